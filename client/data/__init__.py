@@ -1,0 +1,1 @@
+"""Adapters from a folder of one known layout to studies; one file a layout."""

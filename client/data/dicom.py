@@ -1,0 +1,156 @@
+"""Adapter `dicom`: a folder tree of DICOM files and a `reports.csv` beside them.
+
+Each image instance is one study; its report is found by AccessionNumber. Columns of `reports.csv`:
+accession_number, report; optional sex, age, race, site, findings (";" between), split_group. A value there
+goes before the one in the DICOM header, so that a wrong header can be corrected without touching the image.
+
+Every file of the tree is read, in the order of its path; links to folders are not followed. Reports that no
+image asked for are listed last, in the order of their lines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import Dataset
+
+from client.data.dicom_image import grey_image, mended, read_instance
+from client.data.images import locate
+from client.data.interface import Adapter
+from client.data.rows import DEFAULT_SITE_COLUMN, Row, UnusableRow, age_in_range, read_table
+from common.types import BadRow, Study, StudyRecord
+
+REPORTS = "reports.csv"
+REQUIRED = ("accession_number", "report")
+UNITS_A_YEAR = {"Y": 1, "M": 12, "W": 52, "D": 365}
+
+
+@dataclass(frozen=True)
+class DicomAdapter:
+    """A tree of DICOM files joined with their reports.
+
+    Attributes:
+        root: Folder of the tree and of `reports.csv`.
+        allow_burned_in: Whether instances with BurnedInAnnotation "YES" are read. An instance without the tag
+            is read either way, for most equipment never writes it: look at the images before they are used.
+        site_column: Column of `reports.csv` that names the site.
+    """
+
+    root: Path
+    allow_burned_in: bool
+    site_column: str
+
+    def studies(self) -> Iterator[Study | BadRow]:
+        """Studies and bad files by path, then reports without image by line.
+
+        Raises:
+            DataError: `reports.csv` cannot be read at all.
+        """
+        table = read_table(self.root / REPORTS, required=REQUIRED, site_column=self.site_column)
+        reports: dict[str, Row] = {}
+        for row in table.rows:
+            if isinstance(row, Row):
+                reports.setdefault(row.values["accession_number"], row)
+        asked: set[str] = set()
+        seen: set[str] = set()
+        for name in self._files():
+            try:
+                yield self._study(name, reports=reports, asked=asked, seen=seen)
+            except UnusableRow as error:
+                yield BadRow(name, 0, str(error))
+        for row in table.rows:
+            if (bad := row if isinstance(row, BadRow) else _unused(row, reports, asked)) is not None:
+                yield bad
+
+    def _files(self) -> list[str]:
+        names = [path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if not path.is_dir()]
+        return sorted(name for name in names if name != REPORTS)
+
+    def _study(self, name: str, *, reports: dict[str, Row], asked: set[str], seen: set[str]) -> Study:
+        dataset = read_instance(locate(self.root, name))
+        accession = _require(dataset, "AccessionNumber")
+        if accession not in reports:
+            raise UnusableRow(f"{REPORTS} has no row for its AccessionNumber; add the report or remove the file")
+        asked.add(accession)
+        record = self._record(dataset, reports[accession])
+        if record.study_id in seen:
+            raise UnusableRow("SOPInstanceUID repeats that of an earlier file; keep one copy")
+        seen.add(record.study_id)
+        if _header(dataset, "BurnedInAnnotation").upper() == "YES" and not self.allow_burned_in:
+            raise UnusableRow("image has burned-in annotation, which the policy refuses; mask it or change the policy")
+        return Study(record, grey_image(dataset))
+
+    def _record(self, dataset: Dataset, row: Row) -> StudyRecord:
+        try:
+            report, sex, age = row.require("report"), row.sex, row.age
+        except UnusableRow as error:
+            raise UnusableRow(f"{REPORTS} line {row.line}: {error}") from error
+        scanner = f"{_header(dataset, 'Manufacturer')} {_header(dataset, 'ManufacturerModelName')}".strip()
+        return StudyRecord(
+            study_id=_require(dataset, "SOPInstanceUID"),
+            patient_id=_require(dataset, "PatientID"),
+            report=report,
+            sex=sex or _header_sex(dataset),
+            age=_header_age(dataset) if age is None else age,
+            race=row.get("race"),
+            scanner=scanner or None,
+            site=row.get(self.site_column),
+            findings=row.findings,
+            split_group=row.get("split_group") or "",
+        )
+
+
+def dicom(root: Path, *, allow_burned_in: bool, site_column: str = DEFAULT_SITE_COLUMN) -> Adapter:
+    """Adapter over the DICOM files under `root`; see `DicomAdapter`."""
+    return DicomAdapter(root, allow_burned_in, site_column)
+
+
+def _unused(row: Row, reports: dict[str, Row], asked: set[str]) -> BadRow | None:
+    """What is wrong with a row that gave no image its report, or None."""
+    accession = row.values["accession_number"]
+    if not accession:
+        return BadRow(REPORTS, row.line, "accession_number is empty; fill it in")
+    if reports[accession] is not row:
+        first_line = reports[accession].line
+        return BadRow(REPORTS, row.line, f"accession_number repeats that of line {first_line}; merge the two reports")
+    if accession not in asked:
+        return BadRow(REPORTS, row.line, "no readable DICOM file has this accession_number; add the image")
+    return None
+
+
+def _header(dataset: Dataset, keyword: str) -> str:
+    """A header value as text, "" where absent or empty."""
+    with mended():  # pydicom parses a value when it is first asked for
+        try:
+            return str(dataset.get(keyword) or "").strip(" \0")
+        except Exception as error:  # a damaged value raises nearly anything
+            raise UnusableRow(f"{keyword} in the DICOM header is damaged; export the instance again") from error
+
+
+def _require(dataset: Dataset, keyword: str) -> str:
+    value = _header(dataset, keyword)
+    if not value:
+        raise UnusableRow(f"{keyword} is missing from the DICOM header; export the instance again")
+    return value
+
+
+def _header_sex(dataset: Dataset) -> str | None:
+    """PatientSex: F, M, and O (other) or blank as None (PS3.3 C.7.1.1)."""
+    sex = _header(dataset, "PatientSex").upper()
+    if sex not in {"F", "M", "O", ""}:
+        raise UnusableRow(f"PatientSex is none of F, M, O; correct it in column sex of {REPORTS}")
+    return sex if sex in {"F", "M"} else None
+
+
+def _header_age(dataset: Dataset) -> int | None:
+    """PatientAge in completed years: a number of days, weeks, months or years (PS3.5 6.2, AS)."""
+    text = _header(dataset, "PatientAge").upper()
+    if not text:
+        return None
+    match = re.fullmatch(r"([0-9]{1,3})([DWMY])", text)
+    if match is None:
+        raise UnusableRow(f"PatientAge is not of the form 045Y; correct it in column age of {REPORTS}")
+    return age_in_range(str(int(match[1]) // UNITS_A_YEAR[match[2]]))

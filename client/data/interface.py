@@ -1,0 +1,25 @@
+"""What every data adapter offers: an iterator over studies and the rows that could not become one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from common.types import BadRow, Study
+
+
+class Adapter(Protocol):
+    """A folder of one known layout.
+
+    Contract: each row or instance yields exactly one `Study` or one `BadRow`, in a fixed order; an image is decoded
+    when its study is yielded and may be dropped by the caller after use, so that memory stays bounded; nothing is
+    skipped silently; a missing or unreadable index file raises `DataError` before the first item.
+    """
+
+    def studies(self) -> Iterator[Study | BadRow]:
+        """Studies and bad rows in the order of the index file.
+
+        Raises:
+            DataError: The folder or its index cannot be read at all.
+        """
+        ...

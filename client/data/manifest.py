@@ -1,0 +1,93 @@
+"""Adapter `manifest`: a folder with `manifest.csv` and the picture files that it names.
+
+Columns: study_id, patient_id, image_path (relative to the folder), report; optional sex, age, race, scanner,
+site, findings (";" between), split_group. One row a study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.data.images import decode_picture, locate
+from client.data.interface import Adapter
+from client.data.rows import DEFAULT_SITE_COLUMN, Row, UnusableRow, read_table
+from common.types import BadRow, Study, StudyRecord
+
+REQUIRED = ("study_id", "patient_id", "image_path", "report")
+
+
+@dataclass(frozen=True)
+class PictureTableAdapter:
+    """A table that names one picture file a row; the layouts differ in how a row becomes a record.
+
+    Attributes:
+        table: The CSV file; image paths are relative to its folder.
+        required: Columns that must be there, `image_path` among them.
+        record_of: Row to record; raises `UnusableRow` for a row that cannot become one.
+        site_column: Column that names the site.
+    """
+
+    table: Path
+    required: Sequence[str]
+    record_of: Callable[[Row], StudyRecord]
+    site_column: str
+
+    def studies(self) -> Iterator[Study | BadRow]:
+        """Studies and bad rows in the order of the table.
+
+        Raises:
+            DataError: The table cannot be read at all.
+        """
+        table = read_table(self.table, required=self.required, site_column=self.site_column)
+        first_lines: dict[str, int] = {}
+        for row in table.rows:
+            yield row if isinstance(row, BadRow) else self._study(row, first_lines)
+
+    def _study(self, row: Row, first_lines: dict[str, int]) -> Study | BadRow:
+        try:
+            record = self.record_of(row)
+            _check_first(record.study_id, row.line, first_lines)
+            image = decode_picture(locate(self.table.parent, row.require("image_path")))
+        except UnusableRow as error:
+            return BadRow(self.table.name, row.line, str(error))
+        return Study(record, image)
+
+
+def _check_first(study_id: str, line: int, first_lines: dict[str, int]) -> None:
+    first_line = first_lines.setdefault(study_id, line)
+    if first_line != line:
+        raise UnusableRow(f"study_id repeats that of line {first_line}; give each study its own")
+
+
+def manifest(
+    root: Path,
+    *,
+    allow_burned_in: bool,  # noqa: ARG001 - a picture file has no tag that says so
+    site_column: str = DEFAULT_SITE_COLUMN,
+) -> Adapter:
+    """Adapter over `root/manifest.csv`.
+
+    Args:
+        root: The data folder.
+        allow_burned_in: Without effect: a picture file does not say whether text is burned into it. Who
+            writes the manifest answers for that.
+        site_column: Column that names the site; it may be absent only where it is the default one.
+    """
+
+    def record_of(row: Row) -> StudyRecord:
+        return StudyRecord(
+            study_id=row.require("study_id"),
+            patient_id=row.require("patient_id"),
+            report=row.require("report"),
+            sex=row.sex,
+            age=row.age,
+            race=row.get("race"),
+            scanner=row.get("scanner"),
+            site=row.get(site_column),
+            findings=row.findings,
+            split_group=row.get("split_group") or "",
+        )
+
+    return PictureTableAdapter(root / "manifest.csv", REQUIRED, record_of, site_column)

@@ -1,0 +1,53 @@
+"""Adapter `medpix2`: a pack of MedPix 2.0 CT and MR teaching cases (Siragusa et al. 2024, arXiv:2407.02994).
+
+The pack is a folder with `metadata.csv` (one row an image), `images/` and `splits.csv`. The report is the
+image's caption, the patient is the case. The pack names no scanner: the modality (CT or MR) stands in for it,
+and the body region in column `site` for a hospital that specialises.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from client.data.interface import Adapter
+from client.data.manifest import PictureTableAdapter
+from client.data.rows import DEFAULT_SITE_COLUMN, Row, UnusableRow, names_in
+from common.types import StudyRecord
+
+REQUIRED = ("image_path", "patient_id", "text", "sex", "age", "race", "modality", "labels", "split_group")
+PLACEHOLDER = "replace this"
+"""How a caption that its author never wrote begins upstream."""
+
+
+def medpix2(
+    root: Path,
+    *,
+    allow_burned_in: bool,  # noqa: ARG001 - the pack's footers were cut when it was made
+    site_column: str = DEFAULT_SITE_COLUMN,
+) -> Adapter:
+    """Adapter over `root/metadata.csv`.
+
+    Args:
+        root: The folder of the pack.
+        allow_burned_in: Without effect: the burned-in footers were cut from the pack's images.
+        site_column: Column that names the site, for example `site` (body region) or `contributor`.
+    """
+
+    def record_of(row: Row) -> StudyRecord:
+        report = row.require("text")
+        if report.lower().startswith(PLACEHOLDER):
+            raise UnusableRow("text is a placeholder; write the caption or remove the row")
+        return StudyRecord(
+            study_id=PurePosixPath(row.require("image_path")).stem,
+            patient_id=row.require("patient_id"),
+            report=report,
+            sex=row.sex,
+            age=row.age,
+            race=row.get("race"),
+            scanner=row.get("modality"),
+            site=row.get(site_column),
+            findings=names_in(row.values["labels"]),
+            split_group=row.get("split_group") or "",
+        )
+
+    return PictureTableAdapter(root / "metadata.csv", REQUIRED, record_of, site_column)

@@ -1,0 +1,110 @@
+"""Which studies are public anchors, which train and which test; never two sides of one patient.
+
+A split is a mapping from split_group to `Role`: read from a file of fixed splits, or drawn from a seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+
+from client.data.rows import read_table
+from common.config.registry import near
+from common.errors import ConfigError, DataError
+from common.seeds import derive_seed
+from common.types import BadRow, StudyRecord
+
+
+class Role(StrEnum):
+    """The side of a split on which a study stands."""
+
+    PUBLIC = "public"
+    """Anchors: on every site's disk, not protected."""
+    TRAIN = "train"
+    """A site's private studies."""
+    TEST = "test"
+    """A site's held-out studies."""
+
+
+def read_splits(path: Path, *, split: str) -> dict[str, Role]:
+    """Roles of the groups in a file of fixed splits (`splits.csv`: split_group, then one column a split).
+
+    Args:
+        path: The file.
+        split: The column.
+
+    Raises:
+        ConfigError: The file has no such column; the near names are given.
+        DataError: The file cannot be read, a role is unknown, or a group is blank or stands twice.
+    """
+    table = read_table(path, required=["split_group"])
+    names = [name for name in table.columns if name != "split_group"]
+    if split not in names:
+        raise ConfigError(f"data.split={split}: {path} has no such split; {near(split, names)}")
+    roles: dict[str, Role] = {}
+    for row in table.rows:
+        if isinstance(row, BadRow):
+            raise DataError(f"{path}: line {row.row}: {row.reason}; correct the row")
+        group, role = row.values["split_group"], row.values[split]
+        if not group or group in roles:
+            raise DataError(f"{path}: line {row.line}: split_group is blank or repeated; give each group one row")
+        if role not in list(Role):
+            raise DataError(f"{path}: line {row.line}: {split} is not one of {', '.join(Role)}; correct it")
+        roles[group] = Role(role)
+    return roles
+
+
+def split_groups(
+    records: Iterable[StudyRecord], *, seed: int, public_fraction: float, test_fraction: float
+) -> dict[str, Role]:
+    """Draw a split: whole units go to public, test or train, where a unit is all groups that share patients.
+
+    Units are ranked by a digest of the seed and of their first group's name, and the ranking is cut. The
+    split so depends on neither order nor number of rows, and a unit added later moves few of the others.
+
+    Args:
+        records: The studies of all sites.
+        seed: The run's seed.
+        public_fraction: Share of the units that are public, rounded, at least one unit where it is above 0.
+        test_fraction: Share of the units that are held out, likewise.
+
+    Raises:
+        ConfigError: A fraction is negative, or the two leave nothing to train on.
+        DataError: There are too few units for three sides.
+    """
+    if not (public_fraction >= 0 and test_fraction >= 0 and public_fraction + test_fraction < 1):
+        raise ConfigError("data.public_fraction, data.test_fraction: must be 0 or more and sum to less than 1")
+    units = _units(records)
+    ranked = sorted(units, key=lambda unit: (derive_seed(seed, "split", unit[0]), unit[0]))
+    num_public, num_test = (_share(fraction, len(units)) for fraction in (public_fraction, test_fraction))
+    if num_public + num_test >= len(units):
+        raise DataError(f"data.root: {len(units)} separate split groups are too few for three sides; add patients")
+    num_train = len(units) - num_public - num_test
+    roles = [Role.PUBLIC] * num_public + [Role.TEST] * num_test + [Role.TRAIN] * num_train
+    return {group: role for unit, role in zip(ranked, roles, strict=True) for group in unit}
+
+
+def _share(fraction: float, total: int) -> int:
+    return max(1, round(fraction * total)) if fraction > 0 else 0
+
+
+def _units(records: Iterable[StudyRecord]) -> list[list[str]]:
+    """Groups that a chain of shared patients connects, sorted within each unit (union-find, path halving)."""
+    parent: dict[str, str] = {}
+    group_of_patient: dict[str, str] = {}
+
+    def root(group: str) -> str:
+        while parent[group] != group:
+            parent[group] = parent[parent[group]]
+            group = parent[group]
+        return group
+
+    for record in records:
+        parent.setdefault(record.split_group, record.split_group)
+        neighbour = group_of_patient.setdefault(record.patient_id, record.split_group)
+        parent[root(record.split_group)] = root(neighbour)
+    units: dict[str, list[str]] = {}
+    for group in sorted(parent):
+        units.setdefault(root(group), []).append(group)
+    return list(units.values())

@@ -1,0 +1,1 @@
+"""Patient-level differentially private training: sampler, per-record gradients, clip, noise."""

@@ -1,0 +1,121 @@
+"""What a site measures on its held-out patients: retrieval both ways, by embedding and by code, by group.
+
+Not private: sums over patients without noise. A release of these statistics says so, and only a policy that guards
+no real patient lets it pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.site import Site
+from common.encoders.dual import embed_in_batches
+from common.fairness.groups import AGE_BANDS, ATTRIBUTES, group_of
+from common.fairness.intervals import patient_bootstrap
+from common.fairness.statistics import site_statistics
+from common.retrieval.evaluation import TEXT_TO_IMAGE, Direction, Retrieval, Values, evaluate_retrieval
+from common.seeds import numpy_generator
+from common.wire.update import NamedArrays, load_into
+
+LISTED_GROUPS = {"sex": ("F", "M"), "age_band": AGE_BANDS}
+"""Groups that everyone knows to exist; a hidden scanner or race is not even named."""
+
+
+def brief_statistics(site: Site, arrays: NamedArrays) -> dict[str, Any]:
+    """Recall at 10, image to text, for the learning curve."""
+    return {"brief": _brief(_retrieval(site, arrays))}
+
+
+def full_statistics(site: Site, arrays: NamedArrays) -> dict[str, Any]:
+    """Every metric with its interval, and every group that is large enough to be shown."""
+    retrieval = _retrieval(site, arrays)
+    interval = _interval_of(site)
+    metrics, codes = _both(retrieval, lambda way: way.embedding), _both(retrieval, lambda way: way.code)
+    return {
+        "brief": _brief(retrieval),
+        "metrics": _means(metrics),
+        "intervals": {name: interval(way, values) for name, (way, values) in metrics.items()},
+        "codes": _means(codes),
+        "code_intervals": {name: interval(way, values) for name, (way, values) in codes.items()},
+        "groups": _groups(site, retrieval.image_to_text, interval),
+        "gallery": retrieval.gallery,
+        "chance_recall_at_10": retrieval.chance_recall_at_10,
+    }
+
+
+_Interval = Callable[[Direction, NDArray[np.float64]], list[float]]
+
+
+def _retrieval(site: Site, arrays: NamedArrays) -> Retrieval:
+    load_into(site.model, arrays)
+    held_out = site.held_out
+    return evaluate_retrieval(*embed_in_batches(site.model, held_out.images, held_out.reports), held_out.records)
+
+
+def _brief(retrieval: Retrieval) -> dict[str, float]:
+    way = retrieval.image_to_text
+    return {
+        "recall_at_10": float(way.embedding["recall_at_10"].mean()),
+        "codes_recall_at_10": float(way.code["recall_at_10"].mean()),
+    }
+
+
+def _both(
+    retrieval: Retrieval, values_of: Callable[[Direction], Values]
+) -> dict[str, tuple[Direction, NDArray[np.float64]]]:
+    ways = {"": retrieval.image_to_text, TEXT_TO_IMAGE: retrieval.text_to_image}
+    return {prefix + name: (way, values) for prefix, way in ways.items() for name, values in values_of(way).items()}
+
+
+def _means(found: Mapping[str, tuple[Direction, NDArray[np.float64]]]) -> dict[str, float]:
+    return {name: float(values.mean()) for name, (_, values) in found.items()}
+
+
+def _interval_of(site: Site) -> _Interval:
+    patients = np.array([record.patient_id for record in site.held_out.records])
+
+    def interval(way: Direction, values: NDArray[np.float64], chosen: Sequence[int] | None = None) -> list[float]:
+        rows = np.arange(len(values)) if chosen is None else np.asarray(chosen)
+        found = patient_bootstrap(
+            values[rows],
+            patients[way.queries[rows]],
+            generator=numpy_generator(site.config.seed, "bootstrap", site.name),
+            num_resamples=site.config.evaluation.num_bootstrap,
+        )
+        return [found.low, found.high]
+
+    return interval
+
+
+def _groups(site: Site, way: Direction, interval: Callable[..., list[float]]) -> list[dict[str, Any]]:
+    """Shown groups with their numbers, and those groups of a public list that are hidden or empty: which, is not told."""
+    records = site.held_out.records
+    groups = [group_of(record) for record in records]
+    everything = site_statistics(way.embedding, patients=[record.patient_id for record in records], groups=groups)
+    shown = everything.suppress(least_patients=site.config.evaluation.least_group).groups
+    rows: list[dict[str, Any]] = []
+    for attribute in ATTRIBUTES:
+        by_name = shown.get(attribute, {})
+        for name, found in sorted(by_name.items()):
+            members = [query for query, group in enumerate(groups) if group.get(attribute) == name]
+            rows.append(
+                {
+                    "attribute": attribute,
+                    "group": name,
+                    "suppressed": False,
+                    "num_patients": found.num_patients,
+                    "metrics": {metric: found.mean(metric) for metric in way.embedding},
+                    "intervals": {metric: interval(way, values, members) for metric, values in way.embedding.items()},
+                }
+            )
+        rows += [
+            {"attribute": attribute, "group": name, "suppressed": True}
+            | dict.fromkeys(("num_patients", "metrics", "intervals"))
+            for name in LISTED_GROUPS.get(attribute, ())
+            if name not in by_name
+        ]
+    return rows

@@ -1,0 +1,68 @@
+"""A site in memory: what one hospital holds for one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from client.dp.engine import Records
+from client.dp.randomness import Randomness
+from common.config.schema import RunConfig
+from common.encoders.dual import DualEncoder
+from common.encoders.public_fit import AnchorFeatures
+from common.privacy.bands import band_of
+from common.privacy.plan import PrivacyPlan
+from common.types import StudyRecord
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Studies of patients that training never sees.
+
+    Attributes:
+        images: Image features `[N, ...]`.
+        reports: Report features `[N, ...]`.
+        records: Their records.
+    """
+
+    images: Tensor
+    reports: Tensor
+    records: tuple[StudyRecord, ...]
+
+    def to(self, device: str) -> HeldOut:
+        """The same studies with their features on a device."""
+        return HeldOut(self.images.to(device), self.reports.to(device), self.records)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One hospital in one run.
+
+    Attributes:
+        name: Its name in the consortium.
+        config: The run's configuration.
+        config_digest: Its digest; a task with another is refused.
+        model: A model that this site may overwrite; sites that run one after another may share it.
+        private: Studies of its training patients.
+        held_out: Studies of its held-out patients.
+        anchors: The public anchors.
+        privacy: What a round costs; None without privacy.
+        randomness: Source of sampling and noise for a round.
+    """
+
+    name: str
+    config: RunConfig
+    config_digest: str
+    model: DualEncoder
+    private: Records
+    held_out: HeldOut
+    anchors: AnchorFeatures
+    privacy: PrivacyPlan | None
+    randomness: Callable[[int], Randomness]
+
+    @property
+    def patients_band(self) -> str:
+        """Band of the number of training patients: all that the server learns of it."""
+        return band_of(self.private.num_patients)

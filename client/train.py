@@ -1,0 +1,123 @@
+"""Local training: K optimizer steps from the global model, and the update that they make.
+
+Under privacy every step's gradient comes from the DP engine; without it, from the same patients' mean without clip
+or noise. The anchors' own gradient may be added to either: it is public and costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from numpy.typing import NDArray
+
+from client.dp.engine import Gradients, PatientDpSgd, Records, sample_patients
+from client.dp.randomness import Randomness
+from client.site import Site
+from common.encoders.dual import DualEncoder, trainable_names
+from common.losses.in_batch import InBatchContrast
+from common.losses.objective import Objective, Public, build_objective, embed_public
+from common.privacy.bands import middle_of
+from common.seeds import torch_generator
+from common.wire.update import NamedArrays, load_into
+
+
+class GradientSource(Protocol):
+    """One step's gradient from a site's private records."""
+
+    def gradient(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
+        """Gradient of each trained parameter, by name."""
+        ...
+
+
+def train(site: Site, arrays: NamedArrays, *, round_number: int) -> dict[str, NDArray[Any]]:
+    """Train from the global model's arrays and return new minus old trained parameters.
+
+    Raises:
+        ConfigError: The loss couples records and the run is private.
+        AdmissionError: The arrays are not those of the site's model.
+    """
+    model, config = site.model, site.config
+    load_into(model, arrays)
+    model.train()
+    names = trainable_names(model)
+    parameters = [model.get_parameter(name) for name in names]
+    optimizer = _optimizer(config.training.optimizer, parameters, config.training.learning_rate)
+    objective = build_objective(config.loss, config.code)
+    source = gradient_source(site, objective, site.randomness(round_number))
+    generator = torch_generator(config.seed, "anchors", site.name, round_number)
+    for _ in range(config.training.steps_per_round):
+        public = embed_public(model, *site.anchors.draw(config.loss.num_anchors, generator))
+        gradients = source.gradient(model, site.private, public)
+        if config.loss.public_weight:
+            _add(gradients, _public_gradient(site, objective, public, generator), config.loss.public_weight)
+        for name, parameter in zip(names, parameters, strict=True):
+            parameter.grad = gradients[name]
+        optimizer.step()
+    optimizer.zero_grad()
+    return {name: model.get_parameter(name).detach().cpu().numpy() - arrays[name] for name in names}
+
+
+def gradient_source(site: Site, objective: Objective, randomness: Randomness) -> GradientSource:
+    """The source that the run's privacy asks for."""
+    training = site.config.training
+    expected_patients = training.sampling_probability * middle_of(site.patients_band)
+    if site.privacy is None:
+        return PlainGradient(objective, training.sampling_probability, expected_patients, randomness)
+    return PatientDpSgd(
+        objective=objective,
+        sampling_probability=training.sampling_probability,
+        clip_norm=site.privacy.clip_norm,
+        noise_multiplier=site.privacy.event.noise_multiplier,
+        expected_patients=expected_patients,
+        chunk_size=training.chunk_size,
+        randomness=randomness,
+    )
+
+
+class PlainGradient:
+    """The gradient without privacy: the same Poisson sample and patient means, neither clipped nor noised."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        sampling_probability: float,
+        expected_patients: float,
+        randomness: Randomness,
+    ) -> None:
+        self._objective = objective
+        self._sampling_probability = sampling_probability
+        self._expected_patients = expected_patients
+        self._randomness = randomness
+
+    def gradient(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
+        """See `GradientSource`."""
+        names = trainable_names(model)
+        parameters = [model.get_parameter(name) for name in names]
+        sample = sample_patients(records, self._sampling_probability, self._randomness)
+        if not sample.num_patients:
+            return {name: torch.zeros_like(p) for name, p in zip(names, parameters, strict=True)}
+        weight = (1.0 / torch.bincount(sample.patients))[sample.patients]
+        values = self._objective(*model(sample.images, sample.reports), public)
+        total = (values * weight).sum() / self._expected_patients
+        return dict(zip(names, torch.autograd.grad(total, parameters), strict=True))
+
+
+def _public_gradient(site: Site, objective: Objective, public: Public, generator: torch.Generator) -> Gradients:
+    fit = site.config.public_fit
+    batch = site.anchors.draw_patients(fit.batch_size, generator)
+    in_batch = Objective(InBatchContrast(temperature=site.config.loss.temperature), objective.code)
+    names = trainable_names(site.model)
+    value = in_batch(*site.model(*batch), public).mean()
+    parameters = [site.model.get_parameter(name) for name in names]
+    return dict(zip(names, torch.autograd.grad(value, parameters), strict=True))
+
+
+def _add(gradients: Gradients, others: Gradients, weight: float) -> None:
+    for name, other in others.items():
+        gradients[name] = gradients[name] + weight * other
+
+
+def _optimizer(name: str, parameters: list[torch.nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    kinds: dict[str, type[torch.optim.SGD | torch.optim.Adam]] = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+    return kinds[name](parameters, lr=learning_rate)

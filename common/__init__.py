@@ -1,0 +1,1 @@
+"""What the coordinating centre and every site agree on: types, config, encoders, losses, privacy, metrics, wire."""

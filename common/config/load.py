@@ -1,0 +1,156 @@
+"""How a run's configuration comes about: base, then the encoder's model file, then a scenario, then overrides.
+
+Every layer is checked against the schema. A wrong key, type or value is one line that names the key and the remedy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from common.canonical import digest
+from common.config import schema
+from common.config.ranges import check_ranges
+from common.config.registry import near
+from common.config.schema import RunConfig
+from common.errors import ConfigError
+
+_TYPE_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "float | None": "a number or null",
+    "str": "text",
+    "bool": "true or false",
+    "list[str]": "a list of texts, such as [a,b]",
+}
+
+
+def load_config(overrides: Sequence[str] = (), *, scenario: str | None = None) -> RunConfig:
+    """The resolved configuration of a run.
+
+    Args:
+        overrides: `key=value` texts; the value is YAML.
+        scenario: Name of a file in `configs/scenarios/`.
+
+    Raises:
+        ConfigError: An unknown key or scenario, a wrong type, or a value out of range.
+    """
+    base = _read("base.yaml")
+    layers = [base]
+    if scenario is not None:
+        layers.append(_read_named("scenarios", scenario, option="--scenario"))
+    texts = [_parse(text) for text in overrides]
+    encoder = next(
+        name for layer in reversed([*layers, *texts]) if (name := OmegaConf.select(layer, "encoder.name")) is not None
+    )
+    layers.insert(1, _read_named("models", str(encoder), option="encoder.name"))
+    return _resolve([*layers, *texts])
+
+
+def config_from_json(value: dict[str, Any]) -> RunConfig:
+    """The configuration that `config_as_json` wrote, checked again.
+
+    Raises:
+        ConfigError: The value does not fit the schema.
+    """
+    return _resolve([OmegaConf.create(value)])
+
+
+def config_as_json(config: RunConfig) -> dict[str, Any]:
+    """The configuration as a JSON object; the run's digest is taken over it."""
+    return asdict(config)
+
+
+def config_as_yaml(config: RunConfig) -> str:
+    """The configuration as YAML, for the run folder."""
+    return yaml.safe_dump(config_as_json(config), sort_keys=False)
+
+
+def read_run_config(path: Path) -> RunConfig:
+    """The configuration of an earlier run, from the `config.yaml` in its folder.
+
+    Raises:
+        ConfigError: The file is missing, is not YAML or does not fit the schema.
+    """
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as a run's configuration ({type(error).__name__})") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: holds no configuration")
+    return config_from_json(value)
+
+
+def config_digest(config: RunConfig) -> str:
+    """SHA-256 over the canonical JSON of the configuration."""
+    return digest(config_as_json(config))
+
+
+def _resolve(layers: Sequence[DictConfig]) -> RunConfig:
+    merged = OmegaConf.structured(RunConfig)
+    for layer in layers:
+        try:
+            merged = OmegaConf.merge(merged, layer)
+        except OmegaConfBaseException as error:
+            raise _as_config_error(error, layer) from error
+    missing = sorted(OmegaConf.missing_keys(merged))
+    if missing:
+        raise ConfigError(f"{missing[0]}: has no value; give it with {missing[0]}=VALUE")
+    config = cast("RunConfig", OmegaConf.to_object(merged))
+    if config.privacy.epsilon == math.inf:
+        config.privacy.epsilon = None
+    check_ranges(config_as_json(config))
+    return config
+
+
+def _parse(text: str) -> DictConfig:
+    key, equals, _ = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"{text}: not an override; write key=value, for example federation.rounds=10")
+    try:
+        return OmegaConf.from_dotlist([text])
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{key}: the value cannot be read as YAML") from error
+
+
+def _as_config_error(error: OmegaConfBaseException, layer: DictConfig) -> ConfigError:
+    types = dict(_leaf_types(RunConfig))
+    key = str(error.full_key or next(iter(layer)))
+    if isinstance(error, ConfigKeyError):
+        return ConfigError(f"{key}: unknown key; {near(key, list(types))}")
+    kind = _TYPE_WORDS.get(types.get(key, ""), "keys below it, not a value")
+    return ConfigError(f"{key}={OmegaConf.select(layer, key)}: wrong type; it takes {kind}")
+
+
+def _leaf_types(section: type, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every key of the schema with its annotation."""
+    for field in fields(section):
+        below = getattr(schema, str(field.type), None)
+        if below is None:
+            yield f"{prefix}{field.name}", str(field.type)
+        else:
+            yield from _leaf_types(below, f"{prefix}{field.name}.")
+
+
+def _read_named(folder: str, name: str, *, option: str) -> DictConfig:
+    known = sorted(
+        file.name.removesuffix(".yaml")
+        for file in (resources.files("configs") / folder).iterdir()
+        if file.name.endswith(".yaml")
+    )
+    if name not in known:
+        raise ConfigError(f"{option} {name}: unknown; {near(name, known)}")
+    return _read(f"{folder}/{name}.yaml")
+
+
+def _read(name: str) -> DictConfig:
+    text = (resources.files("configs") / name).read_text(encoding="utf-8")
+    return cast("DictConfig", OmegaConf.create(text or "{}"))

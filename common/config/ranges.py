@@ -1,0 +1,95 @@
+"""What the types of the schema cannot say: the range of each number and the choices of each word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from common.config.registry import near
+from common.errors import ConfigError
+
+RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**63 - 1),
+    "workers": (1, 64),
+    "data.public_fraction": (0.01, 0.9),
+    "data.test_fraction": (0.01, 0.9),
+    "data.max_bad_rows": (0, 10**9),
+    "data.synthetic.num_sites": (1, 1000),
+    "data.synthetic.patients_per_site": (4, 10**6),
+    "data.synthetic.public_patients": (4, 10**6),
+    "data.synthetic.image_size": (32, 1024),
+    "data.synthetic.site_shift": (0, 1),
+    "encoder.embedding_dim": (2, 4096),
+    "encoder.image_size": (16, 1024),
+    "encoder.patch_size": (2, 256),
+    "encoder.width": (8, 4096),
+    "encoder.image_depth": (1, 48),
+    "encoder.report_depth": (1, 48),
+    "encoder.num_heads": (1, 64),
+    "encoder.max_tokens": (8, 4096),
+    "encoder.vocabulary": (64, 10**6),
+    "encoder.trainable_blocks": (0, 48),
+    "code.bit_width": (48, 256),
+    "code.weight": (0, 100),
+    "code.quantisation_weight": (0, 100),
+    "code.centre_weight": (0, 100),
+    "code.num_centres": (2, 255),
+    "loss.temperature": (1e-3, 10),
+    "loss.num_anchors": (1, 10**6),
+    "loss.public_weight": (0, 100),
+    "public_fit.steps": (0, 10**6),
+    "public_fit.batch_size": (2, 10**6),
+    "public_fit.learning_rate": (1e-8, 10),
+    "training.steps_per_round": (0, 10**6),
+    "training.sampling_probability": (1e-6, 1),
+    "training.learning_rate": (1e-8, 100),
+    "training.chunk_size": (1, 10**5),
+    "privacy.epsilon": (1e-3, 1000),
+    "privacy.delta": (1e-12, 0.1),
+    "privacy.clip_norm": (1e-6, 1e6),
+    "aggregator.num_byzantine": (0, 500),
+    "server_optimizer.learning_rate": (1e-6, 100),
+    "server_optimizer.momentum": (0, 0.999),
+    "federation.rounds": (0, 10**6),
+    "federation.quorum": (0.01, 1),
+    "federation.deadline_seconds": (0.01, 10**6),
+    "federation.max_update_norm": (1e-6, 1e9),
+    "attack.num_sites": (0, 1000),
+    "evaluation.num_bootstrap": (10, 10**5),
+    "evaluation.least_group": (11, 10**6),
+    "baselines.repeats": (0, 100),
+}
+"""Least and greatest value of each numeric key, both allowed."""
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "encoder.trainable": ("all", "heads"),
+    "training.optimizer": ("sgd", "adam"),
+}
+"""Words that are not the names of a registry."""
+
+
+def check_ranges(config: Mapping[str, Any]) -> None:
+    """Check every number and word of a configuration.
+
+    Raises:
+        ConfigError: The first value out of its range.
+    """
+    for key, value in _leaves(config):
+        if key in RANGES and value is not None:
+            low, high = RANGES[key]
+            if not low <= value <= high:
+                raise ConfigError(f"{key}={value}: out of range; give a value from {low:g} to {high:g}")
+        if key in CHOICES and value not in CHOICES[key]:
+            raise ConfigError(f"{key}={value}: unknown; {near(str(value), list(CHOICES[key]))}")
+    if config["code"]["bit_width"] % 8:
+        raise ConfigError(f"code.bit_width={config['code']['bit_width']}: must be a multiple of 8")
+    if config["data"]["public_fraction"] + config["data"]["test_fraction"] >= 1:
+        raise ConfigError("data.public_fraction and data.test_fraction leave no patients to train on; lower one")
+
+
+def _leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in section.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

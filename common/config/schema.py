@@ -1,0 +1,181 @@
+"""Structured schema of a run's configuration: every key, its type and its range (OmegaConf structured configs).
+
+`configs/base.yaml` gives each key its value and says what it means; nothing here has a default, so that a value
+is written once. `RANGES` holds what a type cannot say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from omegaconf import MISSING
+
+
+@dataclass
+class SyntheticConfig:
+    """The synthetic cohort (`data.adapter=synthetic`), drawn anew from the run's seed."""
+
+    num_sites: int = MISSING
+    patients_per_site: int = MISSING
+    public_patients: int = MISSING
+    image_size: int = MISSING
+    site_shift: float = MISSING
+    confounder: bool = MISSING
+
+
+@dataclass
+class DataConfig:
+    """Which studies, and how they are cut into public anchors, private training patients and held-out patients."""
+
+    adapter: str = MISSING
+    root: str = MISSING
+    split: str = MISSING
+    site_column: str = MISSING
+    public_fraction: float = MISSING
+    test_fraction: float = MISSING
+    max_bad_rows: int = MISSING
+    allow_burned_in: bool = MISSING
+    synthetic: SyntheticConfig = MISSING
+
+
+@dataclass
+class EncoderConfig:
+    """The image-report encoder."""
+
+    name: str = MISSING
+    embedding_dim: int = MISSING
+    trainable: str = MISSING
+    image_size: int = MISSING
+    patch_size: int = MISSING
+    width: int = MISSING
+    image_depth: int = MISSING
+    report_depth: int = MISSING
+    num_heads: int = MISSING
+    max_tokens: int = MISSING
+    vocabulary: int = MISSING
+    image_path: str = MISSING
+    report_path: str = MISSING
+    trainable_blocks: int = MISSING
+    cache: str = MISSING
+
+
+@dataclass
+class CodeConfig:
+    """The hash head: codes of `bit_width` bits beside the float embedding."""
+
+    bit_width: int = MISSING
+    weight: float = MISSING
+    quantisation_weight: float = MISSING
+    centre_weight: float = MISSING
+    num_centres: int = MISSING
+
+
+@dataclass
+class LossConfig:
+    """The contrastive loss."""
+
+    name: str = MISSING
+    temperature: float = MISSING
+    num_anchors: int = MISSING
+    public_weight: float = MISSING
+
+
+@dataclass
+class PublicFitConfig:
+    """The fit on the public anchors that gives the federation its first model; no patient is touched."""
+
+    steps: int = MISSING
+    batch_size: int = MISSING
+    learning_rate: float = MISSING
+
+
+@dataclass
+class TrainingConfig:
+    """Local training at a site."""
+
+    steps_per_round: int = MISSING
+    sampling_probability: float = MISSING
+    learning_rate: float = MISSING
+    optimizer: str = MISSING
+    chunk_size: int = MISSING
+
+
+@dataclass
+class PrivacyConfig:
+    """Patient-level differential privacy; `epsilon: null` trains without it."""
+
+    epsilon: float | None = MISSING
+    delta: float = MISSING
+    clip_norm: float = MISSING
+
+
+@dataclass
+class AggregatorConfig:
+    """The rule that turns the admitted updates into one."""
+
+    name: str = MISSING
+    num_byzantine: int = MISSING
+
+
+@dataclass
+class ServerOptimizerConfig:
+    """How the server applies the aggregated update."""
+
+    learning_rate: float = MISSING
+    momentum: float = MISSING
+
+
+@dataclass
+class FederationConfig:
+    """Rounds, quorum and deadline."""
+
+    rounds: int = MISSING
+    quorum: float = MISSING
+    deadline_seconds: float = MISSING
+    max_update_norm: float = MISSING
+
+
+@dataclass
+class AttackConfig:
+    """What the last `num_sites` sites do wrong (simulation only)."""
+
+    name: str = MISSING
+    num_sites: int = MISSING
+
+
+@dataclass
+class EvaluationConfig:
+    """Retrieval on held-out patients."""
+
+    num_bootstrap: int = MISSING
+    least_group: int = MISSING
+
+
+@dataclass
+class BaselinesConfig:
+    """What `--scenario baselines` compares: nothing when `repeats` is empty."""
+
+    repeats: int = MISSING
+    splits: list[str] = MISSING
+
+
+@dataclass
+class RunConfig:
+    """A run."""
+
+    seed: int = MISSING
+    device: str = MISSING
+    workers: int = MISSING
+    data: DataConfig = MISSING
+    encoder: EncoderConfig = MISSING
+    code: CodeConfig = MISSING
+    loss: LossConfig = MISSING
+    public_fit: PublicFitConfig = MISSING
+    training: TrainingConfig = MISSING
+    privacy: PrivacyConfig = MISSING
+    aggregator: AggregatorConfig = MISSING
+    server_optimizer: ServerOptimizerConfig = MISSING
+    federation: FederationConfig = MISSING
+    attack: AttackConfig = MISSING
+    evaluation: EvaluationConfig = MISSING
+    baselines: BaselinesConfig = MISSING

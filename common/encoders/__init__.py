@@ -1,0 +1,1 @@
+"""Image-report encoders: a frozen, cacheable prefix and trainable towers; one file an encoder."""

@@ -1,0 +1,77 @@
+"""The model that a consortium trains: an image tower, a report tower, and one hash head that both share.
+
+Shapes: B batch, D embedding, K bits.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from common.encoders.interface import Tower
+from common.hashing.head import HashHead
+
+
+class Embedded(NamedTuple):
+    """One modality after its tower.
+
+    Attributes:
+        embedding: `[B, D]`, of unit length.
+        code: `[B, K]`, relaxed code in (-1, 1); its sign is the code.
+    """
+
+    embedding: Tensor
+    code: Tensor
+
+
+class DualEncoder(nn.Module):
+    """Image tower, report tower and hash head; features in, embeddings and relaxed codes out."""
+
+    def __init__(self, image_tower: Tower, report_tower: Tower, hash_head: HashHead) -> None:
+        super().__init__()
+        self.image_tower = image_tower
+        self.report_tower = report_tower
+        self.hash_head = hash_head
+
+    def embed_images(self, features: Tensor) -> Embedded:
+        """Embeddings and relaxed codes of image features `[B, ...]`."""
+        return self._embed(self.image_tower(features))
+
+    def embed_reports(self, features: Tensor) -> Embedded:
+        """Embeddings and relaxed codes of report features `[B, ...]`."""
+        return self._embed(self.report_tower(features))
+
+    def forward(self, images: Tensor, reports: Tensor) -> tuple[Embedded, Embedded]:
+        """Both modalities of B pairs."""
+        return self.embed_images(images), self.embed_reports(reports)
+
+    def _embed(self, raw: Tensor) -> Embedded:
+        embedding = normalize(raw, dim=-1)
+        # Detached: the code's losses train the hash head alone, so that codes never cost retrieval by embedding.
+        return Embedded(embedding, torch.tanh(self.hash_head(embedding.detach())))
+
+
+def trainable_names(model: nn.Module) -> tuple[str, ...]:
+    """Names of the parameters that training moves and that an update holds, in the model's order."""
+    return tuple(name for name, parameter in model.named_parameters() if parameter.requires_grad)
+
+
+def embed_in_batches(
+    model: DualEncoder, images: Tensor, reports: Tensor, *, batch_size: int = 256
+) -> tuple[Embedded, Embedded]:
+    """Both modalities of N pairs without gradients, `batch_size` at a time so that memory stays bounded."""
+    model.eval()
+    with torch.no_grad():
+        parts = [
+            model(image_part, report_part)
+            for image_part, report_part in zip(images.split(batch_size), reports.split(batch_size), strict=True)
+        ]
+    image_parts, report_parts = zip(*parts, strict=True)
+    return _joined(image_parts), _joined(report_parts)
+
+
+def _joined(parts: tuple[Embedded, ...]) -> Embedded:
+    return Embedded(torch.cat([p.embedding for p in parts]), torch.cat([p.code for p in parts]))

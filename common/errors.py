@@ -1,0 +1,78 @@
+"""One error tree. Each error is one line that names the file, the field and the remedy, and carries its exit code.
+
+Exit codes: 1 a check failed, 2 usage or config, 3 policy or budget refusal, 4 trust failure.
+Errors are raised anywhere and caught only at the command's edge (`wardround.py`) and at the two Flower edges,
+where a site's error becomes a reason code and its text stays in the site's log.
+"""
+
+from __future__ import annotations
+
+
+class WardroundError(Exception):
+    """Base of every error that wardround raises on purpose.
+
+    Attributes:
+        exit_code: The command's exit code.
+        reason: Short code that may leave a site; the message never does.
+    """
+
+    exit_code: int = 1
+    reason: str = "failed"
+
+
+class ConfigError(WardroundError):
+    """A config key, value or command-line option is wrong."""
+
+    exit_code = 2
+    reason = "config"
+
+
+class DataError(WardroundError):
+    """A file of studies cannot be read, or too many of its rows are bad."""
+
+    exit_code = 2
+    reason = "data"
+
+
+class CheckFailed(WardroundError):
+    """A run ended without the result it was asked for."""
+
+    reason = "check_failed"
+
+
+class AggregationError(WardroundError):
+    """The admitted updates cannot be aggregated by the chosen rule."""
+
+    reason = "aggregation"
+
+
+class CheckpointError(WardroundError):
+    """A checkpoint is missing, damaged or belongs to another run."""
+
+    reason = "checkpoint"
+
+
+class AdmissionError(WardroundError):
+    """A reply is malformed; the site is dropped for the round and the reason is counted."""
+
+    reason = "malformed"
+
+
+class PolicyRefusal(WardroundError):
+    """A site's own policy refuses what it was asked to do or to send."""
+
+    exit_code = 3
+    reason = "policy"
+
+
+class BudgetExhausted(PolicyRefusal):
+    """The privacy budget does not cover what was asked for."""
+
+    reason = "budget"
+
+
+class TrustError(WardroundError):
+    """A signature, digest or certificate does not hold."""
+
+    exit_code = 4
+    reason = "trust"

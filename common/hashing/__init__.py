@@ -1,0 +1,1 @@
+"""Short binary codes: the head that makes them, their form, their distances."""

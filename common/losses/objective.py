@@ -1,0 +1,96 @@
+"""What training minimises: a contrastive loss of the embeddings, and the same loss and two more terms of the codes.
+
+    objective = contrast(embeddings)
+              + code.weight * (contrast(codes) + quantisation_weight * quantisation + centre_weight * centre)
+
+Every term of a record reads that record and public quantities only, unless the contrastive loss itself couples
+records.
+
+Shapes: B batch of private pairs, A public anchors, M centres, D embedding, K bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from common.config.schema import CodeConfig, LossConfig
+from common.encoders.dual import DualEncoder, Embedded
+from common.hashing.head import nearest_centres
+from common.losses.interface import LOSSES, Loss
+
+
+class Public(NamedTuple):
+    """What a record may be compared with: A public pairs under the current model, and M public code centres.
+
+    Attributes:
+        image: The anchors' images, without gradient.
+        report: The anchors' reports, without gradient.
+        prototypes: `[M, D]` public means that tell which centre a record belongs to.
+        centres: `[M, K]` of +1 and -1.
+    """
+
+    image: Embedded
+    report: Embedded
+    prototypes: Tensor
+    centres: Tensor
+
+
+def embed_public(model: DualEncoder, images: Tensor, reports: Tensor) -> Public:
+    """Anchors' features under the current model; public, so without gradient and outside per-record derivatives."""
+    with torch.no_grad():
+        image, report = model(images, reports)
+    return Public(image, report, model.hash_head.prototypes, model.hash_head.centres)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The objective of one run: a pure function of embedded pairs."""
+
+    contrast: Loss
+    code: CodeConfig
+
+    @property
+    def couples_records(self) -> bool:
+        """Whether one record's value depends on another private record."""
+        return self.contrast.couples_records
+
+    def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
+        """Values `[B]` of B embedded pairs."""
+        value_B = self.contrast(image.embedding, report.embedding, public.image.embedding, public.report.embedding)
+        return value_B + self.code.weight * self._code_value(image, report, public)
+
+    def _code_value(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
+        contrast_B = self.contrast(
+            normalize(image.code, dim=-1),
+            normalize(report.code, dim=-1),
+            normalize(public.image.code, dim=-1),
+            normalize(public.report.code, dim=-1),
+        )
+        quantisation_B = (quantisation(image.code) + quantisation(report.code)) / 2
+        centre_BK = nearest_centres(report.embedding, public.prototypes, public.centres)
+        centre_B = (centre_distance(image.code, centre_BK) + centre_distance(report.code, centre_BK)) / 2
+        return contrast_B + self.code.quantisation_weight * quantisation_B + self.code.centre_weight * centre_B
+
+
+def quantisation(code_BK: Tensor) -> Tensor:
+    """Mean squared distance `[B]` of a relaxed code from its sign."""
+    return (1 - code_BK.abs()).square().mean(dim=-1)
+
+
+def centre_distance(code_BK: Tensor, centre_BK: Tensor) -> Tensor:
+    """Share of the way `[B]` from a centre to its opposite: 0 at the centre, 1 at its complement."""
+    return (1 - (code_BK * centre_BK).mean(dim=-1)) / 2
+
+
+def build_objective(loss: LossConfig, code: CodeConfig) -> Objective:
+    """The objective that a config names.
+
+    Raises:
+        ConfigError: `loss.name` is unknown.
+    """
+    return Objective(LOSSES.load(loss.name)(temperature=loss.temperature), code)

@@ -1,0 +1,34 @@
+"""Bands of patient counts: what a site says in public of its size.
+
+A band doubles: 11-15, 16-31, 32-63, 64-127 and on; below 11 it is "1-10" (CMS suppresses cells of 1 to 10). The
+server weighs a site by its band, and the site divides its gradients by it, so that neither learns nor uses the number.
+"""
+
+from __future__ import annotations
+
+from common.errors import AdmissionError
+
+SMALL = "1-10"
+
+
+def band_of(num_patients: int) -> str:
+    """The band that holds a number of patients."""
+    if num_patients < 11:
+        return SMALL
+    low = 1 << (num_patients.bit_length() - 1)
+    return f"{max(low, 11)}-{2 * low - 1}"
+
+
+def middle_of(band: str) -> float:
+    """A band's middle: the public stand-in for the number.
+
+    Raises:
+        AdmissionError: The text is not one of the bands.
+    """
+    try:
+        low, high = map(int, band.split("-"))
+    except ValueError as error:
+        raise AdmissionError("band") from error
+    if band != band_of(high) or band != band_of(low):
+        raise AdmissionError("band")
+    return (low + high + 1) / 2

@@ -1,0 +1,37 @@
+"""A release: one thing that leaves a site, the mechanism that made it, and the privacy event it costs.
+
+Everything in a site's reply is a release. What is not one does not leave.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from common.privacy.events import SampledGaussian
+
+
+class Mechanism(StrEnum):
+    """How a released value was made."""
+
+    PATIENT_DP_SGD = "patient_dp_sgd"
+    """Patient-level DP-SGD; costs its event."""
+    NOT_PRIVATE = "not_private"
+    """Computed from patients without noise; only a policy that knows no real patients may let it pass."""
+    PUBLIC = "public"
+    """Says nothing of a patient: a band, a round number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """What the gate is asked to let through.
+
+    Attributes:
+        name: The record in the reply that holds the value.
+        mechanism: How it was made.
+        event: What it costs; None where it costs nothing or cannot be accounted.
+    """
+
+    name: str
+    mechanism: Mechanism
+    event: SampledGaussian | None = None

@@ -1,0 +1,1 @@
+"""Exact search over a gallery, and metrics of it."""

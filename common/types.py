@@ -1,0 +1,68 @@
+"""The nouns that both sides share: a study, and a row that could not be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image: TypeAlias = NDArray[np.uint8]
+"""Grey image, `[height, width]`, 0 black to 255 white, already windowed for display."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRecord:
+    """What is known of one study beside its image; small enough to keep for every study of a site.
+
+    Attributes:
+        study_id: Unique within its data set.
+        patient_id: The unit of privacy; every study of a patient shares it.
+        report: Text of the report.
+        sex: "F", "M", or None where it is not recorded.
+        age: Years, or None.
+        race: As recorded, or None.
+        scanner: Name of the scanner model, or None.
+        site: The hospital that holds the study, or None where the data set has one site.
+        findings: Names of findings, where the data set labels them.
+        split_group: Studies of one group never stand on both sides of a split; the patient unless given.
+    """
+
+    study_id: str
+    patient_id: str
+    report: str
+    sex: str | None = None
+    age: int | None = None
+    race: str | None = None
+    scanner: str | None = None
+    site: str | None = None
+    findings: tuple[str, ...] = ()
+    split_group: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.split_group:
+            object.__setattr__(self, "split_group", self.patient_id)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Study:
+    """One study as an adapter yields it: its record and its decoded image."""
+
+    record: StudyRecord
+    image: Image
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row, file or instance that could not become a study; it is listed and counted, never skipped silently.
+
+    Attributes:
+        file: The file, relative to the data root.
+        row: 1-based line in that file (the header is line 1); 0 where the file has no rows.
+        reason: What is wrong, in the hospital's words, without patient data.
+    """
+
+    file: str
+    row: int
+    reason: str

@@ -1,0 +1,1 @@
+"""The coordinating centre: rounds, admission, checkpoints, the report."""

@@ -1,0 +1,132 @@
+"""The run's state after each round, in one file that is whole or absent: a crash costs at most the round in flight."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from common.errors import CheckpointError
+from common.files import write_atomically
+
+FILE = Path("checkpoint") / "state.safetensors"
+_FORMAT = "1"
+
+
+@dataclass
+class SiteHistory:
+    """What the server knows of one site.
+
+    Attributes:
+        patients_band: Band of its training patients.
+        rounds_asked: Rounds in which it was asked to train; each one counts as spent, whatever came of it.
+        rounds_joined: Rounds in which its update was admitted.
+        drops: Reason to number of rounds.
+    """
+
+    patients_band: str
+    rounds_asked: int = 0
+    rounds_joined: int = 0
+    drops: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class RunState:
+    """Everything that the next round needs.
+
+    Attributes:
+        config_digest: The run it belongs to.
+        rounds_completed: Rounds committed so far.
+        arrays: Named arrays by kind: `model`, `aggregator`, `optimizer`.
+        sites: Site name to its history.
+        rounds: One JSON object a committed round, as `rounds.jsonl` shows it.
+        start: Site name to its statistics of the model before round one.
+        latest: Site name to its latest statistics.
+    """
+
+    config_digest: str
+    rounds_completed: int
+    arrays: dict[str, dict[str, NDArray[Any]]]
+    sites: dict[str, SiteHistory] = field(default_factory=dict)
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    start: dict[str, dict[str, Any]] = field(default_factory=dict)
+    latest: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def note_statistics(self, statistics: dict[str, dict[str, Any]]) -> None:
+        """Keep what the sites measured: it speaks of the model that the last committed round left."""
+        self.latest.update(statistics)
+        if self.rounds:
+            self.rounds[-1]["metrics"] = {site: found["brief"] for site, found in statistics.items()}
+        else:
+            self.start = statistics
+
+
+def save_state(state: RunState, folder: Path) -> None:
+    """Write the state into a run folder, atomically.
+
+    Raises:
+        CheckpointError: The disk refuses it; the last state stays.
+    """
+    meta = {
+        "config_digest": state.config_digest,
+        "rounds_completed": state.rounds_completed,
+        "sites": {name: vars(site) for name, site in state.sites.items()},
+        "rounds": state.rounds,
+        "start": state.start,
+        "latest": state.latest,
+    }
+    flat = {
+        f"{kind}/{name}": np.ascontiguousarray(array)
+        for kind, arrays in state.arrays.items()
+        for name, array in arrays.items()
+    }
+    try:
+        write_atomically(folder / FILE, save(flat, metadata={"format": _FORMAT, "state": json.dumps(meta)}))
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder / FILE}: cannot be written ({error.strerror}); free the disk, then go on with --resume {folder}"
+        ) from error
+
+
+def load_state(folder: Path, *, config_digest: str) -> RunState:
+    """The state in a run folder.
+
+    Raises:
+        CheckpointError: It is missing, damaged or of another run.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise CheckpointError(f"{path}: missing; this folder holds no run that can be resumed")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            meta = json.loads(file.metadata()["state"])
+            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        state = RunState(
+            config_digest=meta["config_digest"],
+            rounds_completed=meta["rounds_completed"],
+            arrays=_by_kind(flat),
+            sites={name: SiteHistory(**site) for name, site in meta["sites"].items()},
+            rounds=meta["rounds"],
+            start=meta["start"],
+            latest=meta["latest"],
+        )
+    except Exception as error:  # the library raises its own untyped errors for damaged files
+        raise CheckpointError(f"{path}: damaged; restore it from a backup or start the run anew") from error
+    if state.config_digest != config_digest:
+        raise CheckpointError(f"{path}: belongs to a run with another config.yaml; resume with the run's own folder")
+    return state
+
+
+def _by_kind(flat: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, NDArray[Any]]]:
+    kinds: dict[str, dict[str, NDArray[Any]]] = {"model": {}, "aggregator": {}, "optimizer": {}}
+    for key, array in flat.items():
+        kind, _, name = key.partition("/")
+        kinds[kind][name] = array
+    return kinds

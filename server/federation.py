@@ -1,0 +1,260 @@
+"""One run of the federation: ask, admit, aggregate, step, commit, round after round; Flower is not seen from here.
+
+A round counts once its checkpoint is on the disk. Updates are aggregated in the order of the sites' names, so that
+the order of arrival changes nothing. No reply raises out of a round.
+
+Shapes: S sites, P trained parameters.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from common.config.schema import RunConfig
+from common.errors import AdmissionError, AggregationError, CheckFailed
+from common.privacy.bands import middle_of
+from common.privacy.plan import PrivacyPlan
+from common.wire.flower import Reply, Task
+from common.wire.update import ArrayPlan, NamedArrays
+from server.admission import Admission
+from server.checkpoint import RunState, SiteHistory, save_state
+from server.rounds import Phase, Round
+from strategies.interface import AGGREGATORS, Aggregate, State
+from strategies.server_optimizer import ServerMomentum
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back from one site: a decoded reply, or the reason why there is none."""
+
+    site: str
+    reply: Reply | None
+    problem: str | None = None
+
+
+class Mailbox(Protocol):
+    """How tasks reach the sites and answers come back."""
+
+    def meet(self, *, deadline_seconds: float) -> dict[str, str]:
+        """Bands of the patients of the sites that answer in time, by site name."""
+        ...
+
+    def ask(
+        self, task: Task, model: NamedArrays, plan: ArrayPlan, *, sites: tuple[str, ...], deadline_seconds: float
+    ) -> Iterator[Answer]:
+        """Answers as they come, until every site has answered or the deadline has passed."""
+        ...
+
+
+class Observer(Protocol):
+    """Who watches a run: a progress bar, a log."""
+
+    def round_opened(self, round_number: int, asked: tuple[str, ...]) -> None:
+        """The sites were asked; the round after the last one only measures."""
+        ...
+
+    def site_answered(self, site: str, problem: str | None) -> None:
+        """A site was admitted, or dropped for a reason."""
+        ...
+
+    def round_committed(self, state: RunState) -> None:
+        """A round, or the last measurement, is on the disk."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a run is given.
+
+    Attributes:
+        config: The run's configuration.
+        trained: Names of the arrays that training moves.
+        privacy: What a round costs each site; None without privacy.
+        folder: Run folder; it holds the checkpoint.
+        state: State to go on from; it holds the result at the end.
+        observer: Who watches.
+    """
+
+    config: RunConfig
+    trained: tuple[str, ...]
+    privacy: PrivacyPlan | None
+    folder: Path
+    state: RunState
+    observer: Observer
+
+
+class Federation:
+    """One run."""
+
+    def __init__(self, setup: Setup, mailbox: Mailbox) -> None:
+        config = setup.config
+        self._setup = setup
+        self._mailbox = mailbox
+        self._state = setup.state
+        self._aggregator = AGGREGATORS.load(config.aggregator.name)(num_byzantine=config.aggregator.num_byzantine)
+        self._optimizer = ServerMomentum(
+            learning_rate=config.server_optimizer.learning_rate, momentum=config.server_optimizer.momentum
+        )
+        self._plan = ArrayPlan.of({name: self._state.arrays["model"][name] for name in setup.trained})
+        self._admission = Admission(
+            plan=self._plan,
+            event=setup.privacy.event if setup.privacy else None,
+            max_norm=config.federation.max_update_norm,
+        )
+
+    def run(self) -> None:
+        """The rounds that are left, then one message that measures the final model.
+
+        Raises:
+            CheckFailed: No site answered, or no round met its quorum.
+            CheckpointError: The disk refuses a checkpoint.
+        """
+        self._meet_sites()
+        rounds = self._setup.config.federation.rounds
+        for number in range(self._state.rounds_completed + 1, rounds + 1):
+            self._round(number)
+        self._measure(rounds + 1)
+        if rounds and not any(record["outcome"] == "updated" for record in self._state.rounds):
+            raise CheckFailed("no round changed the model; the report and rounds.jsonl name the sites and the reasons")
+
+    def _meet_sites(self) -> None:
+        bands = self._mailbox.meet(deadline_seconds=self._setup.config.federation.deadline_seconds)
+        for site, band in sorted(bands.items()):
+            self._state.sites.setdefault(site, SiteHistory(band))
+        if not self._state.sites:
+            raise CheckFailed("no site answered; check that the sites run and reach the server")
+
+    def _round(self, number: int) -> None:
+        started = time.monotonic()
+        updates_SP = np.empty((len(self._state.sites), self._plan.num_values), dtype=np.float32)
+        rows = {site: row for row, site in enumerate(self._state.sites)}
+
+        def accept(reply: Reply, site: str) -> None:
+            self._admission.admit(reply, into_P=updates_SP[rows[site]])
+
+        round_ = self._collect(number, accept, train=True)
+        admitted = sorted(round_.admitted)
+        record = {
+            "round": number,
+            "asked": list(round_.asked),
+            "admitted": admitted,
+            "dropped": round_.dropped,
+            **self._update(round_, updates_SP, rows, admitted),
+            "seconds": time.monotonic() - started,
+            "metrics": {},
+        }
+        self._commit(record, round_)
+
+    def _measure(self, number: int) -> None:
+        self._collect(number, lambda reply, site: None, train=False)  # noqa: ARG005 - nothing to admit
+        self._save()
+
+    def _collect(self, number: int, accept: Callable[[Reply, str], None], *, train: bool) -> Round:
+        federation, sites = self._setup.config.federation, tuple(self._state.sites)
+        round_ = Round(
+            sites,
+            quorum=federation.quorum,
+            opened_at=time.monotonic(),
+            deadline_seconds=federation.deadline_seconds,
+        )
+        task = Task(round_number=number, config_digest=self._state.config_digest, train=train)
+        self._setup.observer.round_opened(number, sites)
+        statistics: dict[str, dict[str, Any]] = {}
+        for answer in self._mailbox.ask(
+            task, self._state.arrays["model"], self._plan, sites=sites, deadline_seconds=federation.deadline_seconds
+        ):
+            problem = _judge(answer, accept)
+            counted = round_.admit(answer.site) if problem is None else round_.drop(answer.site, problem)
+            if counted:
+                self._setup.observer.site_answered(answer.site, problem)
+            if counted and answer.reply is not None:
+                statistics[answer.site] = answer.reply.statistics
+        for site in round_.waiting:
+            self._setup.observer.site_answered(site, "late")
+        round_.tick(math.inf)
+        self._state.note_statistics(statistics)
+        return round_
+
+    def _update(
+        self, round_: Round, updates_SP: NDArray[np.float32], rows: dict[str, int], admitted: list[str]
+    ) -> dict[str, Any]:
+        """Aggregate and step; the part of the round's record that says what came of it."""
+        if round_.phase is Phase.MISSED:
+            return {"outcome": "quorum_missed", "update_norm": None, "weights": {}}
+        try:
+            aggregate = self._aggregate(updates_SP, [rows[site] for site in admitted], admitted)
+        except AggregationError as error:
+            return {"outcome": str(error), "update_norm": None, "weights": {}}
+        change_P, optimizer = self._optimizer.step(aggregate.update_P, self._optimizer_state())
+        model = self._state.arrays["model"]
+        for name, change in self._plan.unflatten(change_P.numpy()).items():
+            model[name] = model[name] + change
+        self._state.arrays["aggregator"] = _to_arrays(aggregate.state)
+        self._state.arrays["optimizer"] = _to_arrays(optimizer)
+        return {
+            "outcome": "updated",
+            "update_norm": float(aggregate.update_P.norm()),
+            "weights": dict(zip(admitted, aggregate.site_weights_S.tolist(), strict=True)),
+        }
+
+    def _aggregate(self, updates_SP: NDArray[np.float32], rows: list[int], admitted: list[str]) -> Aggregate:
+        all_rows = torch.from_numpy(updates_SP)
+        cohort_SP = all_rows if len(rows) == len(all_rows) else all_rows[rows]
+        weights_S = torch.tensor([middle_of(self._state.sites[site].patients_band) for site in admitted])
+        state = _to_tensors(self._state.arrays["aggregator"]) or self._aggregator.init()
+        return self._aggregator.aggregate(cohort_SP, weights_S, state)
+
+    def _optimizer_state(self) -> State:
+        return _to_tensors(self._state.arrays["optimizer"]) or self._optimizer.init(self._plan.num_values)
+
+    def _commit(self, record: dict[str, Any], round_: Round) -> None:
+        for site, history in self._state.sites.items():
+            history.rounds_asked += site in round_.asked
+            history.rounds_joined += site in round_.admitted
+            if site in round_.dropped:
+                reason = round_.dropped[site]
+                history.drops[reason] = history.drops.get(reason, 0) + 1
+        if self._setup.privacy is not None:
+            record["epsilon"] = {
+                site: self._setup.privacy.epsilon_after(history.rounds_asked)
+                for site, history in self._state.sites.items()
+            }
+        else:
+            record["epsilon"] = dict.fromkeys(self._state.sites)
+        self._state.rounds.append(record)
+        self._state.rounds_completed += 1
+        self._save()
+
+    def _save(self) -> None:
+        save_state(self._state, self._setup.folder)
+        self._setup.observer.round_committed(self._state)
+
+
+def _judge(answer: Answer, accept: Callable[[Reply, str], None]) -> str | None:
+    """The reason why an answer is dropped; None where it is admitted."""
+    if answer.reply is None:
+        return answer.problem or "malformed"
+    if answer.reply.site != answer.site:
+        return "identity"
+    try:
+        accept(answer.reply, answer.site)
+    except AdmissionError as error:
+        return str(error)
+    return None
+
+
+def _to_tensors(arrays: dict[str, NDArray[Any]]) -> State:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _to_arrays(state: State) -> dict[str, NDArray[Any]]:
+    return {name: tensor.numpy() for name, tensor in state.items()}

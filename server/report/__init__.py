@@ -1,0 +1,1 @@
+"""The report of a run: `summary.json` for machines, `report.html` for people."""

@@ -1,0 +1,132 @@
+"""The summary of a run, from what the server knows: its state, and what the caller measured beside it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from common.config.schema import RunConfig
+from common.privacy.events import NEIGHBORING_RELATION, UNIT_OF_PRIVACY
+from common.privacy.plan import PrivacyPlan, privacy_plan
+from common.wire.update import arrays_digest
+from server.checkpoint import RunState, SiteHistory
+
+NOT_PRIVATE = ["$.sites[*].metrics", "$.sites[*].intervals", "$.sites[*].codes", "$.sites[*].code_intervals",
+               "$.sites[*].start_metrics", "$.groups", "$.fairness", "$.pooled", "$.baselines", "$.data.bad_rows"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What the state does not hold.
+
+    Attributes:
+        started_at: ISO 8601, UTC.
+        engine: "inprocess" or "ray".
+        problem: Why the run failed, or None.
+        seconds: Whole run.
+        timings: Seconds by phase.
+        data: The summary's `data` object.
+        num_trained: Trained values.
+        pooled: The summary's `pooled` object; None outside a simulation.
+    """
+
+    started_at: str
+    engine: str
+    problem: str | None
+    seconds: float
+    timings: Mapping[str, float]
+    data: Mapping[str, Any]
+    num_trained: int
+    pooled: Mapping[str, Any] | None
+
+
+def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[str, Any]:
+    """The keys of `summary.schema.json`."""
+    privacy = privacy_plan(config)
+    sites = {name: _site(state, name, history, privacy) for name, history in state.sites.items()}
+    groups = [
+        {"site": name, **group} for name in state.sites for group in state.latest.get(name, {}).get("groups", [])
+    ]
+    return {
+        "schema_version": 1,
+        "status": "failed" if facts.problem else "completed",
+        "reason": facts.problem,
+        "config_digest": state.config_digest,
+        "model_digest": arrays_digest(state.arrays["model"]),
+        "started_at": facts.started_at,
+        "engine": facts.engine,
+        "rounds_completed": state.rounds_completed,
+        "rounds_planned": config.federation.rounds,
+        "seconds": facts.seconds,
+        "timings": dict(facts.timings),
+        "versions": {
+            **{package: version(package) for package in ("wardround", "torch", "flwr")},
+            "python": platform.python_version(),
+        },
+        "data": dict(facts.data),
+        "model": _model(config, facts.num_trained),
+        "privacy": {
+            "unit_of_privacy": UNIT_OF_PRIVACY,
+            "neighboring_relation": NEIGHBORING_RELATION,
+            "target_epsilon": config.privacy.epsilon,
+            "delta": privacy.delta if privacy else None,
+            "clip_norm": privacy.clip_norm if privacy else None,
+            "sampling_probability": config.training.sampling_probability,
+            "noise_multiplier": (privacy.event.noise_multiplier or None) if privacy else None,
+        },
+        "sites": sites,
+        "groups": groups,
+        "least_group": config.evaluation.least_group,
+        "fairness": _fairness(groups),
+        "pooled": dict(facts.pooled) if facts.pooled is not None else None,
+        "not_private": NOT_PRIVATE,
+    }
+
+
+def _site(state: RunState, name: str, history: SiteHistory, privacy: PrivacyPlan | None) -> dict[str, Any]:
+    latest = state.latest.get(name, {})
+    return {
+        "epsilon": privacy.epsilon_after(history.rounds_asked) if privacy else None,
+        "delta": privacy.delta if privacy else None,
+        "noise_multiplier": (privacy.event.noise_multiplier or None) if privacy else None,
+        "patients_band": history.patients_band,
+        "rounds_joined": history.rounds_joined,
+        "drops": history.drops,
+        **{key: latest.get(key) for key in ("metrics", "intervals", "codes", "code_intervals", "gallery")},
+        "chance_recall_at_10": latest.get("chance_recall_at_10"),
+        "start_metrics": state.start.get(name, {}).get("metrics"),
+        "private": False,
+    }
+
+
+def _model(config: RunConfig, num_trained: int) -> dict[str, Any]:
+    return {
+        "encoder": config.encoder.name,
+        "trainable": config.encoder.trainable,
+        "num_trainable_parameters": num_trained,
+        "embedding_dim": config.encoder.embedding_dim,
+        "bit_width": config.code.bit_width,
+        "loss": config.loss.name,
+        "aggregator": config.aggregator.name,
+    }
+
+
+def _fairness(groups: list[dict[str, Any]]) -> dict[str, Any]:
+    """By attribute: the shown group served worst at any site, and how far it falls below the one served best."""
+    found: dict[str, Any] = {}
+    shown = [group for group in groups if not group["suppressed"]]
+    for attribute in dict.fromkeys(group["attribute"] for group in shown):
+        rates = [
+            (group["metrics"]["recall_at_10"], group["site"], group["group"])
+            for group in shown
+            if group["attribute"] == attribute
+        ]
+        worst, site, name = min(rates)
+        found[attribute] = {
+            "worst_group": {"site": site, "group": name, "recall_at_10": worst},
+            "gap": max(rate for rate, _, _ in rates) - worst if len(rates) > 1 else None,
+        }
+    return found

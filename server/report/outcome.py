@@ -1,0 +1,184 @@
+"""The first screen of the report: what came out, in a sentence and four numbers, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from server.report import words
+from server.report.statistic import Statistic, Statistics
+
+Summary = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One of the large numbers under the first sentence.
+
+    Attributes:
+        label: What it is.
+        figure: The number, as text.
+        note: What it must be read with.
+        marked: Whether it was released without noise.
+    """
+
+    label: str
+    figure: str
+    note: str
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the reader must know before the numbers.
+
+    Attributes:
+        text: One sentence.
+        details: One line for each hospital concerned.
+        grave: Whether it casts doubt on the run, beyond a hospital that missed some rounds.
+    """
+
+    text: str
+    details: tuple[str, ...] = ()
+    grave: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The first screen.
+
+    Attributes:
+        sentence: What came out.
+        headlines: The main numbers.
+        notices: What went wrong.
+    """
+
+    sentence: str
+    headlines: tuple[Headline, ...]
+    notices: tuple[Notice, ...]
+
+
+def outcome(summary: Summary) -> Outcome:
+    """The first screen of a run."""
+    found = retrieval(summary)
+    return Outcome(
+        _sentence(summary, found["reached"]),
+        (*_retrieval_headlines(summary, found), _epsilon_headline(summary), _sites_headline(summary)),
+        tuple(_notices(summary)),
+    )
+
+
+def retrieval(summary: Summary) -> dict[str, Statistic]:
+    """Recall at 10 from image to report: `reached`, `start` (the public start model) and `chance`.
+
+    Over the pooled gallery in a simulation; otherwise the mean of the hospitals, each with its own gallery.
+    """
+    statistics = Statistics(summary)
+    if summary.get("pooled"):
+        return {
+            "reached": statistics.at("pooled", "recall_at_10"),
+            "start": statistics.at("pooled", "start", "recall_at_10"),
+            "chance": statistics.at("pooled", "chance_recall_at_10"),
+        }
+    paths = {
+        "reached": ("metrics", "recall_at_10"),
+        "start": ("start_metrics", "recall_at_10"),
+        "chance": ("chance_recall_at_10",),
+    }
+    return {
+        name: _mean([statistics.at("sites", site, *path) for site in summary["sites"]]) for name, path in paths.items()
+    }
+
+
+def joined_sites(summary: Summary) -> list[str]:
+    """The sites whose update was admitted at least once."""
+    return [name for name, site in summary["sites"].items() if site["rounds_joined"] > 0]
+
+
+def _mean(statistics: list[Statistic]) -> Statistic:
+    present = [statistic for statistic in statistics if statistic.value is not None]
+    mean = words.mean(statistic.value for statistic in present)
+    return Statistic(mean, private=all(statistic.private for statistic in present))
+
+
+def _sentence(summary: Summary, reached: Statistic) -> str:
+    rounds, sites = summary["rounds_completed"], len(joined_sites(summary))
+    if summary["status"] == "failed":
+        done = f"after {words.plural(rounds, 'round')} of {words.spelled(summary['rounds_planned'])}"
+        return f"The run failed {done}: {summary['reason'] or 'no reason was recorded'}."
+    trained = words.capital(f"{words.plural(sites, 'hospital')} trained one model in {words.plural(rounds, 'round')}")
+    if reached.value is None:
+        return f"{trained}."
+    return f"{trained}; the right report is among the first ten for {words.percent(reached.value)} of images."
+
+
+def _retrieval_headlines(summary: Summary, found: Mapping[str, Statistic]) -> list[Headline]:
+    reached, start, chance = found["reached"], found["start"], found["chance"]
+    if reached.value is None:
+        return []
+    gallery = summary["pooled"].get("gallery") if summary.get("pooled") else None
+    where = f"of {words.count(gallery)} held-out reports" if gallery else "mean of the hospitals"
+    gain = reached.minus(start)
+    return [
+        Headline(
+            "Right report in first 10",
+            words.percent(reached.value),
+            f"{where}; chance {words.percent(chance.value)}",
+            reached.marked,
+        ),
+        Headline(
+            "Points above the public start",
+            words.points(gain.value),
+            f"the start model alone: {words.percent(start.value)}",
+            gain.marked,
+        ),
+    ]
+
+
+def _epsilon_headline(summary: Summary) -> Headline:
+    spent = [site["epsilon"] for site in summary["sites"].values() if site["epsilon"] is not None]
+    if not spent:
+        return Headline("Privacy", "none", "trained without differential privacy")
+    delta = words.decimal(summary["privacy"]["delta"])
+    note = f"at delta {delta}; unit: patient; neighbouring relation: add or remove one"
+    return Headline("Highest epsilon of a hospital", words.epsilon(max(spent)), note)
+
+
+def _sites_headline(summary: Summary) -> Headline:
+    joined, all_sites = len(joined_sites(summary)), len(summary["sites"])
+    rounds = f"{summary['rounds_completed']} of {summary['rounds_planned']} rounds"
+    note = f"{rounds} in {words.duration(summary['seconds'])}"
+    return Headline("Hospitals that took part", f"{joined} of {all_sites}", note)
+
+
+def _notices(summary: Summary) -> list[Notice]:
+    sites, target = summary["sites"], summary["privacy"]["target_epsilon"]
+    over = [name for name, site in sites.items() if target is not None and (site["epsilon"] or 0) > target]
+    absent = [name for name, site in sites.items() if site["rounds_joined"] == 0]
+    dropped = [name for name, site in sites.items() if site["drops"] and name not in absent]
+    failed = summary["status"] == "failed"
+    short = summary["rounds_completed"] < summary["rounds_planned"]
+    rounds = f"{summary['rounds_completed']} of {summary['rounds_planned']}"
+    notices = []
+    if failed:
+        notices.append(Notice("The run failed: any numbers below are of the last completed round.", grave=True))
+    if short and not failed:
+        notices.append(Notice(f"Stopped after {rounds} planned rounds.", grave=True))
+    if target is None:
+        notices.append(Notice("Trained without differential privacy: no noise protects the updates.", grave=True))
+    if over:
+        notices.append(Notice(f"Epsilon passed its target at {words.listing(over)}.", grave=True))
+    if absent:
+        details = tuple(_drops(name, sites[name]) for name in absent)
+        notices.append(Notice("No update of these hospitals entered the model:", details, grave=True))
+    if dropped:
+        details = tuple(_drops(name, sites[name]) for name in dropped)
+        notices.append(Notice("These hospitals were left out of some rounds:", details))
+    return notices
+
+
+def _drops(name: str, site: Mapping[str, Any]) -> str:
+    """The drops of one hospital in one line."""
+    reasons = [f"{words.drop_reason(code)} ({words.plural(number, 'round')})" for code, number in site["drops"].items()]
+    return f"{name}: {'; '.join(reasons) or 'never asked'}"

@@ -1,0 +1,161 @@
+"""The hospital's words: names for the codes of a run, and numbers as people read them.
+
+A number that is absent or not finite is an en dash, never `nan` or `None`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+DASH = "\N{EN DASH}"
+
+DROP_REASONS = {
+    "nan": "sent numbers that are not finite",
+    "late": "answered after the deadline",
+    "silent": "did not answer",
+    "raised": "stopped with an error on its own machine",
+    "keys": "sent other parameters than were asked for",
+    "shape": "sent parameters of the wrong shape",
+    "dtype": "sent numbers of the wrong type",
+    "norm": "sent an update larger than allowed",
+    "size": "sent a reply larger than allowed",
+    "mechanism": "released its update by another mechanism than was agreed",
+    "malformed": "sent a reply that cannot be read",
+    "policy": "refused under its own policy",
+    "budget": "had used up its privacy budget",
+    "trust": "sent a signature that does not hold",
+    "data": "could not read its studies",
+    "config": "was set up differently from the run",
+}
+ATTRIBUTES = {"sex": "Sex", "age_band": "Age", "scanner": "Scanner", "race": "Race"}
+METRICS = {
+    "recall_at_1": "First hit",
+    "recall_at_5": "In first 5",
+    "recall_at_10": "In first 10",
+    "mrr": "MRR",
+    "map": "mAP",
+}
+BASELINES = {
+    "public_only": "Public data only",
+    "site_alone": "Best hospital alone",
+    "federated": "Federation, no noise",
+    "federated_epsilon_8": "Federation, epsilon 8",
+    "federated_epsilon_2": "Federation, epsilon 2",
+    "centralised": "All data in one place",
+    "centralised_in_batch": "All in one place, in-batch contrast",
+}
+_SMALL = (
+    "no",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def percent(value: float | None) -> str:
+    """A rate between 0 and 1, as a percentage with one decimal."""
+    return f"{100 * value:.1f}%" if value is not None and math.isfinite(value) else DASH
+
+
+def percent_range(interval: tuple[float, float] | None) -> str:
+    """The two ends of an interval of rates."""
+    return "" if interval is None else f"{100 * interval[0]:.1f}{DASH}{100 * interval[1]:.1f}"
+
+
+def points(value: float | None) -> str:
+    """A difference of rates, signed, in percentage points."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def decimal(value: float | None) -> str:
+    """A number with three significant digits; very small ones as a power of ten."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    if value == 0 or 1e-3 <= abs(value) < 1e6:
+        return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    digits, _, exponent = f"{value:.2e}".partition("e")
+    power = f"10{str(int(exponent)).translate(_SUPERSCRIPT)}"
+    digits = digits.rstrip("0").rstrip(".")
+    return power if digits == "1" else f"{digits} \N{MULTIPLICATION SIGN} {power}"
+
+
+def epsilon(value: float | None) -> str:
+    """A privacy spend, rounded up to two decimals so that the report never claims too little."""
+    return f"{math.ceil(100 * value - 1e-9) / 100:.2f}" if value is not None and math.isfinite(value) else DASH
+
+
+def count(value: float | None) -> str:
+    """A whole number with thousands separators."""
+    return f"{value:,.0f}" if value is not None and math.isfinite(value) else DASH
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them: `8.2 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds is None or not math.isfinite(seconds):
+        return DASH
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def moment(started_at: str) -> str:
+    """An ISO 8601 time in UTC, as `9 July 2026, 14:05 UTC`; any other text is given back as it is."""
+    try:
+        when = datetime.fromisoformat(started_at).astimezone(UTC)
+    except ValueError:
+        return started_at
+    return f"{when.day} {when:%B %Y, %H:%M} UTC"
+
+
+def spelled(number: int) -> str:
+    """Small numbers as words, for a sentence."""
+    return _SMALL[number] if 0 <= number < len(_SMALL) else f"{number:,}"
+
+
+def plural(number: int, noun: str) -> str:
+    """The number and its noun: `one round`, `three rounds`."""
+    return f"{spelled(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def listing(names: Iterable[str]) -> str:
+    """Names in a sentence: `a, b and c`."""
+    *first, last = list(names) or [DASH]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def capital(sentence: str) -> str:
+    """The sentence with its first letter as a capital, the rest untouched."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+def drop_reason(code: str) -> str:
+    """A drop's reason in plain words; an unknown code verbatim."""
+    return DROP_REASONS.get(code, code)
+
+
+def finite_values(values: Iterable[float | None]) -> tuple[float, ...]:
+    """The values that are numbers."""
+    return tuple(value for value in values if value is not None and math.isfinite(value))
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that are numbers, or None where there is none."""
+    numbers = finite_values(values)
+    return sum(numbers) / len(numbers) if numbers else None

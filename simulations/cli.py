@@ -1,0 +1,1 @@
+"""`wardround simulate`: options, progress on the terminal, and the table at the end."""

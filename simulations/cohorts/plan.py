@@ -1,0 +1,65 @@
+"""What a cohort is drawn from: its size, how different its sites are, its confounder and its seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.errors import ConfigError
+
+PUBLIC = "public"
+"""The `site` of the studies that every site may hold."""
+
+SITE_NAMES = ("northgate", "riverside", "st-marys", "hillview", "harbour")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortPlan:
+    """Everything that decides the bytes of a cohort.
+
+    Attributes:
+        num_sites: Hospitals.
+        patients_per_site: Patients of each hospital; a patient has one to four studies.
+        public_patients: Patients of the public set; 0 leaves it out.
+        image_size: Pixels of an image's side.
+        site_shift: 0, every hospital alike, to 1, each with its own scanners, patients and house style.
+        confounder: Whether a marker follows one finding at every other site.
+        seed: The run's seed.
+
+    Raises:
+        ConfigError: A value is out of range; the key, the value and the range are named.
+    """
+
+    num_sites: int
+    patients_per_site: int
+    public_patients: int
+    image_size: int
+    site_shift: float
+    confounder: bool
+    seed: int
+
+    def __post_init__(self) -> None:
+        _check_range("num_sites", self.num_sites, least=1, most=1_000)
+        _check_range("patients_per_site", self.patients_per_site, least=1, most=1_000_000)
+        _check_range("public_patients", self.public_patients, least=0, most=1_000_000)
+        _check_range("image_size", self.image_size, least=32, most=1_024)
+        _check_range("site_shift", self.site_shift, least=0.0, most=1.0)
+
+    @property
+    def site_names(self) -> tuple[str, ...]:
+        """Names of the hospitals, the same first ones for any `num_sites`."""
+        return tuple(site_name(position) for position in range(self.num_sites))
+
+    @property
+    def num_patients(self) -> int:
+        """Patients of all hospitals and of the public set."""
+        return self.num_sites * self.patients_per_site + self.public_patients
+
+
+def site_name(position: int) -> str:
+    """Name of the hospital at a position counted from 0: `northgate`, ..., `harbour`, `site-06`, ..."""
+    return SITE_NAMES[position] if position < len(SITE_NAMES) else f"site-{position + 1:02d}"
+
+
+def _check_range(field: str, value: float, *, least: float, most: float) -> None:
+    if not least <= value <= most:  # NaN fails too
+        raise ConfigError(f"data.synthetic.{field}={value}: must be between {least} and {most}")

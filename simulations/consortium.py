@@ -1,0 +1,229 @@
+"""The studies of a simulated consortium: read once, encoded once, cut into anchors, private and held-out studies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from client.data.registry import ADAPTERS
+from client.data.splits import Role, read_splits, split_groups
+from client.dp.engine import Records
+from client.site import HeldOut
+from common.canonical import digest
+from common.config.load import config_as_json
+from common.config.schema import RunConfig
+from common.encoders.cache import FeatureCache, cache_folder
+from common.encoders.interface import Encoder
+from common.encoders.public_fit import AnchorFeatures
+from common.errors import ConfigError, DataError
+from common.types import BadRow, Image, Study, StudyRecord
+
+STUDIES_AT_ONCE = 256
+MAX_KEPT_IMAGES = 4000
+PUBLIC_SITE = "public"
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Consortium:
+    """Every study of every site, encoded.
+
+    Attributes:
+        images: Image features `[N, ...]`.
+        reports: Report features `[N, ...]`.
+        records: Their records, N of them.
+        roles: On which side of the split each stands.
+        pictures: Grey images of held-out studies by position, for examples in the report.
+        bad_rows: Rows that could not be read.
+        anchors_digest: Digest of the public studies.
+    """
+
+    images: Tensor
+    reports: Tensor
+    records: tuple[StudyRecord, ...]
+    roles: tuple[Role, ...]
+    pictures: dict[int, Image]
+    bad_rows: tuple[BadRow, ...]
+    anchors_digest: str
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the sites that hold private studies, sorted."""
+        return tuple(sorted({self._site(i) for i, role in enumerate(self.roles) if role is Role.TRAIN}))
+
+    def anchors(self) -> AnchorFeatures:
+        """The public studies."""
+        rows = self._sorted_by_patient(i for i, role in enumerate(self.roles) if role is Role.PUBLIC)
+        return AnchorFeatures(self.images[rows], self.reports[rows], self._patient_numbers(rows))
+
+    def private(self, sites: Sequence[str]) -> Records:
+        """The training studies of some sites together, sorted by patient."""
+        rows = self._sorted_by_patient(self._rows(Role.TRAIN, sites))
+        return Records(self.images[rows], self.reports[rows], self._patient_numbers(rows))
+
+    def held_out(self, sites: Sequence[str]) -> HeldOut:
+        """The held-out studies of some sites together, in the data's order."""
+        rows = self.held_out_rows(sites)
+        return HeldOut(self.images[rows], self.reports[rows], tuple(self.records[i] for i in rows))
+
+    def held_out_rows(self, sites: Sequence[str]) -> list[int]:
+        """Positions of the held-out studies of some sites."""
+        return list(self._rows(Role.TEST, sites))
+
+    def _rows(self, role: Role, sites: Sequence[str]) -> Iterator[int]:
+        wanted = set(sites)
+        return (i for i, found in enumerate(self.roles) if found is role and self._site(i) in wanted)
+
+    def _sorted_by_patient(self, rows: Iterable[int]) -> list[int]:
+        return sorted(rows, key=lambda i: self.records[i].patient_id)
+
+    def _patient_numbers(self, rows: Sequence[int]) -> Tensor:
+        numbers = {patient: n for n, patient in enumerate(dict.fromkeys(self.records[i].patient_id for i in rows))}
+        return torch.tensor([numbers[self.records[i].patient_id] for i in rows], dtype=torch.int64)
+
+    def _site(self, position: int) -> str:
+        return self.records[position].site or "site"
+
+
+def read_consortium(config: RunConfig, encoder: Encoder, *, progress: Progress) -> Consortium:
+    """Read and encode the studies that a config names.
+
+    Args:
+        config: The run's configuration.
+        encoder: Its frozen half is applied to every study, and cached where it names its features.
+        progress: Called with the number of studies done so far.
+
+    Raises:
+        ConfigError: `data.root` is missing, or a name in `data` is unknown.
+        DataError: The folder cannot be read, has too many bad rows, or leaves a side of the split empty.
+    """
+    reader = _Reader(config, encoder)
+    for studies in _batches(_studies(config), STUDIES_AT_ONCE):
+        reader.add(studies)
+        progress(len(reader.records))
+    reader.check_bad_rows()
+    if not reader.records:
+        raise DataError(f"data.root={config.data.root}: holds no study that can be read")
+    roles = _roles(config, reader.records)
+    kept = [i for i, record in enumerate(reader.records) if record.split_group in roles]
+    found = tuple(roles[reader.records[i].split_group] for i in kept)
+    for role in Role:
+        if role not in found:
+            raise DataError(f"data.split: no {role} studies; change data.split, data.public_fraction or data.test_fraction")
+    return Consortium(
+        images=torch.cat(reader.images)[kept],
+        reports=torch.cat(reader.reports)[kept],
+        records=tuple(reader.records[i] for i in kept),
+        roles=found,
+        pictures={
+            position: reader.pictures[i]
+            for position, i in enumerate(kept)
+            if found[position] is Role.TEST and i in reader.pictures
+        },
+        bad_rows=tuple(reader.bad_rows),
+        anchors_digest=digest(
+            [reader.digests[i] for position, i in enumerate(kept) if found[position] is Role.PUBLIC]
+        ),
+    )
+
+
+@dataclass
+class _Reader:
+    config: RunConfig
+    encoder: Encoder
+    records: list[StudyRecord] = field(default_factory=list)
+    digests: list[tuple[str, str]] = field(default_factory=list)
+    images: list[Tensor] = field(default_factory=list)
+    reports: list[Tensor] = field(default_factory=list)
+    pictures: dict[int, Image] = field(default_factory=dict)
+    bad_rows: list[BadRow] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._cache = FeatureCache(cache_folder(self.config.encoder.cache))
+
+    def add(self, items: Sequence[Study | BadRow]) -> None:
+        self.bad_rows += [item for item in items if isinstance(item, BadRow)]
+        studies = [item for item in items if isinstance(item, Study)]
+        if not studies:
+            return
+        images, reports = [study.image for study in studies], [study.record.report for study in studies]
+        digests = [(_image_digest(image), _text_digest(report)) for image, report in zip(images, reports, strict=True)]
+        keys, encoder = self.encoder.keys, self.encoder
+        if keys is None:
+            self.images.append(encoder.image_features(images))
+            self.reports.append(encoder.report_features(reports))
+        else:
+            names = [list(column) for column in zip(*digests, strict=True)]
+            self.images.append(
+                self._cache.features(images, names[0], key=keys.image, compute=encoder.image_features)
+            )
+            self.reports.append(
+                self._cache.features(reports, names[1], key=keys.report, compute=encoder.report_features)
+            )
+        for study in studies:
+            if len(self.pictures) < MAX_KEPT_IMAGES:
+                self.pictures[len(self.records)] = study.image
+            self.records.append(study.record)
+        self.digests += digests
+
+    def check_bad_rows(self) -> None:
+        allowed = self.config.data.max_bad_rows
+        if len(self.bad_rows) > allowed:
+            first = self.bad_rows[0]
+            raise DataError(
+                f"{len(self.bad_rows)} rows cannot be read, first {first.file} row {first.row}: {first.reason}; "
+                f"mend them, or accept them with data.max_bad_rows={len(self.bad_rows)}"
+            )
+
+
+def _studies(config: RunConfig) -> Iterator[Study | BadRow]:
+    data = config.data
+    if data.adapter == "synthetic":
+        return ADAPTERS.load("manifest")(_synthetic_folder(config), allow_burned_in=False).studies()
+    if not data.root:
+        raise ConfigError(f"data.root: missing; data.adapter={data.adapter} needs the folder of the studies")
+    adapter = ADAPTERS.load(data.adapter)
+    return adapter(Path(data.root), allow_burned_in=data.allow_burned_in, site_column=data.site_column).studies()
+
+
+def _synthetic_folder(config: RunConfig) -> Path:
+    from simulations.cohorts.plan import CohortPlan  # noqa: PLC0415 - a run on real studies never draws a cohort
+    from simulations.cohorts.write import write_cohort  # noqa: PLC0415
+
+    plan = CohortPlan(**config_as_json(config)["data"]["synthetic"], seed=config.seed)
+    return write_cohort(plan, cache_folder(config.encoder.cache) / "cohorts" / digest(vars(plan))[:16])
+
+
+def _roles(config: RunConfig, records: Sequence[StudyRecord]) -> dict[str, Role]:
+    data = config.data
+    if data.split:
+        return read_splits(Path(data.root) / "splits.csv", split=data.split)
+    own_public = {record.split_group for record in records if record.site == PUBLIC_SITE}
+    drawn = split_groups(
+        [record for record in records if record.split_group not in own_public],
+        seed=config.seed,
+        public_fraction=0.0 if own_public else data.public_fraction,
+        test_fraction=data.test_fraction,
+    )
+    return drawn | dict.fromkeys(own_public, Role.PUBLIC)
+
+
+def _batches(items: Iterator[Study | BadRow], size: int) -> Iterator[list[Study | BadRow]]:
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def _image_digest(image: Image) -> str:
+    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

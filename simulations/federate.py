@@ -1,0 +1,156 @@
+"""Sites in this process: from a consortium's studies to Flower handlers, and one federation over them."""
+
+from __future__ import annotations
+
+import copy
+import queue
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flwr.app import Context
+
+from client.app import build_client_app
+from client.dp.randomness import Randomness, SeededRandomness, SystemRandomness
+from client.site import Site
+from common.config.load import config_digest
+from common.config.schema import RunConfig
+from common.encoders.dual import DualEncoder, trainable_names
+from common.errors import CheckFailed, ConfigError
+from common.privacy.plan import PrivacyPlan, privacy_plan
+from common.privacy.release import Mechanism
+from common.seeds import torch_generator
+from server.app import build_server_app
+from server.checkpoint import RunState
+from server.federation import Observer, Setup
+from simulations.attacks.registry import ATTACKS
+from simulations.consortium import Consortium
+from simulations.runtime import Handler, run_in_process
+
+SIMULATION_ALLOWS = frozenset(Mechanism)
+"""A simulation guards no patient from the person who runs it, so its sites let not-private statistics pass."""
+
+RandomnessOf = Callable[[str, int], Randomness]
+"""Source of sampling and noise for a site and a round."""
+
+Cut = Mapping[str, Sequence[str]]
+"""Name of each federation member to the sites whose studies it holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One federation over a consortium.
+
+    Attributes:
+        config: The run's configuration.
+        consortium: The studies.
+        cut: Who holds them; each site its own, or one member all.
+        model: The model before round one; sites work on copies.
+        folder: Run folder for the checkpoint.
+        state: State to start or to go on from.
+        observer: Who watches.
+        randomness: Source of private sampling and noise; None is the operating system's.
+    """
+
+    config: RunConfig
+    consortium: Consortium
+    cut: Cut
+    model: DualEncoder
+    folder: Path
+    state: RunState
+    observer: Observer
+    randomness: RandomnessOf | None = None
+
+
+def federate(experiment: Experiment) -> str | None:
+    """Run a federation in process; its result is in `experiment.state`.
+
+    Returns:
+        Why the run failed although it ended; None where it succeeded.
+
+    Raises:
+        ConfigError: The loss couples records and the run is private, or there are fewer sites than attackers.
+    """
+    config = experiment.config
+    privacy = privacy_plan(config)
+    setup = Setup(
+        config=config,
+        trained=trainable_names(experiment.model),
+        privacy=privacy,
+        folder=experiment.folder,
+        state=experiment.state,
+        observer=experiment.observer,
+    )
+    sites = build_sites(experiment, privacy)
+    lend = _lender(sites, experiment.model)
+    client_app = build_client_app(lend, allowed=SIMULATION_ALLOWS)
+    handlers = _with_attacks(config, client_app, len(sites))
+    try:
+        run_in_process(build_server_app(setup), handlers, num_workers=config.workers)
+    except CheckFailed as error:
+        return str(error)
+    return None
+
+
+def build_sites(experiment: Experiment, privacy: PrivacyPlan | None) -> list[Site]:
+    """The members of a federation, in the order of their names; their model is a placeholder until one is lent."""
+    config, consortium = experiment.config, experiment.consortium
+    digest, anchors = config_digest(config), consortium.anchors().to(config.device)
+    sites = []
+    for name, held in sorted(experiment.cut.items()):
+        private, held_out = consortium.private(held), consortium.held_out(held)
+        if not held_out.records:
+            raise ConfigError(f"site {name} has no held-out patients; raise data.test_fraction or choose another split")
+        sites.append(
+            Site(
+                name=name,
+                config=config,
+                config_digest=digest,
+                model=experiment.model,
+                private=private.to(config.device),
+                held_out=held_out.to(config.device),
+                anchors=anchors,
+                privacy=privacy,
+                randomness=_randomness(experiment, name, private=privacy is not None),
+            )
+        )
+    return sites
+
+
+def _randomness(experiment: Experiment, site: str, *, private: bool) -> Callable[[int], Randomness]:
+    def of_round(round_number: int) -> Randomness:
+        if not private:
+            return SeededRandomness(torch_generator(experiment.config.seed, "batches", site, round_number))
+        if experiment.randomness is not None:
+            return experiment.randomness(site, round_number)
+        return SystemRandomness()
+
+    return of_round
+
+
+def _lender(sites: Sequence[Site], template: DualEncoder) -> Callable[[Context], AbstractContextManager[Site]]:
+    """Lends each message its site with a free copy of the model: as many copies as sites that work at once."""
+    free: queue.SimpleQueue[DualEncoder] = queue.SimpleQueue()
+
+    @contextmanager
+    def lend(context: Context) -> Iterator[Site]:
+        try:
+            model = free.get_nowait()
+        except queue.Empty:
+            model = copy.deepcopy(template)
+        try:
+            yield replace(sites[int(context.node_config["partition-id"])], model=model)
+        finally:
+            free.put(model)
+
+    return lend
+
+
+def _with_attacks(config: RunConfig, honest: Handler, num_sites: int) -> list[Handler]:
+    attack = ATTACKS.load(config.attack.name)
+    if config.attack.num_sites > num_sites:
+        raise ConfigError(f"attack.num_sites={config.attack.num_sites}: there are {num_sites} sites")
+    attacked = attack(honest)
+    first_bad = num_sites - (config.attack.num_sites if config.attack.name != "none" else 0)
+    return [honest if number < first_bad else attacked for number in range(num_sites)]

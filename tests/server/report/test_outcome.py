@@ -1,0 +1,80 @@
+"""The first sentence, the large numbers and the notices."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from server.report.outcome import outcome, retrieval
+
+
+def texts(summary: dict[str, Any]) -> str:
+    found = outcome(summary)
+    lines = [line for notice in found.notices for line in (notice.text, *notice.details)]
+    return "\n".join(lines)
+
+
+def test_completed_run_is_told_in_one_sentence(summary: dict[str, Any]) -> None:
+    assert outcome(summary).sentence == (
+        "Five hospitals trained one model in twelve rounds; the right report is among the first ten "
+        "for 41.2% of images."
+    )
+
+
+def test_headlines_hold_chance_start_epsilon_and_sites(summary: dict[str, Any]) -> None:
+    reached, gain, epsilon, sites = outcome(summary).headlines
+    assert (reached.figure, reached.note) == ("41.2%", "of 420 held-out reports; chance 2.4%")
+    assert (gain.figure, gain.note) == ("+14.8", "the start model alone: 26.4%")
+    assert epsilon.figure == "7.92"
+    assert "10⁻⁵" in epsilon.note
+    assert "patient" in epsilon.note
+    assert "add or remove one" in epsilon.note
+    assert sites.figure == "5 of 5"
+    assert reached.marked
+    assert gain.marked
+    assert not epsilon.marked
+
+
+def test_without_a_pooled_gallery_the_mean_of_the_hospitals_is_told(summary: dict[str, Any]) -> None:
+    summary["pooled"] = None
+    summary["sites"]["Harbour"]["metrics"]["recall_at_10"] = float("nan")
+    found = retrieval(summary)
+    assert found["reached"].value is not None
+    assert math.isclose(found["reached"].value, (0.61 + 0.47 + 0.55 + 0.66) / 4)
+    assert outcome(summary).headlines[0].note == "mean of the hospitals; chance 11.9%"
+
+
+def test_failed_run_is_told_first(summary: dict[str, Any]) -> None:
+    summary |= {"status": "failed", "reason": "the quorum was not met", "rounds_completed": 3}
+    assert outcome(summary).sentence == "The run failed after three rounds of twelve: the quorum was not met."
+    assert outcome(summary).notices[0].grave
+
+
+def test_drops_are_told_in_plain_words(summary: dict[str, Any]) -> None:
+    summary["sites"]["Lakeside"]["drops"] = {"solar_flare": 1}
+    told = texts(summary)
+    assert "St. Brigid: sent numbers that are not finite (two rounds); answered after the deadline (one round)" in told
+    assert "Lakeside: solar_flare (one round)" in told
+    assert "Harbour" not in told
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda s: s["sites"]["Harbour"].update(rounds_joined=0, drops={"raised": 12}), "No update of these hospitals"),
+        (lambda s: s["sites"]["Harbour"].update(epsilon=8.01), "Epsilon passed its target at Harbour"),
+        (lambda s: s["privacy"].update(target_epsilon=None), "without differential privacy"),
+        (lambda s: s.update(rounds_completed=7), "Stopped after 7 of 12 planned rounds"),
+    ],
+)
+def test_what_casts_doubt_is_told_gravely(summary: dict[str, Any], change: Any, told: str) -> None:
+    assert told not in texts(summary)
+    change(summary)
+    assert any(told in notice.text and notice.grave for notice in outcome(summary).notices)
+
+
+def test_a_clean_run_has_no_notices(summary: dict[str, Any]) -> None:
+    summary["sites"]["St. Brigid"]["drops"] = {}
+    assert outcome(summary).notices == ()
