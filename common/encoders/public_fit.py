@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from common.config.schema import RunConfig
-from common.encoders.dual import DualEncoder, embed_in_batches
+from common.encoders.dual import DualEncoder, Embedded, embed_in_batches
 from common.encoders.interface import Encoder
 from common.hashing.head import HashHead
 from common.losses.in_batch import InBatchContrast
@@ -83,37 +83,44 @@ def fit_to_public(model: DualEncoder, anchors: AnchorFeatures, config: RunConfig
     model.image_tower.fit_to_public(anchors.images)
     model.report_tower.fit_to_public(anchors.reports)
     contrast = InBatchContrast(temperature=config.loss.temperature)
+    batch_size = config.public_fit.batch_size
     towers = [*model.image_tower.parameters(), *model.report_tower.parameters()]
 
     def embedding_value(images: Tensor, reports: Tensor) -> Tensor:
         image, report = model(images, reports)
         return contrast(image.embedding, report.embedding, image.embedding, report.embedding).mean()
 
-    _fit(towers, embedding_value, anchors, config, generator)
-    _, report = embed_in_batches(model, anchors.images, anchors.reports)
+    _fit(towers, embedding_value, lambda: anchors.draw_patients(batch_size, generator), config)
+    image, report = embed_in_batches(model, anchors.images, anchors.reports)
     model.hash_head.set_prototypes(report.embedding, generator=generator)
-    objective = Objective(contrast, config.code)
+    _fit_hash_head(model, AnchorFeatures(image.embedding, report.embedding, anchors.patients), config, generator)
+
+
+def _fit_hash_head(
+    model: DualEncoder, embeddings: AnchorFeatures, config: RunConfig, generator: torch.Generator
+) -> None:
+    """Fit the hash head to the anchors' embeddings, which stay as they are."""
+    objective = Objective(InBatchContrast(temperature=config.loss.temperature), config.code)
+    head = model.hash_head
 
     def code_value(images: Tensor, reports: Tensor) -> Tensor:
-        image, report = model(images, reports)
-        public = Public(image, report, model.hash_head.prototypes, model.hash_head.centres)
-        return objective(image, report, public).mean()
+        image, report = (Embedded(embedding, torch.tanh(head(embedding))) for embedding in (images, reports))
+        return objective(image, report, Public(image, report, head.prototypes, head.centres)).mean()
 
-    _fit([model.hash_head.weight], code_value, anchors, config, generator)
+    batch_size = config.public_fit.batch_size
+    _fit([head.weight], code_value, lambda: embeddings.draw_patients(batch_size, generator), config)
 
 
 def _fit(
     parameters: Sequence[Tensor],
     value: Callable[[Tensor, Tensor], Tensor],
-    anchors: AnchorFeatures,
+    draw: Callable[[], tuple[Tensor, Tensor]],
     config: RunConfig,
-    generator: torch.Generator,
 ) -> None:
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    fit = config.public_fit
-    optimizer = torch.optim.AdamW(trained, lr=fit.learning_rate, weight_decay=WEIGHT_DECAY)
-    for _ in range(fit.steps):
-        gradients = torch.autograd.grad(value(*anchors.draw_patients(fit.batch_size, generator)), trained)
+    optimizer = torch.optim.AdamW(trained, lr=config.public_fit.learning_rate, weight_decay=WEIGHT_DECAY)
+    for _ in range(config.public_fit.steps):
+        gradients = torch.autograd.grad(value(*draw()), trained)
         for parameter, gradient in zip(trained, gradients, strict=True):
             parameter.grad = gradient
         optimizer.step()

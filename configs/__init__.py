@@ -1,0 +1,1 @@
+"""The run configurations: one base, one file a model, one file a scenario."""
