@@ -1,1 +1,136 @@
-"""`wardround simulate`: options, progress on the terminal, and the table at the end."""
+"""`wardround simulate`: its options, the progress it shows, and the table it ends with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from common.config.load import load_config, read_run_config
+from common.config.schema import RunConfig
+from common.errors import ConfigError
+from server.report import words
+from simulations.baselines import simulate_baselines
+from simulations.display import TerminalWatcher
+from simulations.simulate import CONFIG_FILE, simulate
+
+
+class Engine(StrEnum):
+    """What calls the sites."""
+
+    INPROCESS = "inprocess"
+    RAY = "ray"
+
+
+def simulate_command(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Config keys to set; configs/base.yaml lists them all."),
+    ] = None,
+    *,
+    scenario: Annotated[str | None, typer.Option(help="Lay configs/scenarios/NAME.yaml over the base.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; must be new.  [default: runs/ and the time]")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+    engine: Annotated[
+        Engine, typer.Option(help="What calls the sites; ray is Flower's own simulation, extra [ray].")
+    ] = Engine.INPROCESS,
+) -> None:
+    """Train a whole consortium on this machine, and report it.
+
+    Without arguments: five synthetic hospitals, patient-level privacy at epsilon 8, in under three minutes.
+    """
+    config, folder = _run_of(overrides or [], scenario, out, resume)
+    summary = _watched(config, folder, engine)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2, allow_nan=False))
+        return
+    console = Console()
+    console.print(_baselines_table(summary) if summary.get("baselines") else _sites_table(summary))
+    console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+
+
+def _run_of(
+    overrides: list[str], scenario: str | None, out: Path | None, resume: Path | None
+) -> tuple[RunConfig, Path]:
+    """The configuration and the folder that the options name.
+
+    Raises:
+        ConfigError: The options contradict each other, or the new folder is taken.
+    """
+    if resume is not None:
+        if overrides or scenario or out:
+            raise ConfigError(f"--resume {resume}: goes on with the folder's own config; leave the other options out")
+        return read_run_config(resume / CONFIG_FILE), resume
+    folder = out or Path("runs") / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"--out {folder}: holds files already; name a new folder, or go on with --resume {folder}")
+    return load_config(overrides, scenario=scenario), folder
+
+
+def _watched(config: RunConfig, folder: Path, engine: Engine) -> dict[str, Any]:
+    with TerminalWatcher(Console(stderr=True), rounds=config.federation.rounds) as watcher:
+        if engine is Engine.RAY:
+            from simulations.ray_engine import simulate_with_ray  # noqa: PLC0415 - an optional extra
+
+            return simulate_with_ray(config, folder, watcher=watcher)
+        if config.baselines.repeats or config.baselines.splits:
+            return simulate_baselines(config, folder, watcher=watcher)
+        return simulate(config, folder, watcher=watcher)
+
+
+def _sites_table(summary: Mapping[str, Any]) -> Table:
+    table = Table(title="Recall at 10, image to report, on held-out patients (not private: simulation only)")
+    for column in ("site", "patients", "rounds", "dropped", "start", "now", "codes", "epsilon"):
+        table.add_column(column, justify="left" if column == "site" else "right")
+    for name, site in summary["sites"].items():
+        drops = ", ".join(f"{reason} {count}" for reason, count in site["drops"].items())
+        table.add_row(
+            name,
+            site["patients_band"],
+            str(site["rounds_joined"]),
+            drops or words.DASH,
+            words.percent(_rate(site["start_metrics"])),
+            words.percent(_rate(site["metrics"])),
+            words.percent(_rate(site["codes"])),
+            words.epsilon(site["epsilon"]),
+        )
+    pooled = summary["pooled"]
+    table.add_section()
+    table.add_row(
+        f"all, {pooled['gallery']} reports",
+        "",
+        str(summary["rounds_completed"]),
+        "",
+        words.percent(_rate(pooled["start"])),
+        words.percent(_rate(pooled)),
+        words.percent(_rate(pooled["codes"])),
+        f"chance {words.percent(pooled['chance_recall_at_10'])}",
+    )
+    return table
+
+
+def _baselines_table(summary: Mapping[str, Any]) -> Table:
+    table = Table(title="Recall at 10, image to report, one gallery of all sites (not private: simulation only)")
+    for column in ("baseline", "mean", "each", "codes"):
+        table.add_column(column, justify="left" if column in ("baseline", "each") else "right")
+    for name, found in summary["baselines"].items():
+        rates = found["recall_at_10"]
+        table.add_row(
+            words.BASELINES.get(name, name),
+            f"{sum(rates) / len(rates):.3f}",
+            "  ".join(f"{rate:.3f}" for rate in rates),
+            f"{sum(found['codes_recall_at_10']) / len(rates):.3f}",
+        )
+    return table
+
+
+def _rate(metrics: Mapping[str, Any] | None) -> float | None:
+    return metrics.get("recall_at_10") if metrics else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from common.config.load import config_as_json
 from common.config.schema import RunConfig
 from common.encoders.cache import FeatureCache, cache_folder
 from common.encoders.interface import Encoder
-from common.encoders.public_fit import AnchorFeatures
+from common.encoders.public_fit import AnchorFeatures, FrozenPart
 from common.errors import ConfigError, DataError
 from common.types import BadRow, Image, Study, StudyRecord
 
@@ -78,6 +78,11 @@ class Consortium:
         """Positions of the held-out studies of some sites."""
         return list(self._rows(Role.TEST, sites))
 
+    def encoded_by(self, frozen: FrozenPart, *, device: str) -> Consortium:
+        """The same studies as a model's frozen part sees them."""
+        images, reports = frozen.features_of(self.images.to(device), self.reports.to(device))
+        return replace(self, images=images.cpu(), reports=reports.cpu())
+
     def _rows(self, role: Role, sites: Sequence[str]) -> Iterator[int]:
         wanted = set(sites)
         return (i for i, found in enumerate(self.roles) if found is role and self._site(i) in wanted)
@@ -117,7 +122,9 @@ def read_consortium(config: RunConfig, encoder: Encoder, *, progress: Progress) 
     found = tuple(roles[reader.records[i].split_group] for i in kept)
     for role in Role:
         if role not in found:
-            raise DataError(f"data.split: no {role} studies; change data.split, data.public_fraction or data.test_fraction")
+            raise DataError(
+                f"data.split: no {role} studies; change data.split, data.public_fraction or data.test_fraction"
+            )
     return Consortium(
         images=torch.cat(reader.images)[kept],
         reports=torch.cat(reader.reports)[kept],
@@ -129,9 +136,7 @@ def read_consortium(config: RunConfig, encoder: Encoder, *, progress: Progress) 
             if found[position] is Role.TEST and i in reader.pictures
         },
         bad_rows=tuple(reader.bad_rows),
-        anchors_digest=digest(
-            [reader.digests[i] for position, i in enumerate(kept) if found[position] is Role.PUBLIC]
-        ),
+        anchors_digest=digest([reader.digests[i] for position, i in enumerate(kept) if found[position] is Role.PUBLIC]),
     )
 
 
@@ -162,9 +167,7 @@ class _Reader:
             self.reports.append(encoder.report_features(reports))
         else:
             names = [list(column) for column in zip(*digests, strict=True)]
-            self.images.append(
-                self._cache.features(images, names[0], key=keys.image, compute=encoder.image_features)
-            )
+            self.images.append(self._cache.features(images, names[0], key=keys.image, compute=encoder.image_features))
             self.reports.append(
                 self._cache.features(reports, names[1], key=keys.report, compute=encoder.report_features)
             )

@@ -16,7 +16,7 @@ import torch
 from common.config.load import config_as_yaml, config_digest
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
-from common.encoders.public_fit import fit_to_public, fresh_model
+from common.encoders.public_fit import fit_to_public, fresh_model, split_frozen
 from common.encoders.registry import ENCODERS
 from common.errors import CheckFailed
 from common.files import write_atomically
@@ -76,6 +76,9 @@ def prepare(config: RunConfig, clock: Clock) -> tuple[Consortium, DualEncoder]:
     with clock.phase("public_fit"):
         model = fresh_model(encoder, config).to(config.device)
         fit_to_public(model, consortium.anchors().to(config.device), config)
+        frozen, model = split_frozen(model)
+        if frozen is not None:
+            consortium = consortium.encoded_by(frozen, device=config.device)
     return consortium, model
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, Embedded, embed_in_batches
@@ -96,6 +96,30 @@ def fit_to_public(model: DualEncoder, anchors: AnchorFeatures, config: RunConfig
     _fit_hash_head(model, AnchorFeatures(image.embedding, report.embedding, anchors.patients), config, generator)
 
 
+@dataclass(frozen=True)
+class FrozenPart:
+    """What a fitted model's towers compute the same for ever."""
+
+    image: nn.Module
+    report: nn.Module
+
+    def features_of(self, images: Tensor, reports: Tensor, *, batch_size: int = 256) -> tuple[Tensor, Tensor]:
+        """Features `[N, ...]` of both modalities for the trained part, `batch_size` rows at a time."""
+        with torch.no_grad():
+            return (
+                torch.cat([self.image(rows) for rows in images.split(batch_size)]),
+                torch.cat([self.report(rows) for rows in reports.split(batch_size)]),
+            )
+
+
+def split_frozen(model: DualEncoder) -> tuple[FrozenPart | None, DualEncoder]:
+    """The part of a fitted model that stays, None where all of it trains, and the model on top that trains."""
+    image, report = model.image_tower.split(), model.report_tower.split()
+    if image is None or report is None:
+        return None, model
+    return FrozenPart(image[0], report[0]), DualEncoder(image[1], report[1], model.hash_head)
+
+
 def _fit_hash_head(
     model: DualEncoder, embeddings: AnchorFeatures, config: RunConfig, generator: torch.Generator
 ) -> None:
@@ -118,11 +142,16 @@ def _fit(
     config: RunConfig,
 ) -> None:
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=config.public_fit.learning_rate, weight_decay=WEIGHT_DECAY)
-    for _ in range(config.public_fit.steps):
+    fit = config.public_fit
+    if not (fit.steps and trained):
+        return
+    optimizer = torch.optim.AdamW(trained, lr=fit.learning_rate, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, fit.learning_rate, total_steps=fit.steps + 1)
+    for _ in range(fit.steps):
         gradients = torch.autograd.grad(value(*draw()), trained)
         for parameter, gradient in zip(trained, gradients, strict=True):
             parameter.grad = gradient
         optimizer.step()
+        schedule.step()
     for parameter in trained:
         parameter.grad = None

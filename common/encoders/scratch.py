@@ -54,8 +54,8 @@ class Block(nn.Module):
         return self.attention_out(mixed.transpose(-3, -2).flatten(-2))
 
 
-class ImageTower(Tower):
-    """Vision transformer: grey pixels `[B, H, W]` of type uint8 to embeddings `[B, D]`, mean over patches."""
+class ImageTrunk(nn.Module):
+    """Vision transformer: grey pixels `[B, H, W]` of type uint8 to the mean of its patches `[B, W]`."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -67,21 +67,22 @@ class ImageTower(Tower):
             Block(width=config.width, num_heads=config.num_heads) for _ in range(config.image_depth)
         )
         self.norm = nn.LayerNorm(config.width)
-        self.head = nn.Linear(config.width, config.embedding_dim)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels `[B, H, W]` to embeddings `[B, D]`."""
+        """Pixels `[B, H, W]` to `[B, W]`. Each image is standardised by itself: scanners differ in gain and offset."""
         size = self.patch_size
-        grid = (pixels.to(self.positions.dtype) / 127.5 - 1).unflatten(-1, (-1, size)).unflatten(-3, (-1, size))
-        patches = grid.transpose(-3, -2).flatten(-2).flatten(-3, -2)
+        grey = pixels.to(self.positions.dtype)
+        spread = grey.var(dim=(-2, -1), keepdim=True).sqrt() + 1
+        grid = ((grey - grey.mean(dim=(-2, -1), keepdim=True)) / spread).unflatten(-1, (-1, size))
+        patches = grid.unflatten(-3, (-1, size)).transpose(-3, -2).flatten(-2).flatten(-3, -2)
         tokens = self.patches(patches) + self.positions
         for block in self.blocks:
             tokens = block(tokens, None)
-        return self.head(self.norm(tokens).mean(dim=-2))
+        return self.norm(tokens).mean(dim=-2)
 
 
-class ReportTower(Tower):
-    """Transformer over word numbers `[B, T]` (0 is padding) to embeddings `[B, D]`, mean over the words."""
+class ReportTrunk(nn.Module):
+    """Transformer over word numbers `[B, T]` (0 is padding) to the mean of its words `[B, W]`."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -91,18 +92,46 @@ class ReportTower(Tower):
             Block(width=config.width, num_heads=config.num_heads) for _ in range(config.report_depth)
         )
         self.norm = nn.LayerNorm(config.width)
-        self.head = nn.Linear(config.width, config.embedding_dim)
 
     def forward(self, words: Tensor) -> Tensor:
-        """Word numbers `[B, T]` to embeddings `[B, D]`."""
+        """Word numbers `[B, T]` to `[B, W]`."""
         present = words != PADDING
         tokens = self.words(words) + self.positions
         mask = present[..., None, None, :]
         for block in self.blocks:
             tokens = block(tokens, mask)
         weight = present[..., None].to(tokens.dtype)
-        mean = (self.norm(tokens) * weight).sum(dim=-2) / weight.sum(dim=-2).clamp(min=1)
-        return self.head(mean)
+        return (self.norm(tokens) * weight).sum(dim=-2) / weight.sum(dim=-2).clamp(min=1)
+
+
+class HeadTower(Tower):
+    """A linear map `[B, W]` to embeddings `[B, D]`."""
+
+    def __init__(self, head: nn.Linear) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Embeddings `[B, D]`."""
+        embedding: Tensor = self.head(features)
+        return embedding
+
+
+class TrunkTower(HeadTower):
+    """A trunk and the linear map on top of it; after the public fit the trunk may stay as it is."""
+
+    def __init__(self, trunk: nn.Module, config: EncoderConfig) -> None:
+        super().__init__(nn.Linear(config.width, config.embedding_dim))
+        self.trunk = trunk
+        self._only_head_trains = config.trainable == "heads"
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Embeddings `[B, D]`."""
+        return super().forward(self.trunk(features))
+
+    def split(self) -> tuple[nn.Module, Tower] | None:
+        """See `Tower`."""
+        return (self.trunk, HeadTower(self.head)) if self._only_head_trains else None
 
 
 class ScratchEncoder:
@@ -130,13 +159,10 @@ class ScratchEncoder:
         return numbers
 
     def towers(self, generator: torch.Generator) -> tuple[Tower, Tower]:
-        """Transformers with normal weights of standard deviation 0.02, from `generator` alone."""
-        towers = ImageTower(self._config), ReportTower(self._config)
+        """Transformers whose random start comes from `generator` alone."""
+        towers = TrunkTower(ImageTrunk(self._config), self._config), TrunkTower(ReportTrunk(self._config), self._config)
         for tower in towers:
             _start(tower, generator)
-            if self._config.trainable == "heads":
-                tower.requires_grad_(requires_grad=False)
-                tower.head.requires_grad_(requires_grad=True)
         return towers
 
 
@@ -162,12 +188,16 @@ def build(config: EncoderConfig) -> ScratchEncoder:
 
 
 def _start(tower: nn.Module, generator: torch.Generator) -> None:
+    """Linear maps that keep the variance; what a block adds starts small, so that depth does not add up at first."""
     for name, parameter in tower.named_parameters():
         if name.endswith("norm.weight"):
             nn.init.ones_(parameter)
         elif name.endswith("bias"):
             nn.init.zeros_(parameter)
+        elif name.endswith("positions"):
+            nn.init.normal_(parameter, std=0.1, generator=generator)
+        elif name.endswith("words.weight"):
+            nn.init.normal_(parameter, std=0.5, generator=generator)
         else:
-            nn.init.normal_(
-                parameter, std=0.02 if "head" not in name else parameter.shape[-1] ** -0.5, generator=generator
-            )
+            gain = 0.4 if name.endswith("_out.weight") else 1.0
+            nn.init.normal_(parameter, std=gain * parameter.shape[-1] ** -0.5, generator=generator)
