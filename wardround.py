@@ -1,15 +1,19 @@
-"""The command: mounts the sub-commands, imports them when they are called, and turns errors into exit codes."""
+"""The command: mounts the sub-commands, imports each when it is called, and turns errors into exit codes.
+
+Exit codes: 0 done, 1 a check failed, 2 usage or config, 3 policy or budget refusal, 4 trust failure.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from importlib import import_module
 
+import click
 import typer
-from typer.core import TyperGroup
+from typer.main import get_command
 
-# Before anything imports Flower, Ray or transformers: they phone home unless they are told not to.
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -18,3 +22,59 @@ QUIET = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+"""Flower, Ray and transformers phone home unless they are told not to; set before any of them is imported."""
+
+COMMANDS = {
+    "simulate": ("simulations.cli:simulate_command", "Train a whole consortium on this machine, and report it."),
+    "bench": ("simulations.benchmarks.cli:bench_command", "Measure speed, as ratios against a peer or a bound."),
+}
+"""Name to where it lives and what it is for."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called: `wardround --help` does not wait for torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Names of the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command of a name, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, function = COMMANDS[cmd_name][0].partition(":")
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command(cmd_name)(getattr(import_module(module), function))
+        return get_command(app)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The list of commands, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, purpose) for name, (_, purpose) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup)
+@click.version_option(package_name="wardround")
+def cli() -> None:
+    """Federated image-report retrieval across hospitals: private, robust, fair by report."""
+
+
+def main() -> None:
+    """Run the command line and exit with the documented code."""
+    os.environ.update(QUIET)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    from common.errors import WardroundError
+
+    try:
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(130)
+    except WardroundError as error:
+        sys.stderr.write(f"wardround: {error}\n")
+        sys.exit(error.exit_code)
+    except OSError as error:
+        sys.stderr.write(f"wardround: {error.filename or 'system'}: {error.strerror or error}\n")
+        sys.exit(1)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import Mod
 
 from client.evaluate import brief_statistics, full_statistics
 from client.gate import Gate
@@ -41,7 +42,7 @@ def build_client_app(lend_site: SiteSource, *, allowed: frozenset[Mechanism]) ->
         allowed: Mechanisms that the site's policy lets out.
     """
     app = ClientApp()
-    mods = [Gate(allowed, logging.getLogger("wardround.site"))]
+    mods: list[Mod] = [Gate(allowed, logging.getLogger("wardround.site"))]
 
     @app.query(mods=mods)
     def hello(message: Message, context: Context) -> Message:

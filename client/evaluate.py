@@ -92,7 +92,7 @@ def _interval_of(site: Site) -> _Interval:
 
 
 def _groups(site: Site, way: Direction, interval: Callable[..., list[float]]) -> list[dict[str, Any]]:
-    """Shown groups with their numbers, and those groups of a public list that are hidden or empty: which, is not told."""
+    """Shown groups with their numbers, and the listed groups that are hidden or empty: which, is not told."""
     records = site.held_out.records
     groups = [group_of(record) for record in records]
     everything = site_statistics(way.embedding, patients=[record.patient_id for record in records], groups=groups)

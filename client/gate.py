@@ -14,7 +14,7 @@ from flwr.app import Context, Error, Message, RecordDict
 
 from common.errors import AdmissionError, PolicyRefusal, WardroundError
 from common.privacy.release import Mechanism
-from common.wire.flower import RELEASES, releases_of
+from common.wire.flower import RELEASES, releases_of, releases_to_record
 
 Handler = Callable[[Message, Context], Message]
 ERROR_CODE = 1
@@ -47,9 +47,12 @@ class Gate:
 
     def _check(self, records: RecordDict) -> None:
         try:
-            releases = {release.name: release for release in releases_of(records)}
+            listed = releases_of(records)
         except AdmissionError as error:
             raise PolicyRefusal("the reply lists no releases") from error
+        if records[RELEASES] != releases_to_record(listed):
+            raise PolicyRefusal(f"{RELEASES!r} holds more than a list of releases")
+        releases = {release.name: release for release in listed}
         for name in records:
             if name == RELEASES:
                 continue

@@ -51,10 +51,8 @@ class Admission:
         if stated != [(mechanism, self.event)]:
             raise AdmissionError("mechanism")
         self.plan.write_flat(reply.update, into_P)
-        # One pass finds both: the square sum of a vector with NaN or infinity is not finite. Float64, so that
-        # a finite vector never overflows.
-        norm = float(np.sqrt(np.einsum("p,p->", into_P, into_P, dtype=np.float64)))
-        if not np.isfinite(norm):
-            raise AdmissionError("nan")
-        if norm > self.max_norm:
-            raise AdmissionError("norm")
+        # One fast pass admits: NaN or infinity anywhere makes the norm not finite. So does overflow of float32, far
+        # above any limit; only a refused update is looked at again, to name the reason.
+        norm = float(np.linalg.norm(into_P))
+        if not (np.isfinite(norm) and norm <= self.max_norm):
+            raise AdmissionError("norm" if np.isfinite(into_P).all() else "nan")

@@ -90,9 +90,11 @@ class GridMailbox:
                 node = waiting.pop(reply.metadata.reply_to_message_id, None)
                 if node is not None:
                     yield node, reply
-            pause = SHORTEST_POLL_SECONDS if replies else min(pause * 2, LONGEST_POLL_SECONDS)
-            if waiting:
-                time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+            if replies:
+                pause = SHORTEST_POLL_SECONDS
+                continue
+            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+            pause = min(pause * 2, LONGEST_POLL_SECONDS)
 
 
 def _content(message: Message) -> RecordDict:

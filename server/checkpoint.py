@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from common.errors import CheckpointError
-from common.files import write_atomically
+from common.files import replaced_atomically
 
 FILE = Path("checkpoint") / "state.safetensors"
 _FORMAT = "1"
@@ -88,10 +88,12 @@ def save_state(state: RunState, folder: Path) -> None:
         for name, array in arrays.items()
     }
     try:
-        write_atomically(folder / FILE, save(flat, metadata={"format": _FORMAT, "state": json.dumps(meta)}))
-    except OSError as error:
+        with replaced_atomically(folder / FILE) as temporary:
+            save_file(flat, temporary, metadata={"format": _FORMAT, "state": json.dumps(meta)})
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(
-            f"{folder / FILE}: cannot be written ({error.strerror}); free the disk, then go on with --resume {folder}"
+            f"{folder / FILE}: cannot be written ({reason}); free the disk, then go on with --resume {folder}"
         ) from error
 
 

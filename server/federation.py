@@ -130,12 +130,14 @@ class Federation:
         bands = self._mailbox.meet(deadline_seconds=self._setup.config.federation.deadline_seconds)
         for site, band in sorted(bands.items()):
             self._state.sites.setdefault(site, SiteHistory(band))
+        # One block for all rounds: fresh memory costs more than the copy into it.
+        self._updates_SP = np.empty((len(self._state.sites), self._plan.num_values), dtype=np.float32)
         if not self._state.sites:
             raise CheckFailed("no site answered; check that the sites run and reach the server")
 
     def _round(self, number: int) -> None:
         started = time.monotonic()
-        updates_SP = np.empty((len(self._state.sites), self._plan.num_values), dtype=np.float32)
+        updates_SP = self._updates_SP
         rows = {site: row for row, site in enumerate(self._state.sites)}
 
         def accept(reply: Reply, site: str) -> None:

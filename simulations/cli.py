@@ -78,7 +78,7 @@ def _run_of(
 def _watched(config: RunConfig, folder: Path, engine: Engine) -> dict[str, Any]:
     with TerminalWatcher(Console(stderr=True), rounds=config.federation.rounds) as watcher:
         if engine is Engine.RAY:
-            from simulations.ray_engine import simulate_with_ray  # noqa: PLC0415 - an optional extra
+            from simulations.ray_engine import simulate_with_ray
 
             return simulate_with_ray(config, folder, watcher=watcher)
         if config.baselines.repeats or config.baselines.splits:

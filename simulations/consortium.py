@@ -17,7 +17,6 @@ from client.data.splits import Role, read_splits, split_groups
 from client.dp.engine import Records
 from client.site import HeldOut
 from common.canonical import digest
-from common.config.load import config_as_json
 from common.config.schema import RunConfig
 from common.encoders.cache import FeatureCache, cache_folder
 from common.encoders.interface import Encoder
@@ -198,10 +197,10 @@ def _studies(config: RunConfig) -> Iterator[Study | BadRow]:
 
 
 def _synthetic_folder(config: RunConfig) -> Path:
-    from simulations.cohorts.plan import CohortPlan  # noqa: PLC0415 - a run on real studies never draws a cohort
-    from simulations.cohorts.write import write_cohort  # noqa: PLC0415
+    from simulations.cohorts.plan import CohortPlan
+    from simulations.cohorts.write import write_cohort
 
-    plan = CohortPlan(**config_as_json(config)["data"]["synthetic"], seed=config.seed)
+    plan = CohortPlan(**vars(config.data.synthetic))
     return write_cohort(plan, cache_folder(config.encoder.cache) / "cohorts" / digest(vars(plan))[:16])
 
 

@@ -1,4 +1,4 @@
-"""Sites in this process: from a consortium's studies to Flower handlers, and one federation over them."""
+"""From a consortium's studies to the sites' Flower handlers, and one federation over them, whatever calls them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flwr.app import Context
+from flwr.serverapp import ServerApp
 
 from client.app import build_client_app
 from client.dp.randomness import Randomness, SeededRandomness, SystemRandomness
@@ -39,17 +40,14 @@ Cut = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Experiment:
-    """One federation over a consortium.
+class Members:
+    """The sites of a federation.
 
     Attributes:
         config: The run's configuration.
         consortium: The studies.
         cut: Who holds them; each site its own, or one member all.
         model: The model before round one; sites work on copies.
-        folder: Run folder for the checkpoint.
-        state: State to start or to go on from.
-        observer: Who watches.
         randomness: Source of private sampling and noise; None is the operating system's.
     """
 
@@ -57,14 +55,48 @@ class Experiment:
     consortium: Consortium
     cut: Cut
     model: DualEncoder
-    folder: Path
-    state: RunState
-    observer: Observer
     randomness: RandomnessOf | None = None
 
 
+@dataclass(frozen=True)
+class Engine:
+    """What calls the sites: this process, or Flower's own simulation.
+
+    Attributes:
+        name: Its name in the summary.
+        run: Runs a ServerApp against the members of an experiment.
+    """
+
+    name: str
+    run: Callable[[ServerApp, Experiment], None]
+
+
+def _run_here(app: ServerApp, experiment: Experiment) -> None:
+    run_in_process(app, site_handlers(experiment), num_workers=experiment.config.workers)
+
+
+IN_PROCESS = Engine("inprocess", _run_here)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Members):
+    """One federation over a consortium.
+
+    Attributes:
+        folder: Run folder for the checkpoint.
+        state: State to start or to go on from.
+        observer: Who watches.
+        engine: What calls the sites.
+    """
+
+    folder: Path
+    state: RunState
+    observer: Observer
+    engine: Engine = IN_PROCESS
+
+
 def federate(experiment: Experiment) -> str | None:
-    """Run a federation in process; its result is in `experiment.state`.
+    """Run a federation; its result is in `experiment.state`.
 
     Returns:
         Why the run failed although it ended; None where it succeeded.
@@ -72,33 +104,43 @@ def federate(experiment: Experiment) -> str | None:
     Raises:
         ConfigError: The loss couples records and the run is private, or there are fewer sites than attackers.
     """
-    config = experiment.config
-    privacy = privacy_plan(config)
     setup = Setup(
-        config=config,
+        config=experiment.config,
         trained=trainable_names(experiment.model),
-        privacy=privacy,
+        privacy=privacy_plan(experiment.config),
         folder=experiment.folder,
         state=experiment.state,
         observer=experiment.observer,
     )
-    sites = build_sites(experiment, privacy)
-    lend = _lender(sites, experiment.model)
-    client_app = build_client_app(lend, allowed=SIMULATION_ALLOWS)
-    handlers = _with_attacks(config, client_app, len(sites))
     try:
-        run_in_process(build_server_app(setup), handlers, num_workers=config.workers)
+        experiment.engine.run(build_server_app(setup), experiment)
     except CheckFailed as error:
         return str(error)
     return None
 
 
-def build_sites(experiment: Experiment, privacy: PrivacyPlan | None) -> list[Site]:
+def each_its_own(consortium: Consortium) -> Cut:
+    """The cut of a real federation: every site holds its own studies."""
+    return {site: [site] for site in consortium.sites}
+
+
+def site_handlers(members: Members) -> list[Handler]:
+    """What answers each site's messages, in the order of the sites' names, attackers last.
+
+    Raises:
+        ConfigError: The loss couples records and the run is private, or there are fewer sites than attackers.
+    """
+    sites = build_sites(members, privacy_plan(members.config))
+    client_app = build_client_app(_lender(sites, members.model), allowed=SIMULATION_ALLOWS)
+    return _with_attacks(members.config, client_app, len(sites))
+
+
+def build_sites(members: Members, privacy: PrivacyPlan | None) -> list[Site]:
     """The members of a federation, in the order of their names; their model is a placeholder until one is lent."""
-    config, consortium = experiment.config, experiment.consortium
+    config, consortium = members.config, members.consortium
     digest, anchors = config_digest(config), consortium.anchors().to(config.device)
     sites = []
-    for name, held in sorted(experiment.cut.items()):
+    for name, held in sorted(members.cut.items()):
         private, held_out = consortium.private(held), consortium.held_out(held)
         if not held_out.records:
             raise ConfigError(f"site {name} has no held-out patients; raise data.test_fraction or choose another split")
@@ -107,23 +149,23 @@ def build_sites(experiment: Experiment, privacy: PrivacyPlan | None) -> list[Sit
                 name=name,
                 config=config,
                 config_digest=digest,
-                model=experiment.model,
+                model=members.model,
                 private=private.to(config.device),
                 held_out=held_out.to(config.device),
                 anchors=anchors,
                 privacy=privacy,
-                randomness=_randomness(experiment, name, private=privacy is not None),
+                randomness=_randomness(members, name, private=privacy is not None),
             )
         )
     return sites
 
 
-def _randomness(experiment: Experiment, site: str, *, private: bool) -> Callable[[int], Randomness]:
+def _randomness(members: Members, site: str, *, private: bool) -> Callable[[int], Randomness]:
     def of_round(round_number: int) -> Randomness:
         if not private:
-            return SeededRandomness(torch_generator(experiment.config.seed, "batches", site, round_number))
-        if experiment.randomness is not None:
-            return experiment.randomness(site, round_number)
+            return SeededRandomness(torch_generator(members.config.seed, "batches", site, round_number))
+        if members.randomness is not None:
+            return members.randomness(site, round_number)
         return SystemRandomness()
 
     return of_round

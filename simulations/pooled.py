@@ -1,4 +1,4 @@
-"""What only a simulation can measure: retrieval over one gallery of all sites' held-out studies, and example answers."""
+"""What only a simulation can measure: retrieval over one gallery of all sites, and example answers."""
 
 from __future__ import annotations
 

@@ -6,12 +6,12 @@ is left to itself, a daemon thread, and replaced: one silent site cannot hold up
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from uuid import uuid4
 
 import torch
 from flwr.app import Context, Error, Message, RecordDict
@@ -22,6 +22,7 @@ from flwr.supercore.task_identity import TaskIdentity
 SERVER_NODE = 1
 FIRST_NODE = 2
 RAISED = 2
+LONGEST_PULL_SECONDS = 0.05
 
 Handler = Callable[[Message, Context], Message | None]
 """A ClientApp, or an attack around one; None is a site that never answers."""
@@ -55,7 +56,8 @@ class InProcessGrid(Grid):
         self._jobs: dict[str, _Job] = {}
         self._replies: dict[str, Message] = {}
         self._todo: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._news = threading.Condition()
+        self._numbers = itertools.count()
         self._num_workers = num_workers
         for _ in range(num_workers):
             self._hire()
@@ -87,7 +89,7 @@ class InProcessGrid(Grid):
         """Hand messages to the workers and return their ids."""
         ids = []
         for message in messages:
-            name = uuid4().hex
+            name = str(next(self._numbers))
             message.metadata.__dict__["_message_id"] = name
             self._jobs[name] = _Job(message)
             self._todo.put(name)
@@ -95,10 +97,12 @@ class InProcessGrid(Grid):
         return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """The replies that are there, each once."""
+        """The replies that are there, each once; where there is none, the first that comes in a moment."""
         self._replace_overdue_workers()
-        with self._lock:
-            return [self._replies.pop(name) for name in message_ids if name in self._replies]
+        names = list(message_ids)
+        with self._news:
+            self._news.wait_for(lambda: any(name in self._replies for name in names), timeout=LONGEST_PULL_SECONDS)
+            return [self._replies.pop(name) for name in names if name in self._replies]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Push, then pull until all replies are there or the timeout is over."""
@@ -109,14 +113,13 @@ class InProcessGrid(Grid):
             found = list(self.pull_messages(waiting))
             waiting -= {reply.metadata.reply_to_message_id for reply in found}
             replies += found
-            time.sleep(0 if found else 0.001)
         return replies
 
     def _hire(self) -> None:
         threading.Thread(target=self._work, name="wardround-worker", daemon=True).start()
 
     def _replace_overdue_workers(self) -> None:
-        with self._lock:
+        with self._news:
             overdue = [name for name, job in self._jobs.items() if job.worker is not None and job.is_over]
             for name in overdue:
                 del self._jobs[name]
@@ -130,17 +133,18 @@ class InProcessGrid(Grid):
                 continue
             job.worker = threading.current_thread()
             reply = self._answer(job.message)
-            with self._lock:
+            with self._news:
                 if self._jobs.pop(name, None) is None:
                     return  # overdue: another worker has taken this one's place
                 if reply is not None:
                     self._replies[name] = reply
+                    self._news.notify()
 
     def _answer(self, message: Message) -> Message | None:
         node = message.metadata.dst_node_id
         try:
             return self._handlers[node](message, self._contexts[node])
-        except Exception:  # noqa: BLE001 - as Flower does: whatever a site raises becomes an error reply
+        except Exception:  # as Flower does: whatever a site raises becomes an error reply
             return Message(Error(RAISED, "raised"), reply_to=message)
 
 

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,19 +18,19 @@ from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
 from common.encoders.public_fit import fit_to_public, fresh_model, split_frozen
 from common.encoders.registry import ENCODERS
-from common.errors import CheckFailed
+from common.errors import AdmissionError, CheckFailed, CheckpointError
 from common.files import write_atomically
-from common.wire.update import load_into, model_arrays
+from common.wire.update import from_safetensors, load_into, model_arrays, to_safetensors
 from server.checkpoint import RunState, load_state, save_state
 from server.federation import Observer
 from server.report.build import RunFacts, build_summary
 from server.report.render import Example, write_report
 from server.report.summary import write_summary
 from simulations.consortium import Consortium, read_consortium
-from simulations.federate import Experiment, RandomnessOf, federate
+from simulations.federate import IN_PROCESS, Engine, Experiment, RandomnessOf, each_its_own, federate
 from simulations.pooled import examples, pooled_metrics
 
-CONFIG_FILE, ROUNDS_FILE = "config.yaml", "rounds.jsonl"
+CONFIG_FILE, ROUNDS_FILE, PUBLIC_MODEL_FILE = "config.yaml", "rounds.jsonl", "public_model.safetensors"
 
 
 class Watcher(Observer, Protocol):
@@ -62,10 +62,17 @@ class Clock:
         self.seconds[f"{name}_seconds"] = time.monotonic() - begun
 
 
-def prepare(config: RunConfig, clock: Clock) -> tuple[Consortium, DualEncoder]:
+def prepare(config: RunConfig, clock: Clock, *, kept: Path | None = None) -> tuple[Consortium, DualEncoder]:
     """The consortium's studies, and the model fitted to its anchors.
 
+    Args:
+        config: The run's configuration.
+        clock: Times the two phases.
+        kept: File of the fitted model, read where it exists and else written: a resumed run, and every process of
+            a run, go on from the same bits.
+
     Raises:
+        CheckpointError: The kept model is damaged or of another run.
         ConfigError: A name in the config is unknown, or there are too few anchors.
         DataError: The studies cannot be read.
     """
@@ -75,15 +82,32 @@ def prepare(config: RunConfig, clock: Clock) -> tuple[Consortium, DualEncoder]:
         consortium = read_consortium(config, encoder, progress=clock.watcher.studies_read)
     with clock.phase("public_fit"):
         model = fresh_model(encoder, config).to(config.device)
-        fit_to_public(model, consortium.anchors().to(config.device), config)
+        if kept is not None and kept.exists():
+            _load_kept(model, kept)
+        else:
+            fit_to_public(model, consortium.anchors().to(config.device), config)
+        if kept is not None and not kept.exists():
+            write_atomically(kept, to_safetensors(model_arrays(model)))
         frozen, model = split_frozen(model)
         if frozen is not None:
             consortium = consortium.encoded_by(frozen, device=config.device)
     return consortium, model
 
 
+def _load_kept(model: DualEncoder, kept: Path) -> None:
+    try:
+        load_into(model, from_safetensors(kept.read_bytes(), source=str(kept)))
+    except AdmissionError as error:
+        raise CheckpointError(f"{kept}: belongs to a run with another config.yaml; start the run anew") from error
+
+
 def simulate(
-    config: RunConfig, folder: Path, *, watcher: Watcher, randomness: RandomnessOf | None = None
+    config: RunConfig,
+    folder: Path,
+    *,
+    watcher: Watcher,
+    engine: Engine = IN_PROCESS,
+    randomness: RandomnessOf | None = None,
 ) -> dict[str, Any]:
     """Run a consortium on this machine and write its run folder.
 
@@ -93,6 +117,7 @@ def simulate(
         config: The run's configuration.
         folder: Run folder; new, or of the same run.
         watcher: Who watches.
+        engine: What calls the sites.
         randomness: Source of private sampling and noise; for tests only, it takes the privacy away.
 
     Returns:
@@ -103,16 +128,17 @@ def simulate(
         WardroundError: The config, the studies or the checkpoint cannot be used.
     """
     started_at, clock = datetime.now(UTC), Clock(watcher)
-    consortium, model = prepare(config, clock)
-    state = _open_folder(config, folder, model)
+    consortium, model = prepare(config, clock, kept=folder / PUBLIC_MODEL_FILE)
+    state = open_folder(config, folder, model)
     experiment = Experiment(
         config=config,
         consortium=consortium,
-        cut={site: [site] for site in consortium.sites},
+        cut=each_its_own(consortium),
         model=model,
         folder=folder,
         state=state,
         observer=watcher,
+        engine=engine,
         randomness=randomness,
     )
     with clock.phase("rounds"):
@@ -121,17 +147,9 @@ def simulate(
         start = _pooled(experiment)
         load_into(model, state.arrays["model"])
         pooled, shown = _pooled(experiment), examples(model, consortium, consortium.sites, config)
-    facts = RunFacts(
-        started_at=started_at.isoformat(),
-        engine="inprocess",
-        problem=problem,
-        seconds=time.monotonic() - clock.started,
-        timings=clock.seconds,
-        data=_data_facts(config, consortium),
-        num_trained=sum(state.arrays["model"][name].size for name in trainable_names(model)),
-        pooled={**pooled, "start": {name: value for name, value in start.items() if isinstance(value, float)}},
-    )
-    summary = build_summary(config, state, facts)
+    pooled["start"] = {name: value for name, value in start.items() if isinstance(value, float)}
+    facts = facts_of(config, consortium, model, started_at, clock, pooled=pooled, problem=problem)
+    summary = build_summary(config, state, replace(facts, engine=engine.name))
     write_run(folder, summary, state.rounds, shown)
     if problem:
         raise CheckFailed(problem)
@@ -148,7 +166,7 @@ def write_run(
     write_report(folder, summary, rounds, examples=shown)
 
 
-def _open_folder(config: RunConfig, folder: Path, model: DualEncoder) -> RunState:
+def open_folder(config: RunConfig, folder: Path, model: DualEncoder) -> RunState:
     """The state that a folder holds, or a fresh one in a fresh folder."""
     digest = config_digest(config)
     if (folder / CONFIG_FILE).exists():
@@ -166,12 +184,31 @@ def _pooled(experiment: Experiment) -> dict[str, Any]:
     return pooled_metrics(experiment.model, held_out, experiment.config)
 
 
-def _data_facts(config: RunConfig, consortium: Consortium) -> dict[str, Any]:
-    return {
-        "adapter": config.data.adapter,
-        "num_studies": len(consortium.records),
-        "num_public_studies": len(consortium.anchors().images),
-        "num_bad_rows": len(consortium.bad_rows),
-        "bad_rows": [{"file": row.file, "row": row.row, "reason": row.reason} for row in consortium.bad_rows[:20]],
-        "anchors_digest": consortium.anchors_digest,
-    }
+def facts_of(
+    config: RunConfig,
+    consortium: Consortium,
+    model: DualEncoder,
+    started_at: datetime,
+    clock: Clock,
+    *,
+    pooled: dict[str, Any],
+    problem: str | None = None,
+) -> RunFacts:
+    """What the summary needs beside the server's state."""
+    return RunFacts(
+        started_at=started_at.isoformat(),
+        engine="inprocess",
+        problem=problem,
+        seconds=time.monotonic() - clock.started,
+        timings=clock.seconds,
+        data={
+            "adapter": config.data.adapter,
+            "num_studies": len(consortium.records),
+            "num_public_studies": len(consortium.anchors().images),
+            "num_bad_rows": len(consortium.bad_rows),
+            "bad_rows": [{"file": row.file, "row": row.row, "reason": row.reason} for row in consortium.bad_rows[:20]],
+            "anchors_digest": consortium.anchors_digest,
+        },
+        num_trained=sum(model.get_parameter(name).numel() for name in trainable_names(model)),
+        pooled=pooled,
+    )

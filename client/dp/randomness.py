@@ -7,9 +7,9 @@ in a test, which injects a source of its own.
 
 from __future__ import annotations
 
-import secrets
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,15 +27,19 @@ class Randomness(Protocol):
 
 
 class SystemRandomness:
-    """Fresh entropy of the operating system for every call, so that nothing repeats over steps, sites or restarts."""
+    """Fresh entropy of the operating system for every call, so that nothing repeats over steps, sites or restarts.
+
+    NumPy's generator takes 128 bits of it. Torch's on the CPU would keep 32 bits of any seed: few enough to try
+    them all and subtract the noise, and to repeat by chance after some ten thousand calls.
+    """
 
     def participants(self, num_patients: int, probability: float) -> Tensor:
         """See `Randomness`."""
-        return torch.rand(num_patients, generator=_fresh(), dtype=torch.float64) < probability
+        return torch.from_numpy(np.random.default_rng().random(num_patients) < probability)
 
     def standard_normal(self, shape: torch.Size) -> Tensor:
         """See `Randomness`."""
-        return torch.randn(shape, generator=_fresh())
+        return torch.from_numpy(np.asarray(np.random.default_rng().standard_normal(shape, dtype=np.float32)))
 
 
 class SeededRandomness:
@@ -51,7 +55,3 @@ class SeededRandomness:
     def standard_normal(self, shape: torch.Size) -> Tensor:
         """See `Randomness`."""
         return torch.randn(shape, generator=self._generator)
-
-
-def _fresh() -> torch.Generator:
-    return torch.Generator().manual_seed(secrets.randbits(63))

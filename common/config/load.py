@@ -16,7 +16,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from common.canonical import digest
+from common.canonical import canonical_json, digest
 from common.config import schema
 from common.config.ranges import check_ranges
 from common.config.registry import near
@@ -61,6 +61,11 @@ def config_from_json(value: dict[str, Any]) -> RunConfig:
     Raises:
         ConfigError: The value does not fit the schema.
     """
+    try:
+        text = canonical_json(value).decode()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the configuration holds a value that is not plain ({error}); write it as text") from error
+    _refuse_interpolation(text, "the configuration")
     return _resolve([OmegaConf.create(value)])
 
 
@@ -71,7 +76,7 @@ def config_as_json(config: RunConfig) -> dict[str, Any]:
 
 def config_as_yaml(config: RunConfig) -> str:
     """The configuration as YAML, for the run folder."""
-    return yaml.safe_dump(config_as_json(config), sort_keys=False)
+    return str(yaml.safe_dump(config_as_json(config), sort_keys=False))
 
 
 def read_run_config(path: Path) -> RunConfig:
@@ -115,10 +120,17 @@ def _parse(text: str) -> DictConfig:
     key, equals, _ = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"{text}: not an override; write key=value, for example federation.rounds=10")
+    _refuse_interpolation(text, key)
     try:
         return OmegaConf.from_dotlist([text])
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"{key}: the value cannot be read as YAML") from error
+
+
+def _refuse_interpolation(text: str, where: str) -> None:
+    """A configuration means the same on every machine, so no value may stand for another or for the environment."""
+    if "${" in text:
+        raise ConfigError(f"{where}: ${{...}} is not supported; write the value itself")
 
 
 def _as_config_error(error: OmegaConfBaseException, layer: DictConfig) -> ConfigError:

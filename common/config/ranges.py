@@ -14,6 +14,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.public_fraction": (0.01, 0.9),
     "data.test_fraction": (0.01, 0.9),
     "data.max_bad_rows": (0, 10**9),
+    "data.synthetic.seed": (0, 2**63 - 1),
     "data.synthetic.num_sites": (1, 1000),
     "data.synthetic.patients_per_site": (4, 10**6),
     "data.synthetic.public_patients": (4, 10**6),
@@ -36,7 +37,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "code.num_centres": (2, 255),
     "loss.temperature": (1e-3, 10),
     "loss.num_anchors": (1, 10**6),
-    "loss.public_weight": (0, 100),
     "public_fit.steps": (0, 10**6),
     "public_fit.batch_size": (2, 10**6),
     "public_fit.learning_rate": (1e-8, 10),
@@ -47,6 +47,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "privacy.epsilon": (1e-3, 1000),
     "privacy.delta": (1e-12, 0.1),
     "privacy.clip_norm": (1e-6, 1e6),
+    "privacy.learning_rate": (1e-8, 100),
+    "privacy.public_weight": (0, 100),
     "aggregator.num_byzantine": (0, 500),
     "server_optimizer.learning_rate": (1e-6, 100),
     "server_optimizer.momentum": (0, 0.999),
@@ -83,6 +85,10 @@ def check_ranges(config: Mapping[str, Any]) -> None:
             raise ConfigError(f"{key}={value}: unknown; {near(str(value), list(CHOICES[key]))}")
     if config["code"]["bit_width"] % 8:
         raise ConfigError(f"code.bit_width={config['code']['bit_width']}: must be a multiple of 8")
+    if config["code"]["num_centres"] >= config["code"]["bit_width"]:
+        raise ConfigError(
+            f"code.num_centres={config['code']['num_centres']}: must be below code.bit_width, or centres coincide"
+        )
     if config["data"]["public_fraction"] + config["data"]["test_fraction"] >= 1:
         raise ConfigError("data.public_fraction and data.test_fraction leave no patients to train on; lower one")
 

@@ -13,8 +13,9 @@ from omegaconf import MISSING
 
 @dataclass
 class SyntheticConfig:
-    """The synthetic cohort (`data.adapter=synthetic`), drawn anew from the run's seed."""
+    """The synthetic cohort (`data.adapter=synthetic`)."""
 
+    seed: int = MISSING
     num_sites: int = MISSING
     patients_per_site: int = MISSING
     public_patients: int = MISSING
@@ -77,7 +78,6 @@ class LossConfig:
     name: str = MISSING
     temperature: float = MISSING
     num_anchors: int = MISSING
-    public_weight: float = MISSING
 
 
 @dataclass
@@ -107,6 +107,8 @@ class PrivacyConfig:
     epsilon: float | None = MISSING
     delta: float = MISSING
     clip_norm: float = MISSING
+    learning_rate: float = MISSING
+    public_weight: float = MISSING
 
 
 @dataclass

@@ -45,13 +45,15 @@ class Block(nn.Module):
         """Tokens `[B, T, W]`; the mask `[B, 1, 1, T]` is true where a token may be attended to."""
         tokens = tokens + self._attend(self.attention_norm(tokens), mask)
         hidden = nn.functional.gelu(self.mlp_in(self.mlp_norm(tokens)))
-        return tokens + self.mlp_out(hidden)
+        added: Tensor = self.mlp_out(hidden)
+        return tokens + added
 
     def _attend(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         heads = self.query_key_value(tokens).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = heads.movedim(-3, 0).transpose(-3, -2)
         mixed = scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return self.attention_out(mixed.transpose(-3, -2).flatten(-2))
+        attended: Tensor = self.attention_out(mixed.transpose(-3, -2).flatten(-2))
+        return attended
 
 
 class ImageTrunk(nn.Module):
@@ -78,7 +80,8 @@ class ImageTrunk(nn.Module):
         tokens = self.patches(patches) + self.positions
         for block in self.blocks:
             tokens = block(tokens, None)
-        return self.norm(tokens).mean(dim=-2)
+        normed: Tensor = self.norm(tokens)
+        return normed.mean(dim=-2)
 
 
 class ReportTrunk(nn.Module):
@@ -101,7 +104,8 @@ class ReportTrunk(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, mask)
         weight = present[..., None].to(tokens.dtype)
-        return (self.norm(tokens) * weight).sum(dim=-2) / weight.sum(dim=-2).clamp(min=1)
+        normed: Tensor = self.norm(tokens)
+        return (normed * weight).sum(dim=-2) / weight.sum(dim=-2).clamp(min=1)
 
 
 class HeadTower(Tower):

@@ -19,8 +19,10 @@ from common.config.registry import Registry
 class Loss(Protocol):
     """A contrastive loss with one value a record."""
 
-    couples_records: bool
-    """Whether the value of one private record depends on another private record."""
+    @property
+    def couples_records(self) -> bool:
+        """Whether the value of one private record depends on another private record."""
+        ...
 
     def __call__(
         self, image_BD: Tensor, report_BD: Tensor, anchor_image_KD: Tensor, anchor_report_KD: Tensor

@@ -10,7 +10,7 @@ Edge cases: no events give epsilon 0; noise multiplier 0 gives infinity.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import dp_accounting
@@ -19,6 +19,9 @@ from scipy.optimize import brentq
 
 from common.errors import ConfigError
 from common.privacy.events import SampledGaussian
+
+LEAST_NOISE, MOST_NOISE = 0.3, 1e4
+"""Noise multipliers searched. Below the least one epsilon is in the tens or hundreds, and exact accounting slow."""
 
 
 def epsilon_of(events: Sequence[SampledGaussian], *, delta: float) -> float:
@@ -30,32 +33,40 @@ def epsilon_of(events: Sequence[SampledGaussian], *, delta: float) -> float:
 def noise_multiplier_for(*, epsilon: float, delta: float, sampling_probability: float, steps: int) -> float:
     """The least noise multiplier, within 0.1%, whose `steps` sampled Gaussian releases spend at most `epsilon`.
 
-    Renyi accounting is quick and never below PLD, so its answer brackets the search from above.
+    Never below `LEAST_NOISE`, even where that spends less than asked for. Renyi accounting is quick and never below
+    PLD, so its answer brackets the search from above.
 
     Raises:
-        ConfigError: No noise multiplier up to 10,000 reaches the target.
+        ConfigError: No noise multiplier up to `MOST_NOISE` reaches the target.
     """
     if steps == 0:
         return 0.0
 
-    def spent(noise_multiplier: float, accountant: Callable[[], dp_accounting.PrivacyAccountant]) -> float:
-        event = SampledGaussian(
-            noise_multiplier=noise_multiplier, sampling_probability=sampling_probability, steps=steps
-        )
-        return float(_composed((event,), accountant()).get_epsilon(delta))
+    def event(noise: float) -> SampledGaussian:
+        return SampledGaussian(noise_multiplier=noise, sampling_probability=sampling_probability, steps=steps)
 
+    def excess_by_renyi(noise: float) -> float:
+        return float(_composed((event(noise),), _renyi()).get_epsilon(delta)) - epsilon
+
+    def excess(noise: float) -> float:
+        return epsilon_of([event(noise)], delta=delta) - epsilon
+
+    if excess_by_renyi(LEAST_NOISE) <= 0:
+        return LEAST_NOISE
     try:
-        high = brentq(lambda noise: spent(noise, _renyi) - epsilon, 0.2, 1e4, rtol=1e-3) * 1.01
+        high = float(brentq(excess_by_renyi, LEAST_NOISE, MOST_NOISE, rtol=1e-3)) * 1.01
     except ValueError as error:
         raise ConfigError(
             f"privacy.epsilon={epsilon} at privacy.delta={delta} cannot be reached in {steps} steps: "
             "raise epsilon, or lower federation.rounds or training.sampling_probability"
         ) from error
     low = high
-    while spent(low, pld.PLDAccountant) <= epsilon:
-        high, low = low, low * 0.85
-    found = float(brentq(lambda noise: spent(noise, pld.PLDAccountant) - epsilon, low, high, rtol=5e-4))
-    return found if spent(found, pld.PLDAccountant) <= epsilon else found * 1.001
+    while excess(low) <= 0:
+        if low == LEAST_NOISE:
+            return low
+        high, low = low, max(low * 0.85, LEAST_NOISE)
+    found = float(brentq(excess, low, high, rtol=5e-4))
+    return found if excess(found) <= 0 else found * 1.001
 
 
 @lru_cache(maxsize=256)

@@ -19,11 +19,15 @@ class PrivacyPlan:
         event: Privacy event of one round of training at one site.
         delta: Delta at which epsilon is stated.
         clip_norm: Bound on a patient's gradient.
+        learning_rate: Of private training, shorter the more noise there is.
+        public_weight: Weight of the anchors' own gradient beside the private one, larger the more noise there is.
     """
 
     event: SampledGaussian
     delta: float
     clip_norm: float
+    learning_rate: float
+    public_weight: float
 
     def epsilon_after(self, rounds: int) -> float:
         """Epsilon that a site has spent after it was asked to train in `rounds` rounds."""
@@ -48,4 +52,10 @@ def privacy_plan(config: RunConfig) -> PrivacyPlan | None:
     event = SampledGaussian(
         noise_multiplier=noise, sampling_probability=config.training.sampling_probability, steps=steps
     )
-    return PrivacyPlan(event=event, delta=config.privacy.delta, clip_norm=config.privacy.clip_norm)
+    return PrivacyPlan(
+        event=event,
+        delta=config.privacy.delta,
+        clip_norm=config.privacy.clip_norm,
+        learning_rate=config.privacy.learning_rate / max(noise, 1.0),
+        public_weight=config.privacy.public_weight * noise,
+    )

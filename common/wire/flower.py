@@ -10,8 +10,9 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,10 @@ HELLO, MODEL, TASK = "hello", "model", "task"
 UPDATE, STATISTICS, SITE, RELEASES = "update", "statistics", "site", "releases"
 WIRE_VERSION = 1
 MAX_STATISTICS_BYTES = 4 * 2**20
+
+_PREFIX_BYTES = 10
+"""Of NumPy's format 1.0: the magic text, the version, and the length of what follows of the header."""
+_KEPT_HEADERS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +70,8 @@ class Reply:
 
 def task_to_records(task: Task, model: ArrayRecord) -> RecordDict:
     """The task as Flower records; the model's record is shared by all sites of a round."""
-    fields = {"round": task.round_number, "config-digest": task.config_digest, "train": task.train}
-    return RecordDict({MODEL: model, TASK: ConfigRecord(fields)})
+    fields: dict[str, int | str | bool] = {"round": task.round_number, "config-digest": task.config_digest, "train": task.train}
+    return RecordDict({MODEL: model, TASK: ConfigRecord({**fields})})
 
 
 def task_from_records(records: RecordDict) -> Task:
@@ -93,11 +98,10 @@ def hello_to_records() -> RecordDict:
 
 def hello_reply_to_records(site: str, patients_band: str) -> RecordDict:
     """A site's answer: its name and the band of its training patients, both public."""
-    releases = [{"name": SITE, "mechanism": str(Mechanism.PUBLIC), "event": None}]
     return RecordDict(
         {
             SITE: ConfigRecord({"name": site, "patients-band": patients_band}),
-            RELEASES: ConfigRecord({"json": json.dumps(releases)}),
+            RELEASES: releases_to_record((Release(name=SITE, mechanism=Mechanism.PUBLIC),)),
         }
     )
 
@@ -116,6 +120,15 @@ def hello_from_records(records: RecordDict) -> tuple[str, str]:
     return name, band
 
 
+def releases_to_record(releases: Sequence[Release]) -> ConfigRecord:
+    """A list of releases as the one record of a reply that is not itself a release."""
+    listed = [
+        {"name": r.name, "mechanism": str(r.mechanism), "event": r.event.as_json() if r.event else None}
+        for r in releases
+    ]
+    return ConfigRecord({"json": json.dumps(listed)})
+
+
 def releases_of(records: RecordDict) -> tuple[Release, ...]:
     """The releases that a reply lists.
 
@@ -130,15 +143,11 @@ def releases_of(records: RecordDict) -> tuple[Release, ...]:
 
 def reply_to_records(reply: Reply) -> RecordDict:
     """The reply as Flower records."""
-    releases = [
-        {"name": r.name, "mechanism": str(r.mechanism), "event": r.event.as_json() if r.event else None}
-        for r in reply.releases
-    ]
     records = RecordDict(
         {
             SITE: ConfigRecord({"name": reply.site}),
             STATISTICS: ConfigRecord({"json": json.dumps(reply.statistics)}),
-            RELEASES: ConfigRecord({"json": json.dumps(releases)}),
+            RELEASES: releases_to_record(reply.releases),
         }
     )
     if reply.update is not None:
@@ -153,10 +162,10 @@ def reply_from_records(records: RecordDict, plan: ArrayPlan) -> Reply:
         AdmissionError: With a reason code: `keys`, `shape`, `dtype`, `size` or `malformed`.
     """
     try:
-        site = records.config_records[SITE]
-        statistics = _json(records.config_records[STATISTICS])
+        configs = records.config_records
+        statistics = _json(configs[STATISTICS])
         return Reply(
-            site=str(site["name"]),
+            site=str(configs[SITE]["name"]),
             update=_update(records.array_records[UPDATE], plan) if UPDATE in records else None,
             statistics=dict(statistics),
             releases=releases_of(records),
@@ -180,23 +189,48 @@ def arrays_from_record(record: ArrayRecord) -> NamedArrays:
 
 
 def _to_array(array: NDArray[Any]) -> Array:
-    header = io.BytesIO()
-    npy.write_array_header_1_0(header, npy.header_data_from_array_1_0(np.ascontiguousarray(array)))
-    data = b"".join((header.getbuffer(), np.ascontiguousarray(array).reshape(-1).view(np.uint8).data))
-    return Array(str(array.dtype), tuple(array.shape), "numpy.ndarray", data)
+    contiguous = np.ascontiguousarray(array)
+    data = b"".join((_header(array.shape, array.dtype), contiguous.reshape(-1).view(np.uint8).data))
+    return Array(array.dtype.name, array.shape, "numpy.ndarray", data)
 
 
 def _from_array(array: Array) -> NDArray[Any]:
-    stream = io.BytesIO(array.data)  # shares the bytes until written to
+    data = array.data
+    start = _PREFIX_BYTES + int.from_bytes(data[_PREFIX_BYTES - 2 : _PREFIX_BYTES], "little")
+    shape, dtype = _parsed(data[:start])
+    if len(data) - start != dtype.itemsize * math.prod(shape):
+        raise AdmissionError("malformed")
+    try:
+        return np.frombuffer(data, dtype=dtype, offset=start, count=math.prod(shape)).reshape(shape)
+    except (TypeError, ValueError) as error:
+        raise AdmissionError("malformed") from error
+
+
+@lru_cache(maxsize=_KEPT_HEADERS)
+def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """The header of a C-ordered array in NumPy's format 1.0."""
+    stream = io.BytesIO()
+    fields = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    npy.write_array_header_1_0(stream, fields)
+    return stream.getvalue()
+
+
+@lru_cache(maxsize=_KEPT_HEADERS)
+def _parsed(header: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type in a header; the same few headers come from every site in every round.
+
+    Raises:
+        AdmissionError: It is not the header of a C-ordered array of numbers in NumPy's format 1.0.
+    """
+    stream = io.BytesIO(header)
     try:
         version = npy.read_magic(stream)
         shape, fortran_order, dtype = npy.read_array_header_1_0(stream)
-    except ValueError as error:
+    except Exception as error:  # NumPy hands hostile text to Python's own parser, which raises what it likes
         raise AdmissionError("malformed") from error
-    size = len(array.data) - stream.tell()
-    if version != (1, 0) or dtype.hasobject or fortran_order or size != dtype.itemsize * math.prod(shape):
+    if version != (1, 0) or fortran_order or dtype.hasobject:
         raise AdmissionError("malformed")
-    return np.frombuffer(array.data, dtype=dtype, offset=stream.tell(), count=math.prod(shape)).reshape(shape)
+    return shape, dtype
 
 
 def _update(record: ArrayRecord, plan: ArrayPlan) -> NamedArrays:
@@ -211,7 +245,10 @@ def _json(record: ConfigRecord) -> Any:  # noqa: ANN401 - any JSON value
     text = str(record["json"])
     if len(text) > MAX_STATISTICS_BYTES:
         raise AdmissionError("size")
-    return json.loads(text)
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise AdmissionError("malformed") from error
 
 
 def _release(value: Mapping[str, Any]) -> Release:

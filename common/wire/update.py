@@ -55,7 +55,7 @@ class ArrayPlan:
         for name, (shape, dtype) in self.arrays.items():
             if arrays[name].shape != shape:
                 raise AdmissionError("shape")
-            if str(arrays[name].dtype) != dtype:
+            if arrays[name].dtype != np.dtype(dtype):
                 raise AdmissionError("dtype")
 
     def write_flat(self, arrays: NamedArrays, vector: NDArray[np.float32]) -> None:
@@ -100,7 +100,7 @@ def write_tensor(tensor: Tensor, array: NDArray[Any]) -> None:
 
 def to_safetensors(arrays: NamedArrays) -> bytes:
     """The arrays as one safetensors file."""
-    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return save({name: np.asarray(array, order="C") for name, array in arrays.items()})
 
 
 def from_safetensors(content: bytes, *, source: str) -> dict[str, NDArray[Any]]:

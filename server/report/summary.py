@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
 from common.errors import CheckFailed
 from common.files import write_atomically
-from server.report.schema_check import problems
 
 SUMMARY_FILE = "summary.json"
 
@@ -30,10 +32,12 @@ def validate(summary: Mapping[str, Any]) -> None:
     Raises:
         CheckFailed: A key is missing, unknown or holds a value of the wrong form; the first one is named.
     """
-    schema = load_schema()
-    problem = next(problems(finite(summary), schema, root=schema), None)
+    problem = best_match(Draft202012Validator(load_schema()).iter_errors(finite(summary)))
     if problem is not None:
-        raise CheckFailed(f"{SUMMARY_FILE}: {problem}; check it with the version of wardround that wrote the run")
+        raise CheckFailed(
+            f"{SUMMARY_FILE}: {problem.json_path}: {problem.message}; "
+            "check it with the version of wardround that wrote the run"
+        )
 
 
 def finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value

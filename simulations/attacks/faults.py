@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from flwr.app import Context, Message, MessageType
 
-from simulations.attacks.replies import changing_update
+from simulations.attacks.replies import Arrays, changing_update
 from simulations.runtime import Handler
 
 
@@ -17,7 +17,7 @@ def none(honest: Handler) -> Handler:
 def nan(honest: Handler) -> Handler:
     """One number of the update is NaN."""
 
-    def change(update: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def change(update: Arrays) -> Arrays:
         first, *rest = update
         broken = update[first].copy()
         broken.flat[0] = np.nan

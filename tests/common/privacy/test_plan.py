@@ -1,0 +1,57 @@
+"""The plan of a run: it spends the config's epsilon over all rounds and no more."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.config.load import load_config
+from common.errors import ConfigError
+from common.privacy.accountant import epsilon_of
+from common.privacy.events import SampledGaussian
+from common.privacy.plan import PrivacyPlan, privacy_plan
+
+RUN = ["training.sampling_probability=0.2", "training.steps_per_round=4", "privacy.delta=0.001"]
+
+
+def plan(*overrides: str) -> PrivacyPlan:
+    found = privacy_plan(load_config([*RUN, *overrides]))
+    assert found is not None
+    return found
+
+
+def test_plan_spends_the_epsilon_over_all_rounds() -> None:
+    found = plan("privacy.epsilon=2", "federation.rounds=6")
+    assert (found.event.steps, found.event.sampling_probability, found.delta) == (4, 0.2, 0.001)
+    assert 1.99 < found.epsilon_after(6) <= 2
+    together = SampledGaussian(
+        noise_multiplier=found.event.noise_multiplier, sampling_probability=0.2, steps=24
+    )
+    assert found.epsilon_after(6) == epsilon_of([together], delta=0.001)
+
+
+def test_plan_spends_nothing_before_round_one_and_more_each_round() -> None:
+    found = plan("privacy.epsilon=2", "federation.rounds=6")
+    spent = [found.epsilon_after(rounds) for rounds in range(4)]
+    assert spent[0] == 0
+    assert spent == sorted(set(spent))
+
+
+def test_plan_is_none_without_privacy() -> None:
+    assert privacy_plan(load_config(["privacy.epsilon=null"])) is None
+
+
+@pytest.mark.parametrize("none", ["federation.rounds=0", "training.steps_per_round=0"])
+def test_plan_of_a_run_that_never_trains_spends_nothing(none: str) -> None:
+    assert plan("privacy.epsilon=2", none).epsilon_after(0) == 0
+
+
+def test_plan_shortens_the_steps_as_noise_grows() -> None:
+    strict, loose = (plan(f"privacy.epsilon={epsilon}", "federation.rounds=2") for epsilon in (0.5, 4))
+    assert strict.event.noise_multiplier > loose.event.noise_multiplier
+    assert strict.learning_rate < loose.learning_rate
+    assert strict.public_weight > loose.public_weight
+
+
+def test_plan_out_of_reach_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match=r"privacy\.epsilon"):
+        plan("privacy.epsilon=0.001", "federation.rounds=1000")
