@@ -73,7 +73,7 @@ class GridMailbox:
                 yield Answer(names[node], None, str(error))
 
     def _message(self, node: int, content: RecordDict, kind: str, seconds: float) -> Message:
-        return self._grid.create_message(content, kind, node, "", ttl=seconds)
+        return Message(content, node, kind, ttl=seconds)
 
     def _replies(self, messages: dict[int, Message], seconds: float) -> Iterator[tuple[int, Message]]:
         """Node and reply as they come, within the deadline; the wait between two looks grows while nothing comes.

@@ -1,4 +1,4 @@
-"""The apps that `flwr run` starts, for who knows Flower: `flwr run . local-sim --run-config 'overrides="seed=1"'`.
+"""The apps that `flwr run . local` starts, for who knows Flower; `--run-config 'overrides="seed=1"'` sets config keys.
 
 Flower starts the server and the sites in processes of their own and gives both the same run configuration and run
 number; from these each finds the run folder, `runs/flower-NUMBER`. The same ClientApp serves `--engine ray`.
@@ -19,6 +19,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from common.config.load import load_config, read_run_config
+from common.errors import ConfigError
 from server.checkpoint import RunState
 from simulations.federate import Engine, Experiment, Members, each_its_own, site_handlers
 from simulations.ray_engine import RUN_FOLDER_VARIABLE
@@ -62,11 +63,18 @@ class LogWatcher:
 @server_app.main()
 def main(grid: Grid, context: Context) -> None:
     """Simulate what the run configuration says, over the nodes that Flower has started."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    _log.setLevel(logging.INFO)
+    _log.addHandler(logging.StreamHandler())
     config = load_config(str(context.run_config.get(OVERRIDES_KEY, "")).split())
     folder = run_folder(context)
 
-    def over_the_grid(app: ServerApp, _: Experiment) -> None:
+    def over_the_grid(app: ServerApp, experiment: Experiment) -> None:
+        num_nodes, num_sites = len(list(grid.get_node_ids())), len(experiment.cut)
+        if num_nodes < num_sites:
+            raise ConfigError(
+                f"Flower simulates {num_nodes} nodes for {num_sites} sites; "
+                f"add --federation-config num-supernodes={num_sites} to flwr run"
+            )
         app(grid, context)
 
     summary = simulate(config, folder, watcher=LogWatcher(), engine=Engine("ray", over_the_grid))

@@ -91,6 +91,7 @@ def prepare(config: RunConfig, clock: Clock, *, kept: Path | None = None) -> tup
         frozen, model = split_frozen(model)
         if frozen is not None:
             consortium = consortium.encoded_by(frozen, device=config.device)
+            fit_to_public(model, consortium.anchors().to(config.device), config)
     return consortium, model
 
 

@@ -37,6 +37,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "code.num_centres": (2, 255),
     "loss.temperature": (1e-3, 10),
     "loss.num_anchors": (1, 10**6),
+    "loss.agreement_weight": (0, 100),
     "public_fit.steps": (0, 10**6),
     "public_fit.batch_size": (2, 10**6),
     "public_fit.learning_rate": (1e-8, 10),

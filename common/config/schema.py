@@ -78,6 +78,7 @@ class LossConfig:
     name: str = MISSING
     temperature: float = MISSING
     num_anchors: int = MISSING
+    agreement_weight: float = MISSING
 
 
 @dataclass

@@ -35,7 +35,7 @@ class Tower(nn.Module):
         return
 
     def split(self) -> tuple[nn.Module, Tower] | None:
-        """The part that stays as the public fit left it, and the tower on top that trains; None where all trains.
+        """The part that stays as the public fit left it, and a fresh tower that trains on top; None where all trains.
 
         The first turns features into the features of the second, so that a federation computes them once.
         """

@@ -113,7 +113,10 @@ class FrozenPart:
 
 
 def split_frozen(model: DualEncoder) -> tuple[FrozenPart | None, DualEncoder]:
-    """The part of a fitted model that stays, None where all of it trains, and the model on top that trains."""
+    """The part of a fitted model that stays, None where all of it trains, and the model that trains.
+
+    Where a part stays, the model on top of it is fresh: fit it to the anchors' new features.
+    """
     image, report = model.image_tower.split(), model.report_tower.split()
     if image is None or report is None:
         return None, model

@@ -21,6 +21,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from common.config.schema import EncoderConfig
 from common.encoders.interface import Tower
+from common.encoders.whitened_head import WhitenedHead
 from common.errors import ConfigError
 from common.types import Image
 
@@ -108,34 +109,29 @@ class ReportTrunk(nn.Module):
         return (normed * weight).sum(dim=-2) / weight.sum(dim=-2).clamp(min=1)
 
 
-class HeadTower(Tower):
-    """A linear map `[B, W]` to embeddings `[B, D]`."""
+class TrunkTower(Tower):
+    """A trunk and a linear map on top of it, `[B, W]` to embeddings `[B, D]`.
 
-    def __init__(self, head: nn.Linear) -> None:
-        super().__init__()
-        self.head = head
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Embeddings `[B, D]`."""
-        embedding: Tensor = self.head(features)
-        return embedding
-
-
-class TrunkTower(HeadTower):
-    """A trunk and the linear map on top of it; after the public fit the trunk may stay as it is."""
+    Where only heads train, the trunk stays as the first public fit left it, and a whitened head takes the place of
+    the linear map.
+    """
 
     def __init__(self, trunk: nn.Module, config: EncoderConfig) -> None:
-        super().__init__(nn.Linear(config.width, config.embedding_dim))
+        super().__init__()
         self.trunk = trunk
-        self._only_head_trains = config.trainable == "heads"
+        self.head = nn.Linear(config.width, config.embedding_dim)
+        self._config = config
 
     def forward(self, features: Tensor) -> Tensor:
         """Embeddings `[B, D]`."""
-        return super().forward(self.trunk(features))
+        embedding: Tensor = self.head(self.trunk(features))
+        return embedding
 
     def split(self) -> tuple[nn.Module, Tower] | None:
         """See `Tower`."""
-        return (self.trunk, HeadTower(self.head)) if self._only_head_trains else None
+        if self._config.trainable == "all":
+            return None
+        return self.trunk, WhitenedHead(self._config.width, self._config.embedding_dim)
 
 
 class ScratchEncoder:

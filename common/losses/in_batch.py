@@ -20,9 +20,11 @@ class InBatchContrast:
 
     Attributes:
         temperature: Divides the cosine similarities.
+        agreement_weight: Of anchor contrast; not read here.
     """
 
     temperature: float
+    agreement_weight: float = 0.0
     couples_records: bool = True
 
     def __call__(

@@ -34,8 +34,8 @@ class Loss(Protocol):
 class LossFactory(Protocol):
     """Builds a loss."""
 
-    def __call__(self, *, temperature: float) -> Loss:
-        """A loss at one temperature."""
+    def __call__(self, *, temperature: float, agreement_weight: float) -> Loss:
+        """A loss at one temperature; what a loss does not know it ignores."""
         ...
 
 

@@ -93,4 +93,4 @@ def build_objective(loss: LossConfig, code: CodeConfig) -> Objective:
     Raises:
         ConfigError: `loss.name` is unknown.
     """
-    return Objective(LOSSES.load(loss.name)(temperature=loss.temperature), code)
+    return Objective(LOSSES.load(loss.name)(temperature=loss.temperature, agreement_weight=loss.agreement_weight), code)

@@ -70,7 +70,11 @@ class Reply:
 
 def task_to_records(task: Task, model: ArrayRecord) -> RecordDict:
     """The task as Flower records; the model's record is shared by all sites of a round."""
-    fields: dict[str, int | str | bool] = {"round": task.round_number, "config-digest": task.config_digest, "train": task.train}
+    fields: dict[str, int | str | bool] = {
+        "round": task.round_number,
+        "config-digest": task.config_digest,
+        "train": task.train,
+    }
     return RecordDict({MODEL: model, TASK: ConfigRecord({**fields})})
 
 

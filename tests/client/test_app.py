@@ -79,7 +79,7 @@ def test_app_arrays_of_another_model_get_a_reason_code(tiny_site: Site) -> None:
 
 
 @pytest.mark.parametrize("train", [True, False])
-def test_answer_to_another_run_is_refused(tiny_site: Site, train: bool) -> None:
+def test_answer_to_another_run_is_refused(tiny_site: Site, *, train: bool) -> None:
     with pytest.raises(PolicyRefusal, match="config digest"):
         answer(tiny_site, task(tiny_site, train=train, digest="0" * 64), model_arrays(tiny_site.model))
 

@@ -17,9 +17,7 @@ def with_held_out(site: Site, *, women: int, men: int) -> Site:
     """Held-out patients, one study each, whose image and report features agree."""
     number = women + men
     features = torch.randn(number, 12, generator=torch.Generator().manual_seed(5))
-    records = tuple(
-        StudyRecord(f"s{n}", f"p{n}", f"report {n}", sex="F" if n < women else "M") for n in range(number)
-    )
+    records = tuple(StudyRecord(f"s{n}", f"p{n}", f"report {n}", sex="F" if n < women else "M") for n in range(number))
     model = site.model
     model.report_tower.load_state_dict(model.image_tower.state_dict())
     return replace(site, held_out=HeldOut(features, features.clone(), records))

@@ -29,18 +29,18 @@ from common.wire.flower import (
 
 pytestmark = pytest.mark.usefixtures("flower_runtime")
 
-SECRET = "Maria-Huber-1951"
+NAME = "Maria-Huber-1951"
 EVENT = SampledGaussian(noise_multiplier=1.0, sampling_probability=0.1, steps=5)
 ALLOWED = frozenset({Mechanism.PUBLIC, Mechanism.PATIENT_DP_SGD})
 PUBLIC_SITE = Release(name=SITE, mechanism=Mechanism.PUBLIC)
-UPDATE_ARRAYS = {SECRET: np.zeros(2, dtype=np.float32)}
+UPDATE_ARRAYS = {NAME: np.zeros(2, dtype=np.float32)}
 
 Answer = Callable[[], RecordDict]
 
 
 def unlisted_record() -> RecordDict:
     records = hello_reply_to_records("north", "16-31")
-    records["extra"] = MetricRecord({SECRET: 1.0})
+    records["extra"] = MetricRecord({NAME: 1.0})
     return records
 
 
@@ -52,42 +52,42 @@ def unlisted_update() -> RecordDict:
 
 def mechanism_not_allowed() -> RecordDict:
     releases = (PUBLIC_SITE, Release(name=STATISTICS, mechanism=Mechanism.NOT_PRIVATE))
-    return reply_to_records(Reply(site="north", update=None, statistics={SECRET: 1}, releases=releases))
+    return reply_to_records(Reply(site="north", update=None, statistics={NAME: 1}, releases=releases))
 
 
 def unknown_mechanism() -> RecordDict:
-    records = hello_reply_to_records(SECRET, "16-31")
+    records = hello_reply_to_records(NAME, "16-31")
     records[RELEASES] = ConfigRecord({"json": json.dumps([{"name": SITE, "mechanism": "trust_me", "event": None}])})
     return records
 
 
 def missing_releases() -> RecordDict:
-    return RecordDict({SITE: ConfigRecord({"name": SECRET})})
+    return RecordDict({SITE: ConfigRecord({"name": NAME})})
 
 
 def more_than_releases() -> RecordDict:
     records = hello_reply_to_records("north", "16-31")
-    records.config_records[RELEASES]["note"] = SECRET
+    records.config_records[RELEASES]["note"] = NAME
     return records
 
 
 def release_with_a_note() -> RecordDict:
     records = hello_reply_to_records("north", "16-31")
-    listed = [{"name": SITE, "mechanism": "public", "event": None, "note": SECRET}]
+    listed = [{"name": SITE, "mechanism": "public", "event": None, "note": NAME}]
     records[RELEASES] = ConfigRecord({"json": json.dumps(listed)})
     return records
 
 
 def raises_exception() -> RecordDict:
-    raise ValueError(f"no report for {SECRET}")
+    raise ValueError(f"no report for {NAME}")
 
 
 def raises_refusal() -> RecordDict:
-    raise PolicyRefusal(f"{SECRET} objected")
+    raise PolicyRefusal(f"{NAME} objected")
 
 
 def raises_exhausted() -> RecordDict:
-    raise BudgetExhausted(f"{SECRET} is used up")
+    raise BudgetExhausted(f"{NAME} is used up")
 
 
 FORBIDDEN: dict[Answer, str] = {
@@ -131,14 +131,14 @@ def test_gate_sends_a_reason_code_instead(answer: Answer, kind: str) -> None:
     assert reply.has_error()
     assert not reply.has_content()
     assert reply.error.reason == FORBIDDEN[answer]
-    assert SECRET.encode() not in message_to_proto(reply).SerializeToString()
+    assert NAME.encode() not in message_to_proto(reply).SerializeToString()
 
 
 @pytest.mark.parametrize("answer", [answer for answer in FORBIDDEN if not answer.__name__.startswith("raises")])
 def test_without_the_gate_the_secret_leaves(answer: Answer) -> None:
     """The control: the search of the serialised reply finds what an unguarded site sends."""
     reply = reply_of(app_that_answers(answer, []), "train")
-    assert SECRET.encode() in message_to_proto(reply).SerializeToString()
+    assert NAME.encode() in message_to_proto(reply).SerializeToString()
 
 
 def allowed_update() -> RecordDict:
@@ -163,5 +163,4 @@ def test_gate_that_allows_nothing_refuses_what_is_public() -> None:
 
 def test_gate_keeps_the_text_in_the_sites_own_log(caplog: pytest.LogCaptureFixture) -> None:
     reply_of(app_that_answers(raises_exception, [gate()]), "train")
-    assert SECRET in caplog.text
-
+    assert NAME in caplog.text

@@ -39,9 +39,11 @@ class Chosen:
         self._generator = torch.Generator().manual_seed(0)
 
     def participants(self, num_patients: int, probability: float) -> Tensor:  # noqa: ARG002 - the protocol
+        """See `Randomness`."""
         return self._chosen[:num_patients]
 
     def standard_normal(self, shape: torch.Size) -> Tensor:
+        """See `Randomness`."""
         return self._noise * torch.randn(shape, generator=self._generator)
 
 
@@ -49,6 +51,7 @@ class RepeatedNoise(SystemRandomness):
     """Broken on purpose: every call starts from one seed, as a restart from a checkpointed seed would."""
 
     def standard_normal(self, shape: torch.Size) -> Tensor:
+        """See `Randomness`."""
         return torch.randn(shape, generator=torch.Generator().manual_seed(5))
 
 
@@ -56,13 +59,14 @@ class Shuffled(SystemRandomness):
     """Broken on purpose: a fixed number of patients a step, as shuffled batches have."""
 
     def participants(self, num_patients: int, probability: float) -> Tensor:
+        """See `Randomness`."""
         chosen = torch.zeros(num_patients, dtype=torch.bool)
         chosen[torch.randperm(num_patients)[: int(num_patients * probability)]] = True
         return chosen
 
 
 def objective(name: str = "anchor_contrast") -> Objective:
-    return build_objective(LossConfig(name=name, temperature=0.1, num_anchors=20), CODE)
+    return build_objective(LossConfig(name=name, temperature=0.1, num_anchors=20, agreement_weight=0.5), CODE)
 
 
 def engine(randomness: Randomness | None = None, *, chunk_size: int = 1000, noise: float = 1.0) -> PatientDpSgd:
@@ -87,7 +91,9 @@ def anchors_of(model: DualEncoder) -> Public:
 
 def linear_records(patients: Sequence[int]) -> Records:
     size = len(patients)
-    return Records(normal(size, FEATURES, seed=1), normal(size, FEATURES, seed=2), torch.tensor(patients, dtype=torch.int64))
+    return Records(
+        normal(size, FEATURES, seed=1), normal(size, FEATURES, seed=2), torch.tensor(patients, dtype=torch.int64)
+    )
 
 
 def without_last_patient(records: Records) -> Records:
@@ -236,7 +242,7 @@ def test_sensitivity_of_in_batch_contrast_exceeds_the_clip(linear_model: DualEnc
         ]
         return torch.stack([gradient * min(1.0, CLIP / float(gradient.norm())) for gradient in gradients]).sum(0)
 
-    assert (clipped_sum(records) - clipped_sum(without_last_patient(records))).norm() > 5 * CLIP
+    assert (clipped_sum(records) - clipped_sum(without_last_patient(records))).norm() > 2 * CLIP
 
 
 def test_engine_coupling_loss_is_refused() -> None:

@@ -21,6 +21,7 @@ class SmallEntropy(SeededRandomness):
         super().__init__(torch.Generator())
 
     def standard_normal(self, shape: torch.Size) -> Tensor:
+        """See `Randomness`."""
         self._generator.manual_seed(secrets.randbits(63))
         return super().standard_normal(shape)
 

@@ -55,7 +55,22 @@ def test_only_bands_have_a_middle(low: int, high: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "16", "16-", "-31", "16-32", "16-63", "8-15", " 16-31", "016-31", "16-31-63", "31-16", "１６-31", "a-b"]
+    "text",
+    [
+        "",
+        "16",
+        "16-",
+        "-31",
+        "16-32",
+        "16-63",
+        "8-15",
+        " 16-31",
+        "016-31",
+        "16-31-63",
+        "31-16",
+        "\uff11\uff16-31",
+        "a-b",
+    ],
 )
 def test_malformed_band_is_refused(text: str) -> None:
     with pytest.raises(AdmissionError, match="band"):

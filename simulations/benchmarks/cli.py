@@ -1,0 +1,28 @@
+"""`wardround bench`: runs one benchmark and prints its rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from common.config.registry import Registry
+from simulations.benchmarks.report import Row, as_json, as_table
+
+BENCHES: Registry[Callable[[], list[Row]]] = Registry("bench", {"round": "simulations.benchmarks.round:bench_round"})
+
+
+def bench_command(
+    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(BENCHES.names)}.")],
+    *,
+    as_object: Annotated[bool, typer.Option("--json", help="Print the rows as one JSON object.")] = False,
+) -> None:
+    """Measure speed, as ratios against a peer or a bound that are measured in the same run."""
+    rows = BENCHES.load(name)()
+    if as_object:
+        typer.echo(json.dumps(as_json(name, rows), indent=2, allow_nan=False))
+    else:
+        Console().print(as_table(name, rows))

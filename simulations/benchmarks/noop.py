@@ -1,0 +1,79 @@
+"""Sites without studies, and the state of a model of any size.
+
+They answer at once with a constant update, through the site's own encoding and gate: what is left of a round is what
+the system itself costs.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+
+import numpy as np
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import Mod
+from numpy.typing import NDArray
+
+from client.gate import Gate
+from common.privacy.bands import band_of
+from common.privacy.release import Mechanism, Release
+from common.wire.flower import (
+    MODEL,
+    SITE,
+    STATISTICS,
+    UPDATE,
+    Reply,
+    arrays_from_record,
+    hello_reply_to_records,
+    reply_to_records,
+    task_from_records,
+)
+from server.checkpoint import RunState
+
+NUM_ARRAYS = 10
+STEP = 1e-4
+RELEASES = (
+    Release(name=SITE, mechanism=Mechanism.PUBLIC),
+    Release(name=STATISTICS, mechanism=Mechanism.NOT_PRIVATE),
+    Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE),
+)
+
+Arrays = dict[str, NDArray[np.float32]]
+
+
+@lru_cache(maxsize=1)
+def constant_arrays(num_values: int) -> Arrays:
+    """`num_values` equal numbers over `NUM_ARRAYS` arrays; the first ones are one longer where they do not divide."""
+    parts = np.array_split(np.full(num_values, STEP, dtype=np.float32), NUM_ARRAYS)
+    return {f"layer{number}.weight": part for number, part in enumerate(parts)}
+
+
+def zero_state(num_values: int) -> RunState:
+    """A run before its first round, its model all zeros."""
+    model = {name: np.zeros_like(array) for name, array in constant_arrays(num_values).items()}
+    return RunState("bench", 0, {"model": model, "aggregator": {}, "optimizer": {}})
+
+
+def build_noop_app(num_values: int) -> ClientApp:
+    """A ClientApp for every site of the consortium; it holds a number alone, so that Ray can send it anywhere."""
+    app = ClientApp()
+    mods: list[Mod] = [Gate(frozenset(Mechanism), logging.getLogger("wardround.site"))]
+
+    @app.query(mods=mods)
+    def hello(message: Message, context: Context) -> Message:
+        return Message(hello_reply_to_records(_name(context), band_of(100)), reply_to=message)
+
+    @app.train(mods=mods)
+    def train(message: Message, context: Context) -> Message:
+        task = task_from_records(message.content)
+        arrays_from_record(message.content.array_records[MODEL])
+        update = constant_arrays(num_values) if task.train else None
+        reply = Reply(site=_name(context), update=update, statistics={"brief": {}}, releases=RELEASES)
+        return Message(reply_to_records(reply), reply_to=message)
+
+    return app
+
+
+def _name(context: Context) -> str:
+    return f"site-{context.node_config['partition-id']}"

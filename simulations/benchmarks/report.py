@@ -1,0 +1,96 @@
+"""What a benchmark says: rows of seconds and memory, each beside a peer or a bound measured in the same run."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+PACKAGES = ("wardround", "torch", "flwr", "numpy", "ray")
+PROCESS_STATUS = Path("/proc/self/status")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measured thing; None where a figure was not measured.
+
+    Attributes:
+        name: What was measured.
+        seconds: Median time of one.
+        peak_mib: Greatest resident memory of the process that did it.
+        peer: Whose implementation of the same thing was measured beside it.
+        peer_seconds: The peer's time.
+        bound_seconds: Time below which it cannot come on this machine.
+    """
+
+    name: str
+    seconds: float
+    peak_mib: float | None = None
+    peer: str | None = None
+    peer_seconds: float | None = None
+    bound_seconds: float | None = None
+
+    @property
+    def speedup(self) -> float | None:
+        """How many times the peer's speed."""
+        return self.peer_seconds / self.seconds if self.peer_seconds is not None else None
+
+
+def as_json(bench: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """The object that `wardround bench --json` prints."""
+    return {
+        "bench": bench,
+        "machine": {
+            "system": platform.platform(),
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+        },
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "rows": [asdict(row) | {"speedup": row.speedup} for row in rows],
+    }
+
+
+def as_table(bench: str, rows: Sequence[Row]) -> Table:
+    """The rows for a terminal."""
+    table = Table(title=f"bench {bench}: median seconds")
+    table.add_column("what", no_wrap=True)
+    for column in ("seconds", "bound", "of bound", "peak MiB", "peer", "peer seconds", "speedup"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        of_bound = row.seconds / row.bound_seconds if row.bound_seconds else None
+        table.add_row(
+            row.name,
+            _shown(row.seconds, ".4f"),
+            _shown(row.bound_seconds, ".4f"),
+            _shown(of_bound, ".1f", "x"),
+            _shown(row.peak_mib, ".0f"),
+            row.peer or "",
+            _shown(row.peer_seconds, ".4f"),
+            _shown(row.speedup, ".1f", "x"),
+        )
+    return table
+
+
+def peak_mib() -> float | None:
+    """Greatest resident memory of this process so far; None where the system does not tell (proc(5), VmHWM)."""
+    if not PROCESS_STATUS.exists():
+        return None
+    fields = dict(line.split(":", 1) for line in PROCESS_STATUS.read_text(encoding="ascii").splitlines())
+    return int(fields["VmHWM"].split()[0]) / 1024
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _shown(value: float | None, form: str, unit: str = "") -> str:
+    return "" if value is None else f"{value:{form}}{unit}"

@@ -1,0 +1,120 @@
+"""The objective: its terms by hand, and what its gradients reach."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from common.config.schema import CodeConfig, LossConfig
+from common.encoders.dual import DualEncoder, Embedded
+from common.encoders.interface import Tower
+from common.errors import ConfigError
+from common.hashing.head import HashHead
+from common.losses.objective import Public, build_objective, centre_distance, embed_public, quantisation
+
+CODE = CodeConfig(bit_width=48, weight=2.0, quantisation_weight=0.3, centre_weight=0.7, num_centres=3)
+LOSS = LossConfig(name="anchor_contrast", temperature=0.2, num_anchors=5, agreement_weight=0.5)
+
+
+class Linear(Tower):
+    """A linear map."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(6, 6, generator=generator))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """See `Tower`."""
+        return features @ self.weight
+
+
+def model() -> DualEncoder:
+    generator = torch.Generator().manual_seed(0)
+    head = HashHead(embedding_dim=6, bit_width=48, num_centres=3, generator=generator)
+    head.set_prototypes(normalize(torch.randn(20, 6, generator=generator), dim=-1), generator=generator)
+    return DualEncoder(Linear(generator), Linear(generator), head)
+
+
+def features(number: int, seed: int) -> Tensor:
+    return torch.randn(number, 6, generator=torch.Generator().manual_seed(seed))
+
+
+def case() -> tuple[DualEncoder, Embedded, Embedded, Public]:
+    encoder = model()
+    image, report = encoder(features(4, 1), features(4, 2))
+    return encoder, image, report, embed_public(encoder, features(5, 3), features(5, 4))
+
+
+def test_quantisation_and_centre_distance_by_hand() -> None:
+    code = torch.tensor([[1.0, -1.0], [0.0, 0.5]])
+    torch.testing.assert_close(quantisation(code), torch.tensor([0.0, (1 + 0.25) / 2]))
+    centre = torch.tensor([[1.0, -1.0], [1.0, 1.0]])
+    torch.testing.assert_close(centre_distance(code, centre), torch.tensor([0.0, (1 - 0.25) / 2]))
+    torch.testing.assert_close(centre_distance(-centre, centre), torch.ones(2))
+
+
+def test_objective_is_the_documented_sum() -> None:
+    with torch.no_grad():
+        _, image, report, public = case()
+    objective = build_objective(LOSS, CODE)
+    found = objective(image, report, public)
+    contrast = objective.contrast
+    by_embedding = contrast(image.embedding, report.embedding, public.image.embedding, public.report.embedding)
+    unit = [normalize(part.code, dim=-1) for part in (image, report, public.image, public.report)]
+    by_code = contrast(*unit)
+    for row in range(4):
+        similarities = [float(report.embedding[row] @ prototype) for prototype in public.prototypes]
+        centre = public.centres[similarities.index(max(similarities))]
+        rough = sum(float(((1 - part.code[row].abs()) ** 2).mean()) for part in (image, report)) / 2
+        agree = sum(float((part.code[row] * centre).sum()) / 48 for part in (image, report)) / 2
+        expected = by_embedding[row] + 2 * (by_code[row] + 0.3 * rough + 0.7 * (1 - agree) / 2)
+        assert math.isclose(float(found[row]), float(expected), rel_tol=1e-5)
+
+
+def test_code_terms_do_not_reach_the_towers() -> None:
+    encoder, image, report, public = case()
+    objective = build_objective(LOSS, CODE)
+    towers = [encoder.image_tower.weight, encoder.report_tower.weight]
+    whole = torch.autograd.grad(objective(image, report, public).sum(), towers, retain_graph=True)
+    embedding_only = build_objective(LOSS, replace(CODE, weight=0.0))(image, report, public).sum()
+    expected = torch.autograd.grad(embedding_only, towers)
+    for found, alone in zip(whole, expected, strict=True):
+        torch.testing.assert_close(found, alone)
+
+
+def test_code_terms_reach_the_hash_head_and_the_contrast_does_not() -> None:
+    encoder, image, report, public = case()
+    head = [encoder.hash_head.weight]
+    value = build_objective(LOSS, CODE)(image, report, public).sum()
+    assert torch.autograd.grad(value, head, retain_graph=True)[0].any()
+    no_codes = build_objective(LOSS, replace(CODE, weight=0.0))(image, report, public).sum()
+    assert not torch.autograd.grad(no_codes, head)[0].any()
+
+
+def test_public_carries_no_gradient() -> None:
+    *_, public = case()
+    assert not any(part.requires_grad for half in (public.image, public.report) for part in half)
+
+
+def test_objective_couples_records_as_its_loss_does() -> None:
+    assert not build_objective(LOSS, CODE).couples_records
+    assert build_objective(replace(LOSS, name="in_batch"), CODE).couples_records
+
+
+def test_objective_of_a_record_does_not_read_another() -> None:
+    _, image, report, public = case()
+    objective = build_objective(LOSS, CODE)
+    whole = objective(image, report, public)
+    for row in range(4):
+        alone = objective(*(Embedded(*(part[row : row + 1] for part in half)) for half in (image, report)), public)
+        torch.testing.assert_close(alone[0], whole[row])
+
+
+def test_unknown_loss_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match=r"^loss\.name=anchor: unknown; did you mean anchor_contrast\?$"):
+        build_objective(replace(LOSS, name="anchor"), CODE)
