@@ -53,6 +53,7 @@ class Admission:
         self.plan.write_flat(reply.update, into_P)
         # One fast pass admits: NaN or infinity anywhere makes the norm not finite. So does overflow of float32, far
         # above any limit; only a refused update is looked at again, to name the reason.
-        norm = float(np.linalg.norm(into_P))
+        with np.errstate(over="ignore"):
+            norm = float(np.linalg.norm(into_P))
         if not (np.isfinite(norm) and norm <= self.max_norm):
             raise AdmissionError("norm" if np.isfinite(into_P).all() else "nan")

@@ -24,8 +24,7 @@ from torch.func import functional_call, grad, vmap
 
 from client.dp.randomness import Randomness
 from common.encoders.dual import DualEncoder, Embedded, trainable_names
-from common.errors import ConfigError
-from common.losses.objective import Objective, Public
+from common.losses.objective import Objective, Public, refuse_coupled
 from common.privacy.events import SampledGaussian
 
 Gradients = dict[str, Tensor]
@@ -81,11 +80,7 @@ class PatientDpSgd:
     randomness: Randomness
 
     def __post_init__(self) -> None:
-        if self.objective.couples_records:
-            raise ConfigError(
-                "loss.name: this loss reads other patients of the batch, so clipping bounds nothing and the stated "
-                "epsilon would be false; use loss.name=anchor_contrast, or train without privacy (privacy.epsilon=null)"
-            )
+        refuse_coupled(self.objective)
 
     def event(self, steps: int) -> SampledGaussian:
         """The privacy event of `steps` calls of `gradient`."""

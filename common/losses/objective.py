@@ -20,6 +20,7 @@ from torch.nn.functional import normalize
 
 from common.config.schema import CodeConfig, LossConfig
 from common.encoders.dual import DualEncoder, Embedded
+from common.errors import ConfigError
 from common.hashing.head import nearest_centres
 from common.losses.interface import LOSSES, Loss
 
@@ -85,6 +86,19 @@ def quantisation(code_BK: Tensor) -> Tensor:
 def centre_distance(code_BK: Tensor, centre_BK: Tensor) -> Tensor:
     """Share of the way `[B]` from a centre to its opposite: 0 at the centre, 1 at its complement."""
     return (1 - (code_BK * centre_BK).mean(dim=-1)) / 2
+
+
+def refuse_coupled(objective: Objective) -> None:
+    """Refuse an objective that privacy cannot clip.
+
+    Raises:
+        ConfigError: It couples records.
+    """
+    if objective.couples_records:
+        raise ConfigError(
+            "loss.name: this loss reads other patients of the batch, so clipping bounds nothing and the stated epsilon "
+            "would be false; use loss.name=anchor_contrast, or train without privacy (privacy.epsilon=null)"
+        )
 
 
 def build_objective(loss: LossConfig, code: CodeConfig) -> Objective:

@@ -29,6 +29,6 @@ def middle_of(band: str) -> float:
         low, high = map(int, band.split("-"))
     except ValueError as error:
         raise AdmissionError("band") from error
-    if band != band_of(high) or band != band_of(low):
+    if band != band_of(high):
         raise AdmissionError("band")
     return (low + high + 1) / 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.config.schema import RunConfig
+from common.losses.objective import build_objective, refuse_coupled
 from common.privacy.accountant import epsilon_of, noise_multiplier_for
 from common.privacy.events import SampledGaussian
 
@@ -38,10 +39,11 @@ def privacy_plan(config: RunConfig) -> PrivacyPlan | None:
     """The plan of a config; None where `privacy.epsilon` is null.
 
     Raises:
-        ConfigError: No noise reaches the epsilon.
+        ConfigError: No noise reaches the epsilon, or the loss couples records, so that no noise could.
     """
     if config.privacy.epsilon is None:
         return None
+    refuse_coupled(build_objective(config.loss, config.code))
     steps = config.training.steps_per_round
     noise = noise_multiplier_for(
         epsilon=config.privacy.epsilon,
