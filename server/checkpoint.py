@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -83,13 +84,15 @@ def save_state(state: RunState, folder: Path) -> None:
         "latest": state.latest,
     }
     flat = {
-        f"{kind}/{name}": np.ascontiguousarray(array)
+        f"{kind}/{name}": np.asarray(array, order="C")
         for kind, arrays in state.arrays.items()
         for name, array in arrays.items()
     }
+    text = json.dumps(meta)
+    metadata = {"format": _FORMAT, "state": text, "sha256": _content_digest(text, flat)}
     try:
         with replaced_atomically(folder / FILE) as temporary:
-            save_file(flat, temporary, metadata={"format": _FORMAT, "state": json.dumps(meta)})
+            save_file(flat, temporary, metadata=metadata)
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(
@@ -108,8 +111,10 @@ def load_state(folder: Path, *, config_digest: str) -> RunState:
         raise CheckpointError(f"{path}: missing; this folder holds no run that can be resumed")
     try:
         with safe_open(path, framework="numpy") as file:
-            meta = json.loads(file.metadata()["state"])
+            metadata = file.metadata()
             flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        meta = json.loads(metadata["state"])
+        is_whole = metadata["sha256"] == _content_digest(metadata["state"], flat)
         state = RunState(
             config_digest=meta["config_digest"],
             rounds_completed=meta["rounds_completed"],
@@ -120,10 +125,25 @@ def load_state(folder: Path, *, config_digest: str) -> RunState:
             latest=meta["latest"],
         )
     except Exception as error:  # the library raises its own untyped errors for damaged files
-        raise CheckpointError(f"{path}: damaged; restore it from a backup or start the run anew") from error
+        raise CheckpointError(_damaged(path)) from error
+    if not is_whole:
+        raise CheckpointError(_damaged(path))
     if state.config_digest != config_digest:
         raise CheckpointError(f"{path}: belongs to a run with another config.yaml; resume with the run's own folder")
     return state
+
+
+def _damaged(path: Path) -> str:
+    return f"{path}: damaged; restore it from a backup or start the run anew"
+
+
+def _content_digest(state: str, flat: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 over the state's text and every array: safetensors itself does not notice a flipped bit."""
+    content = hashlib.sha256(state.encode())
+    for name, array in sorted(flat.items()):
+        content.update(f"{name} {array.dtype} {array.shape}".encode())
+        content.update(array.reshape(-1).view(np.uint8))
+    return content.hexdigest()
 
 
 def _by_kind(flat: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, NDArray[Any]]]:

@@ -28,6 +28,7 @@ from common.wire.update import ArrayPlan, NamedArrays
 from server.admission import Admission
 from server.checkpoint import RunState, SiteHistory, save_state
 from server.rounds import Phase, Round
+from server.statistics import check_statistics
 from strategies.interface import AGGREGATORS, Aggregate, State
 from strategies.server_optimizer import ServerMomentum
 
@@ -174,12 +175,17 @@ class Federation:
         for answer in self._mailbox.ask(
             task, self._state.arrays["model"], self._plan, sites=sites, deadline_seconds=federation.deadline_seconds
         ):
-            problem = _judge(answer, accept)
-            counted = round_.admit(answer.site) if problem is None else round_.drop(answer.site, problem)
-            if counted:
-                self._setup.observer.site_answered(answer.site, problem)
-            if counted and answer.reply is not None:
+            if answer.site not in round_.waiting:
+                continue  # not even looked at: a second answer must not overwrite an admitted update
+            problem = _unreadable(answer)
+            if answer.reply is not None and problem is None:
                 statistics[answer.site] = answer.reply.statistics
+                problem = _refusal(answer.reply, answer.site, accept)
+            if problem is None:
+                round_.admit(answer.site)
+            else:
+                round_.drop(answer.site, problem)
+            self._setup.observer.site_answered(answer.site, problem)
         for site in round_.waiting:
             self._setup.observer.site_answered(site, "late")
         round_.tick(math.inf)
@@ -241,14 +247,23 @@ class Federation:
         self._setup.observer.round_committed(self._state)
 
 
-def _judge(answer: Answer, accept: Callable[[Reply, str], None]) -> str | None:
-    """The reason why an answer is dropped; None where it is admitted."""
+def _unreadable(answer: Answer) -> str | None:
+    """The reason why nothing of an answer is used; None where it can be."""
     if answer.reply is None:
         return answer.problem or "malformed"
     if answer.reply.site != answer.site:
         return "identity"
     try:
-        accept(answer.reply, answer.site)
+        check_statistics(answer.reply.statistics)
+    except AdmissionError as error:
+        return str(error)
+    return None
+
+
+def _refusal(reply: Reply, site: str, accept: Callable[[Reply, str], None]) -> str | None:
+    """The reason for which a reply is refused; None where it is accepted."""
+    try:
+        accept(reply, site)
     except AdmissionError as error:
         return str(error)
     return None

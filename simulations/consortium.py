@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -177,12 +178,12 @@ class _Reader:
         self.digests += digests
 
     def check_bad_rows(self) -> None:
-        allowed = self.config.data.max_bad_rows
-        if len(self.bad_rows) > allowed:
+        share = len(self.bad_rows) / max(1, len(self.bad_rows) + len(self.records))
+        if share > self.config.data.max_bad_fraction:
             first = self.bad_rows[0]
             raise DataError(
                 f"{len(self.bad_rows)} rows cannot be read, first {first.file} row {first.row}: {first.reason}; "
-                f"mend them, or accept them with data.max_bad_rows={len(self.bad_rows)}"
+                f"mend them, or accept them with data.max_bad_fraction={math.ceil(share * 1000) / 1000}"
             )
 
 

@@ -13,7 +13,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "workers": (1, 64),
     "data.public_fraction": (0.01, 0.9),
     "data.test_fraction": (0.01, 0.9),
-    "data.max_bad_rows": (0, 10**9),
+    "data.max_bad_fraction": (0, 1),
     "data.synthetic.seed": (0, 2**63 - 1),
     "data.synthetic.num_sites": (1, 1000),
     "data.synthetic.patients_per_site": (4, 10**6),

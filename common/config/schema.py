@@ -34,7 +34,7 @@ class DataConfig:
     site_column: str = MISSING
     public_fraction: float = MISSING
     test_fraction: float = MISSING
-    max_bad_rows: int = MISSING
+    max_bad_fraction: float = MISSING
     allow_burned_in: bool = MISSING
     synthetic: SyntheticConfig = MISSING
 

@@ -48,7 +48,7 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
     privacy = privacy_plan(config)
     sites = {name: _site(state, name, history, privacy) for name, history in state.sites.items()}
     groups = [
-        {"site": name, **group} for name in state.sites for group in state.latest.get(name, {}).get("groups", [])
+        {**group, "site": name} for name in state.sites for group in state.latest.get(name, {}).get("groups", [])
     ]
     return {
         "schema_version": 1,

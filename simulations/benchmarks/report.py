@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 PACKAGES = ("wardround", "torch", "flwr", "numpy", "ray")
@@ -57,20 +58,17 @@ def as_json(bench: str, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def as_table(bench: str, rows: Sequence[Row]) -> Table:
-    """The rows for a terminal."""
-    table = Table(title=f"bench {bench}: median seconds")
-    table.add_column("what", no_wrap=True)
-    for column in ("seconds", "bound", "of bound", "peak MiB", "peer", "peer seconds", "speedup"):
-        table.add_column(column, justify="right")
+    """The rows for a terminal of 80 columns."""
+    peers = ", ".join(sorted({row.peer for row in rows if row.peer is not None}))
+    table = Table(title=f"bench {bench}, median seconds", caption=f"peer: {peers or 'none measured'}", box=SIMPLE)
+    for column in ("what", "seconds", "bound", "peak MiB", "peer", "speedup"):
+        table.add_column(column, justify="left" if column == "what" else "right", no_wrap=True)
     for row in rows:
-        of_bound = row.seconds / row.bound_seconds if row.bound_seconds else None
         table.add_row(
             row.name,
             _shown(row.seconds, ".4f"),
             _shown(row.bound_seconds, ".4f"),
-            _shown(of_bound, ".1f", "x"),
             _shown(row.peak_mib, ".0f"),
-            row.peer or "",
             _shown(row.peer_seconds, ".4f"),
             _shown(row.speedup, ".1f", "x"),
         )

@@ -32,7 +32,8 @@ def test_table_shows_each_row_and_leaves_what_was_not_measured_blank() -> None:
     table = as_table("round", [MEASURED, BARE])
     columns = {column.header: list(column.cells) for column in table.columns}
     assert columns["what"] == ["fast", "bare"]
-    assert columns["of bound"] == ["2.0x", ""]
+    assert columns["bound"] == ["0.2500", ""]
+    assert table.caption == "peer: slow"
     assert columns["speedup"] == ["4.0x", ""]
 
 

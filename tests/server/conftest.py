@@ -1,0 +1,169 @@
+"""Sites in memory: a mailbox that decodes replies as the real one does, and a federation over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import RecordDict
+
+from common.config.load import config_digest, load_config
+from common.config.schema import RunConfig
+from common.errors import AdmissionError
+from common.privacy.events import SampledGaussian
+from common.privacy.plan import PrivacyPlan
+from common.privacy.release import Mechanism, Release
+from common.wire.flower import UPDATE, Reply, Task, reply_from_records, reply_to_records
+from common.wire.update import ArrayPlan, NamedArrays
+from server.checkpoint import RunState
+from server.federation import Answer, Federation, Setup
+
+BANDS = {"east": "16-31", "north": "32-63", "south": "16-31", "west": "64-127"}
+BRIEF = {"brief": {"recall_at_10": 0.5, "codes_recall_at_10": 0.25}}
+MODEL = {"towers.weight": np.zeros((2, 3), dtype=np.float32), "frozen.scale": np.ones(2, dtype=np.float32)}
+TRAINED = ("towers.weight",)
+PRIVACY = PrivacyPlan(  # every patient in every step: epsilon has a closed form
+    event=SampledGaussian(noise_multiplier=2.0, sampling_probability=1.0, steps=1),
+    delta=1e-3,
+    clip_norm=1.0,
+    learning_rate=0.1,
+    public_weight=0.0,
+)
+
+Fault = Callable[[Reply, Task], Reply | RecordDict | str | None]
+"""What a bad site sends in place of its honest reply: another one, raw records, a reason code, or nothing."""
+
+
+def honest_update(site: str, round_number: int) -> NamedArrays:
+    """A different update for each site and round, whose sums depend on their order."""
+    generator = np.random.default_rng([*site.encode(), round_number])
+    return {name: generator.normal(size=MODEL[name].shape).astype(np.float32) for name in TRAINED}
+
+
+@dataclass
+class MemoryMailbox:
+    """A `Mailbox` without a network.
+
+    Attributes:
+        bands: What the sites say of themselves.
+        faults: Site to what it does in place of answering honestly.
+        release: Of honest updates.
+        order: Sorts the sites of a round by when they answer.
+        asked: Tasks so far.
+        stop_before: Round before which the process dies.
+    """
+
+    bands: Mapping[str, str] = field(default_factory=lambda: dict(BANDS))
+    faults: Mapping[str, Fault] = field(default_factory=dict)
+    release: Release = Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE)
+    order: Callable[[tuple[str, ...]], list[str]] = sorted
+    asked: list[Task] = field(default_factory=list)
+    stop_before: int | None = None
+
+    def meet(self, *, deadline_seconds: float) -> dict[str, str]:  # noqa: ARG002 - of `Mailbox`
+        return dict(self.bands)
+
+    def ask(
+        self,
+        task: Task,
+        model: NamedArrays,  # noqa: ARG002 - of `Mailbox`
+        plan: ArrayPlan,
+        *,
+        sites: tuple[str, ...],
+        deadline_seconds: float,  # noqa: ARG002 - of `Mailbox`
+    ) -> Iterator[Answer]:
+        if task.round_number == self.stop_before:
+            raise KeyboardInterrupt
+        self.asked.append(task)
+        for site in self.order(sites):
+            update = honest_update(site, task.round_number) if task.train else None
+            sent: Reply | RecordDict | str | None = Reply(
+                site=site, update=update, statistics=BRIEF, releases=(self.release,)
+            )
+            if site in self.faults and task.train:
+                sent = self.faults[site](sent, task)  # type: ignore[arg-type]
+            if sent is not None:
+                yield decoded(site, sent, plan)
+
+
+def decoded(site: str, sent: Reply | RecordDict | str, plan: ArrayPlan) -> Answer:
+    """What the mailbox makes of what a site sent."""
+    if isinstance(sent, str):
+        return Answer(site, None, sent)
+    try:
+        return Answer(site, reply_from_records(reply_to_records(sent) if isinstance(sent, Reply) else sent, plan))
+    except AdmissionError as error:
+        return Answer(site, None, str(error))
+
+
+@dataclass
+class Log:
+    """An `Observer` that remembers."""
+
+    events: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def round_opened(self, round_number: int, asked: tuple[str, ...]) -> None:
+        self.events.append(("opened", round_number, asked))
+
+    def site_answered(self, site: str, problem: str | None) -> None:
+        self.events.append(("answered", site, problem))
+
+    def round_committed(self, state: RunState) -> None:
+        self.events.append(("committed", state.rounds_completed))
+
+
+@dataclass(frozen=True)
+class World:
+    """A federation over sites in memory, in one run folder."""
+
+    folder: Path
+    log: Log = field(default_factory=Log)
+    privacy: PrivacyPlan = PRIVACY
+    bands: Mapping[str, str] = field(default_factory=lambda: dict(BANDS))
+
+    def mailbox(self, *, private: bool = False, **fields: Any) -> MemoryMailbox:  # noqa: ANN401 - the mailbox's fields
+        """A mailbox; `private` says that honest updates are released as a private run agrees."""
+        mailbox = MemoryMailbox(**fields)
+        if private:
+            mailbox.release = replace(mailbox.release, mechanism=Mechanism.PATIENT_DP_SGD, event=PRIVACY.event)
+        return mailbox
+
+    def honest_update(self, site: str, round_number: int) -> NamedArrays:
+        """What an honest site of `mailbox` sends."""
+        return honest_update(site, round_number)
+
+    def config(self, *overrides: str) -> RunConfig:
+        return load_config(["federation.rounds=3", "privacy.epsilon=null", *overrides])
+
+    def fresh_state(self, config: RunConfig) -> RunState:
+        model = {name: array.copy() for name, array in MODEL.items()}
+        return RunState(config_digest(config), 0, {"model": model, "aggregator": {}, "optimizer": {}})
+
+    def run(
+        self,
+        mailbox: MemoryMailbox,
+        *overrides: str,
+        privacy: PrivacyPlan | None = None,
+        state: RunState | None = None,
+    ) -> RunState:
+        """Run all rounds; the state that they leave."""
+        config = self.config(*overrides)
+        setup = Setup(
+            config=config,
+            trained=TRAINED,
+            privacy=privacy,
+            folder=self.folder,
+            state=state or self.fresh_state(config),
+            observer=self.log,
+        )
+        Federation(setup, mailbox).run()
+        return setup.state
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
