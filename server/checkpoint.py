@@ -15,9 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from common.errors import CheckpointError
-from common.files import replaced_atomically
+from common.files import replaced_atomically, write_atomically
 
 FILE = Path("checkpoint") / "state.safetensors"
+ASKED_FILE = Path("checkpoint") / "asked.json"
 _FORMAT = "1"
 
 
@@ -100,6 +101,22 @@ def save_state(state: RunState, folder: Path) -> None:
         ) from error
 
 
+def note_asked(state: RunState, folder: Path) -> None:
+    """Write how often each site was asked to train, before it is asked: a round cut short by a crash counts as spent.
+
+    Raises:
+        CheckpointError: The disk refuses it; then nobody may be asked.
+    """
+    counts = {name: site.rounds_asked for name, site in state.sites.items()}
+    try:
+        write_atomically(folder / ASKED_FILE, json.dumps(counts).encode())
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder / ASKED_FILE}: cannot be written ({error.strerror}); free the disk, then go on with "
+            f"--resume {folder}"
+        ) from error
+
+
 def load_state(folder: Path, *, config_digest: str) -> RunState:
     """The state in a run folder.
 
@@ -115,6 +132,7 @@ def load_state(folder: Path, *, config_digest: str) -> RunState:
             flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         meta = json.loads(metadata["state"])
         is_whole = metadata["sha256"] == _content_digest(metadata["state"], flat)
+        asked = json.loads((folder / ASKED_FILE).read_bytes()) if (folder / ASKED_FILE).exists() else {}
         state = RunState(
             config_digest=meta["config_digest"],
             rounds_completed=meta["rounds_completed"],
@@ -124,6 +142,9 @@ def load_state(folder: Path, *, config_digest: str) -> RunState:
             start=meta["start"],
             latest=meta["latest"],
         )
+        for name, count in asked.items():
+            if name in state.sites:
+                state.sites[name].rounds_asked = max(count, state.sites[name].rounds_asked)
     except Exception as error:  # the library raises its own untyped errors for damaged files
         raise CheckpointError(_damaged(path)) from error
     if not is_whole:
@@ -142,7 +163,7 @@ def _content_digest(state: str, flat: Mapping[str, NDArray[Any]]) -> str:
     content = hashlib.sha256(state.encode())
     for name, array in sorted(flat.items()):
         content.update(f"{name} {array.dtype} {array.shape}".encode())
-        content.update(array.reshape(-1).view(np.uint8))
+        content.update(array.reshape(-1).view(np.uint8).data)
     return content.hexdigest()
 
 

@@ -26,7 +26,7 @@ from common.privacy.plan import PrivacyPlan
 from common.wire.flower import Reply, Task
 from common.wire.update import ArrayPlan, NamedArrays
 from server.admission import Admission
-from server.checkpoint import RunState, SiteHistory, save_state
+from server.checkpoint import RunState, SiteHistory, note_asked, save_state
 from server.rounds import Phase, Round
 from server.statistics import check_statistics
 from strategies.interface import AGGREGATORS, Aggregate, State
@@ -135,6 +135,8 @@ class Federation:
         self._updates_SP = np.empty((len(self._state.sites), self._plan.num_values), dtype=np.float32)
         if not self._state.sites:
             raise CheckFailed("no site answered; check that the sites run and reach the server")
+        # The sites' names are on the disk before the first of them is charged.
+        save_state(self._state, self._setup.folder)
 
     def _round(self, number: int) -> None:
         started = time.monotonic()
@@ -144,6 +146,7 @@ class Federation:
         def accept(reply: Reply, site: str) -> None:
             self._admission.admit(reply, into_P=updates_SP[rows[site]])
 
+        self._charge()
         round_ = self._collect(number, accept, train=True)
         admitted = sorted(round_.admitted)
         record = {
@@ -156,6 +159,12 @@ class Federation:
             "metrics": {},
         }
         self._commit(record, round_)
+
+    def _charge(self) -> None:
+        """Count the round as spent at every site before any of them draws its noise."""
+        for history in self._state.sites.values():
+            history.rounds_asked += 1
+        note_asked(self._state, self._setup.folder)
 
     def _measure(self, number: int) -> None:
         self._collect(number, lambda reply, site: None, train=False)  # noqa: ARG005 - nothing to admit
@@ -226,7 +235,6 @@ class Federation:
 
     def _commit(self, record: dict[str, Any], round_: Round) -> None:
         for site, history in self._state.sites.items():
-            history.rounds_asked += site in round_.asked
             history.rounds_joined += site in round_.admitted
             if site in round_.dropped:
                 reason = round_.dropped[site]

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from client.data.splits import split_names
 from common.config.load import config_as_yaml
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder
@@ -170,9 +171,11 @@ def _train(
 
 def _repeats(config: RunConfig) -> Iterator[tuple[str, RunConfig]]:
     """One config a split where the data set has fixed ones, else one a seed."""
-    for split in config.baselines.splits:
+    fixed = Path(config.data.root) / "splits.csv"
+    splits = config.baselines.splits or (split_names(fixed) if config.data.root and fixed.exists() else [])
+    for split in splits:
         yield split, replace(config, data=replace(config.data, split=split))
-    if not config.baselines.splits:
+    if not splits:
         for number in range(config.baselines.repeats):
             yield f"seed-{config.seed + number}", replace(config, seed=config.seed + number)
 

@@ -130,6 +130,8 @@ class InProcessGrid(Grid):
         while (name := self._todo.get()) is not None:
             job = self._jobs[name]
             if job.is_over:
+                with self._news:
+                    del self._jobs[name]
                 continue
             job.worker = threading.current_thread()
             reply = self._answer(job.message)

@@ -42,15 +42,20 @@ NOT_PRIVATE = "privacy.epsilon=null"
 class QuietWatcher:
     """A `Watcher` that nobody looks at."""
 
-    def phase(self, name: str) -> None: ...
+    def phase(self, name: str) -> None:
+        """See `Watcher`."""
 
-    def studies_read(self, num_studies: int) -> None: ...
+    def studies_read(self, num_studies: int) -> None:
+        """See `Watcher`."""
 
-    def round_opened(self, round_number: int, asked: tuple[str, ...]) -> None: ...
+    def round_opened(self, round_number: int, asked: tuple[str, ...]) -> None:
+        """See `Observer`."""
 
-    def site_answered(self, site: str, problem: str | None) -> None: ...
+    def site_answered(self, site: str, problem: str | None) -> None:
+        """See `Observer`."""
 
-    def round_committed(self, state: RunState) -> None: ...
+    def round_committed(self, state: RunState) -> None:
+        """See `Observer`."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 
-from client.data.rows import read_table
+from client.data.rows import Table, read_table
 from common.config.registry import near
 from common.errors import ConfigError, DataError
 from common.seeds import derive_seed
 from common.types import BadRow, StudyRecord
+
+GROUP_COLUMN = "split_group"
 
 
 class Role(StrEnum):
@@ -27,6 +29,15 @@ class Role(StrEnum):
     """A site's held-out studies."""
 
 
+def split_names(path: Path) -> list[str]:
+    """Names of the splits in a file of fixed splits.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    return _names(read_table(path, required=[GROUP_COLUMN]))
+
+
 def read_splits(path: Path, *, split: str) -> dict[str, Role]:
     """Roles of the groups in a file of fixed splits (`splits.csv`: split_group, then one column a split).
 
@@ -38,15 +49,15 @@ def read_splits(path: Path, *, split: str) -> dict[str, Role]:
         ConfigError: The file has no such column; the near names are given.
         DataError: The file cannot be read, a role is unknown, or a group is blank or stands twice.
     """
-    table = read_table(path, required=["split_group"])
-    names = [name for name in table.columns if name != "split_group"]
+    table = read_table(path, required=[GROUP_COLUMN])
+    names = _names(table)
     if split not in names:
         raise ConfigError(f"data.split={split}: {path} has no such split; {near(split, names)}")
     roles: dict[str, Role] = {}
     for row in table.rows:
         if isinstance(row, BadRow):
             raise DataError(f"{path}: line {row.row}: {row.reason}; correct the row")
-        group, role = row.values["split_group"], row.values[split]
+        group, role = row.values[GROUP_COLUMN], row.values[split]
         if not group or group in roles:
             raise DataError(f"{path}: line {row.line}: split_group is blank or repeated; give each group one row")
         if role not in list(Role):
@@ -83,6 +94,10 @@ def split_groups(
     num_train = len(units) - num_public - num_test
     roles = [Role.PUBLIC] * num_public + [Role.TEST] * num_test + [Role.TRAIN] * num_train
     return {group: role for unit, role in zip(ranked, roles, strict=True) for group in unit}
+
+
+def _names(table: Table) -> list[str]:
+    return [name for name in table.columns if name != GROUP_COLUMN]
 
 
 def _share(fraction: float, total: int) -> int:

@@ -14,8 +14,18 @@ from common.privacy.plan import PrivacyPlan, privacy_plan
 from common.wire.update import arrays_digest
 from server.checkpoint import RunState, SiteHistory
 
-NOT_PRIVATE = ["$.sites[*].metrics", "$.sites[*].intervals", "$.sites[*].codes", "$.sites[*].code_intervals",
-               "$.sites[*].start_metrics", "$.groups", "$.fairness", "$.pooled", "$.baselines", "$.data.bad_rows"]
+NOT_PRIVATE = [
+    "$.sites[*].metrics",
+    "$.sites[*].intervals",
+    "$.sites[*].codes",
+    "$.sites[*].code_intervals",
+    "$.sites[*].start_metrics",
+    "$.groups",
+    "$.fairness",
+    "$.pooled",
+    "$.baselines",
+    "$.data.bad_rows",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +57,7 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
     """The keys of `summary.schema.json`."""
     privacy = privacy_plan(config)
     sites = {name: _site(state, name, history, privacy) for name, history in state.sites.items()}
-    groups = [
-        {**group, "site": name} for name in state.sites for group in state.latest.get(name, {}).get("groups", [])
-    ]
+    groups = [{**group, "site": name} for name in state.sites for group in state.latest.get(name, {}).get("groups", [])]
     return {
         "schema_version": 1,
         "status": "failed" if facts.problem else "completed",

@@ -26,6 +26,7 @@ BANDS = {"east": "16-31", "north": "32-63", "south": "16-31", "west": "64-127"}
 BRIEF = {"brief": {"recall_at_10": 0.5, "codes_recall_at_10": 0.25}}
 MODEL = {"towers.weight": np.zeros((2, 3), dtype=np.float32), "frozen.scale": np.ones(2, dtype=np.float32)}
 TRAINED = ("towers.weight",)
+IN_THE_OPEN = Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE)
 PRIVACY = PrivacyPlan(  # every patient in every step: epsilon has a closed form
     event=SampledGaussian(noise_multiplier=2.0, sampling_probability=1.0, steps=1),
     delta=1e-3,
@@ -59,12 +60,13 @@ class MemoryMailbox:
 
     bands: Mapping[str, str] = field(default_factory=lambda: dict(BANDS))
     faults: Mapping[str, Fault] = field(default_factory=dict)
-    release: Release = Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE)
+    release: Release = IN_THE_OPEN
     order: Callable[[tuple[str, ...]], list[str]] = sorted
     asked: list[Task] = field(default_factory=list)
     stop_before: int | None = None
 
     def meet(self, *, deadline_seconds: float) -> dict[str, str]:  # noqa: ARG002 - of `Mailbox`
+        """See `Mailbox`."""
         return dict(self.bands)
 
     def ask(
@@ -76,6 +78,7 @@ class MemoryMailbox:
         sites: tuple[str, ...],
         deadline_seconds: float,  # noqa: ARG002 - of `Mailbox`
     ) -> Iterator[Answer]:
+        """See `Mailbox`."""
         if task.round_number == self.stop_before:
             raise KeyboardInterrupt
         self.asked.append(task)
@@ -107,12 +110,15 @@ class Log:
     events: list[tuple[Any, ...]] = field(default_factory=list)
 
     def round_opened(self, round_number: int, asked: tuple[str, ...]) -> None:
+        """See `Observer`."""
         self.events.append(("opened", round_number, asked))
 
     def site_answered(self, site: str, problem: str | None) -> None:
+        """See `Observer`."""
         self.events.append(("answered", site, problem))
 
     def round_committed(self, state: RunState) -> None:
+        """See `Observer`."""
         self.events.append(("committed", state.rounds_completed))
 
 
@@ -125,7 +131,7 @@ class World:
     privacy: PrivacyPlan = PRIVACY
     bands: Mapping[str, str] = field(default_factory=lambda: dict(BANDS))
 
-    def mailbox(self, *, private: bool = False, **fields: Any) -> MemoryMailbox:  # noqa: ANN401 - the mailbox's fields
+    def mailbox(self, *, private: bool = False, **fields: Any) -> MemoryMailbox:
         """A mailbox; `private` says that honest updates are released as a private run agrees."""
         mailbox = MemoryMailbox(**fields)
         if private:
@@ -137,9 +143,11 @@ class World:
         return honest_update(site, round_number)
 
     def config(self, *overrides: str) -> RunConfig:
+        """Three rounds without privacy."""
         return load_config(["federation.rounds=3", "privacy.epsilon=null", *overrides])
 
     def fresh_state(self, config: RunConfig) -> RunState:
+        """The state before round one."""
         model = {name: array.copy() for name, array in MODEL.items()}
         return RunState(config_digest(config), 0, {"model": model, "aggregator": {}, "optimizer": {}})
 

@@ -53,7 +53,7 @@ def test_order_of_the_replys_arrays_does_not_matter() -> None:
 
 def test_reply_without_an_update_is_refused() -> None:
     reply = Reply(site="north", update=None, statistics={}, releases=(IN_PRIVATE,))
-    with pytest.raises(AdmissionError, match="^keys$"):
+    with pytest.raises(AdmissionError, match=r"^keys$"):
         Admission(plan=PLAN, event=EVENT, max_norm=1.0).admit(reply, into_P=np.empty(7, dtype=np.float32))
 
 
@@ -72,29 +72,29 @@ def test_reply_without_an_update_is_refused() -> None:
     ],
 )
 def test_private_run_takes_the_agreed_mechanism_and_event_alone(releases: tuple[Release, ...]) -> None:
-    with pytest.raises(AdmissionError, match="^mechanism$"):
+    with pytest.raises(AdmissionError, match=r"^mechanism$"):
         admit(*releases)
 
 
 @pytest.mark.parametrize("release", [IN_PRIVATE, replace(WITHOUT_PRIVACY, event=EVENT)])
 def test_run_without_privacy_takes_no_update_that_claims_it(release: Release) -> None:
     assert admit(WITHOUT_PRIVACY, event=None)[-1] == -3
-    with pytest.raises(AdmissionError, match="^mechanism$"):
+    with pytest.raises(AdmissionError, match=r"^mechanism$"):
         admit(release, event=None)
 
 
 def test_norm_is_allowed_up_to_the_limit_itself() -> None:
     admit(IN_PRIVATE, max_norm=NORM)
-    with pytest.raises(AdmissionError, match="^norm$"):
+    with pytest.raises(AdmissionError, match=r"^norm$"):
         admit(IN_PRIVATE, max_norm=NORM * (1 - 1e-6))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_number_that_is_not_finite_is_refused_even_where_any_norm_is_allowed(value: float) -> None:
-    with pytest.raises(AdmissionError, match="^nan$"):
+    with pytest.raises(AdmissionError, match=r"^nan$"):
         admit(IN_PRIVATE, first_value=value, max_norm=np.inf)
 
 
 def test_mechanism_is_checked_before_the_numbers() -> None:
-    with pytest.raises(AdmissionError, match="^mechanism$"):
+    with pytest.raises(AdmissionError, match=r"^mechanism$"):
         admit(WITHOUT_PRIVACY, first_value=np.nan)

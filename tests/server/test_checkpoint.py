@@ -34,6 +34,15 @@ def _state(rounds_completed: int = 2) -> RunState:
     )
 
 
+def _bits(state: RunState) -> dict[str, object]:
+    """Everything in a state, arrays as shape, type and bytes."""
+    arrays = {
+        kind: {name: (array.shape, array.dtype, array.tobytes()) for name, array in found.items()}
+        for kind, found in state.arrays.items()
+    }
+    return {**vars(state), "arrays": arrays}
+
+
 def _refusal(folder: Path, digest: str = DIGEST) -> str:
     with pytest.raises(CheckpointError) as caught:
         load_state(folder, config_digest=digest)
@@ -47,13 +56,7 @@ def test_state_comes_back_as_it_was(tmp_path: Path) -> None:
     saved = _state()
     save_state(saved, tmp_path)
     loaded = load_state(tmp_path, config_digest=DIGEST)
-    for kind, arrays in saved.arrays.items():
-        assert loaded.arrays[kind].keys() == arrays.keys()
-        for name, array in arrays.items():
-            found = loaded.arrays[kind][name]
-            assert (found.shape, found.dtype, found.tobytes()) == (array.shape, array.dtype, array.tobytes())
-    for field in ("config_digest", "rounds_completed", "sites", "rounds", "start", "latest"):
-        assert getattr(loaded, field) == getattr(saved, field)
+    assert _bits(loaded) == _bits(saved)
 
 
 @settings(deadline=None, max_examples=20)
@@ -96,21 +99,27 @@ def test_checkpoint_cut_anywhere_is_refused(tmp_path: Path) -> None:
         assert "damaged" in _refusal(tmp_path)
 
 
-def test_checkpoint_with_one_flipped_bit_anywhere_is_refused(tmp_path: Path) -> None:
-    """In the header's length, in the state's text, in a weight."""
+def test_checkpoint_with_one_flipped_bit_is_never_taken_for_another_state(tmp_path: Path) -> None:
+    """It is refused, but for the few bits that mean nothing, such as the padding of the header."""
     save_state(_state(), tmp_path)
     whole = (tmp_path / FILE).read_bytes()
-    for position in [*range(0, len(whole), 13), len(whole) - 1]:
+    refused = 0
+    for position in range(len(whole)):
         content = bytearray(whole)
-        content[position] ^= 1 << position % 7
+        content[position] ^= 1 << position % 8
         (tmp_path / FILE).write_bytes(content)
-        assert "damaged" in _refusal(tmp_path)
+        try:
+            loaded = load_state(tmp_path, config_digest=DIGEST)
+        except CheckpointError as error:
+            assert "damaged" in str(error)
+            refused += 1
+        else:
+            assert _bits(loaded) == _bits(_state())
+    assert refused > 0.9 * len(whole)
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_full_disk_leaves_the_old_checkpoint_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
+def test_full_disk_leaves_the_old_checkpoint_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     save_state(_state(rounds_completed=1), tmp_path)
     before = (tmp_path / FILE).read_bytes()
 

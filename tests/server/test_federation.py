@@ -21,7 +21,7 @@ WEIGHT = "towers.weight"
 ZEROS = np.zeros((2, 3), dtype=np.float32)
 
 
-def _with_update(**changes: Any) -> Callable[[Reply, Task], Reply]:  # noqa: ANN401 - arrays by name
+def _with_update(**changes: Any) -> Callable[[Reply, Task], Reply]:
     return lambda reply, _: replace(reply, update=changes)
 
 
@@ -29,7 +29,7 @@ def _value(value: float) -> Callable[[Reply, Task], Reply]:
     return lambda reply, _: replace(reply, update={WEIGHT: np.full((2, 3), value, dtype=np.float32)})
 
 
-def _with_release(**changes: Any) -> Callable[[Reply, Task], Reply]:  # noqa: ANN401 - a release's fields
+def _with_release(**changes: Any) -> Callable[[Reply, Task], Reply]:
     return lambda reply, _: replace(reply, releases=(replace(reply.releases[0], **changes),))
 
 
@@ -68,9 +68,9 @@ FAULTS: dict[str, tuple[Callable[[Reply, Task], Any], str]] = {
     "statistics without their brief": (lambda reply, _: replace(reply, statistics={}), "malformed"),
     "statistics with another metric": (lambda reply, _: replace(reply, statistics={"brief": {"x": 1}}), "malformed"),
     "releases that are no list": (_damaged("releases", "json", "7"), "malformed"),
-    "empty reply": (lambda reply, _: RecordDict(), "malformed"),
-    "error reply": (lambda reply, _: "raised", "raised"),
-    "silence": (lambda reply, _: None, "late"),
+    "empty reply": (lambda *_: RecordDict(), "malformed"),
+    "error reply": (lambda *_: "raised", "raised"),
+    "silence": (lambda *_: None, "late"),
 }
 
 
@@ -118,7 +118,7 @@ def test_second_answer_of_a_site_changes_nothing(world: Any) -> None:
     twice = world.mailbox(order=lambda sites: [*sites, *sites])
     honest = twice.ask
 
-    def then_damaged(task: Task, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as `Mailbox.ask`
+    def then_damaged(task: Task, *arguments: Any, **options: Any) -> Any:
         for number, answer in enumerate(honest(task, *arguments, **options)):
             first = number < len(world.bands) or not task.train
             yield answer if first else replace(answer, reply=_value(np.nan)(answer.reply, task))

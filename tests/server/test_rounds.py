@@ -56,11 +56,13 @@ def play(round_: Round, history: Sequence[Event]) -> list[bool]:
 
 
 def verdict(asked: Sequence[str], history: Sequence[Event]) -> tuple[list[str], dict[str, str], bool]:
-    """Admitted, dropped and whether it ended: each site's first answer counts if it comes before the first late look."""
+    """Admitted, dropped and whether it ended: a site's first answer counts if no look at a late clock came before."""
     looks = [i for i, event in enumerate(history) if isinstance(event, Ticked) and event.now >= OPENED + DEADLINE]
     end = min(looks, default=len(history))
     first = {
-        site: min((i for i, event in enumerate(history) if isinstance(event, Answered) and event.site == site), default=end)
+        site: min(
+            (i for i, event in enumerate(history) if isinstance(event, Answered) and event.site == site), default=end
+        )
         for site in asked
     }
     counted = sorted((i, site) for site, i in first.items() if i < end)

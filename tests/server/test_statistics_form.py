@@ -47,7 +47,7 @@ def test_full_and_brief_statistics_pass() -> None:
     check_statistics({"brief": FULL["brief"]})
 
 
-def test_statistics_of_a_real_run_pass(finished_run: Any) -> None:  # noqa: ANN401 - of tests/conftest.py
+def test_statistics_of_a_real_run_pass(finished_run: Any) -> None:
     for found in (*finished_run.state.start.values(), *finished_run.state.latest.values()):
         check_statistics(found)
         assert "metrics" in found
@@ -76,5 +76,5 @@ def test_statistics_of_a_real_run_pass(finished_run: Any) -> None:  # noqa: ANN4
 def test_statistics_of_another_form_are_malformed(change: Change) -> None:
     found = copy.deepcopy(FULL)
     change(found)
-    with pytest.raises(AdmissionError, match="^malformed$"):
+    with pytest.raises(AdmissionError, match=r"^malformed$"):
         check_statistics(found)
