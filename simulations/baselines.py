@@ -33,8 +33,17 @@ from server.checkpoint import RunState
 from server.report.build import build_summary
 from simulations.consortium import Consortium
 from simulations.federate import Cut, Experiment, federate
-from simulations.pooled import pooled_metrics
-from simulations.simulate import CONFIG_FILE, Clock, Watcher, facts_of, open_folder, prepare, write_run
+from simulations.simulate import (
+    CONFIG_FILE,
+    Clock,
+    Watcher,
+    facts_of,
+    open_folder,
+    pooled_of,
+    prepare,
+    rates_of,
+    write_run,
+)
 
 RESULTS_FILE = "baselines.json"
 SHOWN = "federated_epsilon_8"
@@ -123,6 +132,7 @@ def simulate_baselines(config: RunConfig, folder: Path, *, watcher: Watcher) -> 
             }
             write_atomically(folder / RESULTS_FILE, json.dumps(results, indent=1).encode())
             if shown:
+                best.pooled["start"] = rates_of(pooled_of(model, consortium, repeat))
                 facts = facts_of(best.config, consortium, model, started_at, clock, pooled=best.pooled)
                 summary, rounds = build_summary(best.config, best.state, facts), best.state.rounds
     summary["seconds"] = time.monotonic() - clock.started
@@ -165,8 +175,7 @@ def _train(
     if problem := federate(experiment):
         raise CheckFailed(f"{folder.parent.name}: {problem}")
     load_into(model, experiment.state.arrays["model"])
-    pooled = pooled_metrics(model, consortium.held_out(consortium.sites).to(config.device), config)
-    return _Trained(config, experiment.state, pooled)
+    return _Trained(config, experiment.state, pooled_of(model, consortium, config))
 
 
 def _repeats(config: RunConfig) -> Iterator[tuple[str, RunConfig]]:

@@ -145,10 +145,10 @@ def simulate(
     with clock.phase("rounds"):
         problem = federate(experiment)
     with clock.phase("evaluation"):
-        start = _pooled(experiment)
+        start = rates_of(pooled_of(model, consortium, config))
         load_into(model, state.arrays["model"])
-        pooled, shown = _pooled(experiment), examples(model, consortium, consortium.sites, config)
-    pooled["start"] = {name: value for name, value in start.items() if isinstance(value, float)}
+        pooled = {**pooled_of(model, consortium, config), "start": start}
+        shown = examples(model, consortium, consortium.sites, config)
     facts = facts_of(config, consortium, model, started_at, clock, pooled=pooled, problem=problem)
     summary = build_summary(config, state, replace(facts, engine=engine.name))
     write_run(folder, summary, state.rounds, shown)
@@ -179,10 +179,14 @@ def open_folder(config: RunConfig, folder: Path, model: DualEncoder) -> RunState
     return state
 
 
-def _pooled(experiment: Experiment) -> dict[str, Any]:
-    consortium = experiment.consortium
-    held_out = consortium.held_out(consortium.sites).to(experiment.config.device)
-    return pooled_metrics(experiment.model, held_out, experiment.config)
+def pooled_of(model: DualEncoder, consortium: Consortium, config: RunConfig) -> dict[str, Any]:
+    """Retrieval over all sites' held-out studies together."""
+    return pooled_metrics(model, consortium.held_out(consortium.sites).to(config.device), config)
+
+
+def rates_of(pooled: dict[str, Any]) -> dict[str, float]:
+    """The rates alone, without intervals and codes."""
+    return {name: value for name, value in pooled.items() if isinstance(value, float)}
 
 
 def facts_of(

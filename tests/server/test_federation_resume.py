@@ -32,7 +32,8 @@ def test_resumed_run_ends_in_the_same_bits(world: Any, before: int) -> None:
     assert resumed.arrays["optimizer"]["momentum"].tobytes() == whole.arrays["optimizer"]["momentum"].tobytes()
     # The round that was cut short counts as spent at every site: its noise may have been drawn.
     for name, history in whole.sites.items():
-        assert resumed.sites[name] == replace(history, rounds_asked=history.rounds_asked + 1)
+        cut_short = before <= 5
+        assert resumed.sites[name] == replace(history, rounds_asked=history.rounds_asked + cut_short)
     assert [record["round"] for record in resumed.rounds] == [1, 2, 3, 4, 5]
 
 
