@@ -22,11 +22,11 @@ from common.config.load import load_config, read_run_config
 from common.errors import ConfigError
 from server.checkpoint import RunState
 from simulations.federate import Engine, Experiment, Members, each_its_own, site_handlers
-from simulations.ray_engine import RUN_FOLDER_VARIABLE
 from simulations.runtime import Handler
 from simulations.simulate import CONFIG_FILE, PUBLIC_MODEL_FILE, Clock, prepare, simulate
 
 OVERRIDES_KEY = "overrides"
+RUN_FOLDER_VARIABLE = "WARDROUND_RUN_FOLDER"
 SPARE_NODE = 1
 
 _log = logging.getLogger("wardround")

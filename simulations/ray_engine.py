@@ -21,10 +21,10 @@ from flwr.simulation import run_simulation
 from common.config.schema import RunConfig
 from common.errors import ConfigError
 from simulations.federate import Engine, Experiment
+from simulations.flower_app import RUN_FOLDER_VARIABLE, client_app
 from simulations.simulate import Watcher, simulate
 
 LONGEST_START_SECONDS = 60.0
-RUN_FOLDER_VARIABLE = "WARDROUND_RUN_FOLDER"
 
 
 def simulate_with_ray(config: RunConfig, folder: Path, *, watcher: Watcher) -> dict[str, Any]:
@@ -89,8 +89,6 @@ def _after_all_nodes(app: ServerApp, num_nodes: int) -> ServerApp:
 
 
 def _run_on_actors(app: ServerApp, experiment: Experiment) -> None:
-    from simulations.flower_app import client_app
-
     if experiment.randomness is not None:
         raise ConfigError("--engine ray: a test's randomness does not reach the actors")
     config = experiment.config

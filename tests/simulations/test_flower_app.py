@@ -14,7 +14,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from common.errors import ConfigError
 from simulations import flower_app
-from simulations.ray_engine import RUN_FOLDER_VARIABLE
+from simulations.flower_app import RUN_FOLDER_VARIABLE
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
