@@ -136,6 +136,7 @@ def simulate_baselines(config: RunConfig, folder: Path, *, watcher: Watcher) -> 
                 facts = facts_of(best.config, consortium, model, started_at, clock, pooled=best.pooled)
                 summary, rounds = build_summary(best.config, best.state, facts), best.state.rounds
     summary["seconds"] = time.monotonic() - clock.started
+    summary["timings"] |= dict.fromkeys(("rounds_seconds", "evaluation_seconds"))  # of many trainings, not told apart
     summary["baselines"] = {
         name: {metric: [rates[metric] for rates in found.values()] for metric in next(iter(found.values()))}
         for name, found in results.items()

@@ -17,6 +17,7 @@ PHASES = {
     "rounds": "Training at the sites",
     "evaluation": "Measuring on held-out patients",
 }
+MEASUREMENT = "last measurement"
 
 
 class TerminalWatcher:
@@ -37,6 +38,7 @@ class TerminalWatcher:
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
             console=console,
+            disable=not console.is_terminal,
         )
         self._task: TaskID | None = None
         self._answered = 0
@@ -67,7 +69,7 @@ class TerminalWatcher:
         """See `Observer`."""
         self._answered = 0
         self._asked = len(asked)
-        label = f"round {round_number} of {self._rounds}" if round_number <= self._rounds else "last measurement"
+        label = f"round {round_number} of {self._rounds}" if round_number <= self._rounds else MEASUREMENT
         self._label = label
         self._note(f"{label}, 0 of {len(asked)} sites")
 
@@ -82,11 +84,9 @@ class TerminalWatcher:
         """See `Observer`."""
         if self._task is not None:
             self._progress.update(self._task, completed=state.rounds_completed)
-        if not self._console.is_terminal and state.rounds:
-            last = state.rounds[-1]
-            self._console.print(
-                f"round {last['round']} of {self._rounds}: {len(last['admitted'])} sites, {last['outcome']}"
-            )
+        if not self._console.is_terminal:
+            outcome = f", {state.rounds[-1]['outcome']}" if self._label != MEASUREMENT else ""
+            self._console.print(f"{self._label}: {self._answered} of {self._asked} sites{outcome}", highlight=False)
 
     def _note(self, text: str) -> None:
         if self._task is not None:

@@ -123,7 +123,9 @@ def test_bad_site_is_named_with_its_reason_and_the_run_completes(
     assert (bad["drops"], bad["rounds_joined"]) == ({reason: 2}, 0)
     assert all((site["drops"], site["rounds_joined"]) == ({}, 2) for site in honest)
     assert "John Doe" not in "".join(
-        path.read_text(encoding="utf-8") for path in found.folder.iterdir() if path.suffix in {".html", ".json", ".jsonl"}
+        path.read_text(encoding="utf-8")
+        for path in found.folder.iterdir()
+        if path.suffix in {".html", ".json", ".jsonl"}
     )
 
 
