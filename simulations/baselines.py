@@ -173,7 +173,7 @@ def _train(
         state=open_folder(config, folder, model),
         observer=watcher,
     )
-    if problem := federate(experiment):
+    if config.federation.rounds and (problem := federate(experiment)):
         raise CheckFailed(f"{folder.parent.name}: {problem}")
     load_into(model, experiment.state.arrays["model"])
     return _Trained(config, experiment.state, pooled_of(model, consortium, config))

@@ -52,7 +52,7 @@ def test_contracts_cover_what_the_design_promises() -> None:
     forbidden = {str(name) for contract in _contracts() for name in contract.get("forbidden_modules", [])}  # type: ignore[attr-defined]
     assert {"flwr", "pydicom", "dp_accounting", "pickle", "strategies"} <= forbidden
     (layers,) = (contract["layers"] for contract in _contracts() if contract["type"] == "layers")
-    assert layers == ["wardround", "simulations", "server | client", "strategies", "common"]
+    assert layers == ["simulations", "server | client", "strategies", "common"]
 
 
 @pytest.mark.parametrize("side", ["server", "client"])

@@ -47,7 +47,7 @@ def few_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kept = [row for row in rows if row["patient_id"] in chosen]
     (folder / "images").mkdir()
     for row in kept:
-        (folder / row["image_path"]).symlink_to(DATA / row["image_path"])
+        shutil.copy(DATA / row["image_path"], folder / "images")
     with (folder / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()

@@ -1,4 +1,4 @@
-"""No socket of a run leaves this machine: an audit hook (PEP 578) in the process and its children sees every attempt."""
+"""No socket of a run leaves this machine: an audit hook (PEP 578) in it and its children sees every attempt."""
 
 from __future__ import annotations
 

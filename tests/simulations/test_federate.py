@@ -96,7 +96,7 @@ def test_site_without_held_out_patients_is_refused(
 
 
 def test_private_site_draws_from_the_system_unless_a_test_injects(members: Callable[..., Members]) -> None:
-    plan = privacy_plan(members("privacy.epsilon=8").config)
+    plan = privacy_plan(members("privacy.epsilon=1").config)
     injected = SeededRandomness(torch_generator(0))
     assert isinstance(build_sites(members(), None)[0].randomness(1), SeededRandomness)
     assert isinstance(build_sites(members(), plan)[0].randomness(1), SystemRandomness)
@@ -168,7 +168,7 @@ def _final_model(members: Members, folder: Path, watcher: Any) -> dict[str, byte
     return {name: array.tobytes() for name, array in state.arrays["model"].items()}
 
 
-@pytest.mark.parametrize("epsilon", ["null", "8"])
+@pytest.mark.parametrize("epsilon", ["null", "1"])
 def test_number_of_workers_changes_no_bit(
     members: Callable[..., Members], tmp_path: Path, quiet_watcher: Any, epsilon: str
 ) -> None:

@@ -105,7 +105,7 @@ def test_site_of_which_nothing_was_heard_has_no_numbers(state: RunState) -> None
 
 
 def test_epsilon_is_that_of_the_asked_rounds(state: RunState) -> None:
-    config = load_config(["federation.rounds=2"])
+    config = load_config(["federation.rounds=2", "privacy.epsilon=1"])
     state.sites["south"].rounds_asked = 1
     plan = privacy_plan(config)
     assert plan is not None
