@@ -32,20 +32,21 @@ class Engine(StrEnum):
 def simulate_command(
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Config keys to set; configs/base.yaml lists them all."),
+        typer.Argument(metavar="KEY=VALUE", help="Config keys to set; configs/base.yaml lists them all."),
     ] = None,
     *,
     scenario: Annotated[str | None, typer.Option(help="Lay configs/scenarios/NAME.yaml over the base.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; must be new.  [default: runs/ and the time]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder, a new one; runs/ and the time when left out.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
     engine: Annotated[
-        Engine, typer.Option(help="What calls the sites; ray is Flower's own simulation, extra [ray].")
+        Engine, typer.Option(help="What calls the sites; ray is Flower's own simulation, extra ray.")
     ] = Engine.INPROCESS,
 ) -> None:
     """Train a whole consortium on this machine, and report it.
 
     Without arguments: five synthetic hospitals, patient-level privacy at epsilon 8, in under three minutes.
+    Any key of configs/base.yaml can be set as KEY=VALUE, for example federation.rounds=20 privacy.epsilon=2.
     """
     config, folder = _run_of(overrides or [], scenario, out, resume)
     summary = _watched(config, folder, engine)
