@@ -85,8 +85,13 @@ class TerminalWatcher:
         if self._task is not None:
             self._progress.update(self._task, completed=state.rounds_completed)
         if not self._console.is_terminal:
-            outcome = f", {state.rounds[-1]['outcome']}" if self._label != MEASUREMENT else ""
-            self._console.print(f"{self._label}: {self._answered} of {self._asked} sites{outcome}", highlight=False)
+            self._console.print(f"{self._label}: {self._came_of(state)}", highlight=False)
+
+    def _came_of(self, state: RunState) -> str:
+        if self._label == MEASUREMENT:
+            return f"{self._answered} of {self._asked} sites"
+        last = state.rounds[-1]
+        return f"{len(last['admitted'])} of {self._asked} sites, {last['outcome']}"
 
     def _note(self, text: str) -> None:
         if self._task is not None:

@@ -181,7 +181,7 @@ def test_json_is_one_object_on_standard_output_and_the_rest_on_standard_error(
     summary = json.loads(ended.out)
     validate(summary)
     assert summary == json.loads((tmp_path / "run" / "summary.json").read_bytes())
-    assert "round 2 of 2: 2 sites, updated" in ended.err
+    assert "round 2 of 2: 2 of 3 sites, updated" in ended.err
     assert "dropped" in ended.err
 
 
