@@ -22,6 +22,7 @@ from server.federation import Answer, Federation, Setup
 
 SHORTEST_POLL_SECONDS = 0.001
 LONGEST_POLL_SECONDS = 0.25
+LONGEST_REASON = 32
 
 
 def build_server_app(setup: Setup) -> ServerApp:
@@ -105,5 +106,5 @@ def _content(message: Message) -> RecordDict:
     """
     if message.has_error():
         reason = message.error.reason or "raised"
-        raise AdmissionError(reason if reason.isidentifier() else "raised")
+        raise AdmissionError(reason if reason.isidentifier() and len(reason) <= LONGEST_REASON else "raised")
     return message.content

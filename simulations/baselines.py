@@ -32,7 +32,7 @@ from common.wire.update import load_into
 from server.checkpoint import RunState
 from server.report.build import build_summary
 from simulations.consortium import Consortium
-from simulations.federate import Cut, Experiment, federate
+from simulations.federate import Cut, Experiment, check_names, federate
 from simulations.simulate import (
     CONFIG_FILE,
     Clock,
@@ -109,6 +109,7 @@ def simulate_baselines(config: RunConfig, folder: Path, *, watcher: Watcher) -> 
         CheckFailed: A federation changed nothing.
         WardroundError: The config or the studies cannot be used.
     """
+    check_names(config)
     started_at, clock = datetime.now(UTC), Clock(watcher)
     write_atomically(folder / CONFIG_FILE, config_as_yaml(config).encode())
     results = _read_results(folder)

@@ -19,6 +19,7 @@ from common.config.load import config_digest
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
 from common.errors import CheckFailed, ConfigError
+from common.losses.objective import build_objective
 from common.privacy.plan import PrivacyPlan, privacy_plan
 from common.privacy.release import Mechanism
 from common.seeds import torch_generator
@@ -28,6 +29,7 @@ from server.federation import Observer, Setup
 from simulations.attacks.registry import ATTACKS
 from simulations.consortium import Consortium
 from simulations.runtime import Handler, run_in_process
+from strategies.interface import AGGREGATORS
 
 SIMULATION_ALLOWS = frozenset(Mechanism)
 """A simulation guards no patient from the person who runs it, so its sites let not-private statistics pass."""
@@ -119,6 +121,28 @@ def federate(experiment: Experiment) -> str | None:
     return None
 
 
+def check_names(config: RunConfig) -> None:
+    """Refuse what cannot run before a study is read or a file written.
+
+    Raises:
+        ConfigError: A name is unknown, no noise reaches the epsilon, or the loss couples records under privacy.
+    """
+    ATTACKS.load(config.attack.name)
+    AGGREGATORS.load(config.aggregator.name)(num_byzantine=config.aggregator.num_byzantine)
+    build_objective(config.loss, config.code)
+    privacy_plan(config)
+
+
+def check_attackers(config: RunConfig, num_sites: int) -> None:
+    """Refuse more attackers than there are sites.
+
+    Raises:
+        ConfigError: There are.
+    """
+    if config.attack.num_sites > num_sites:
+        raise ConfigError(f"attack.num_sites={config.attack.num_sites}: there are {num_sites} sites")
+
+
 def each_its_own(consortium: Consortium) -> Cut:
     """The cut of a real federation: every site holds its own studies."""
     return {site: [site] for site in consortium.sites}
@@ -190,9 +214,7 @@ def _lender(sites: Sequence[Site], template: DualEncoder) -> Callable[[Context],
 
 
 def _with_attacks(config: RunConfig, honest: Handler, num_sites: int) -> list[Handler]:
-    attack = ATTACKS.load(config.attack.name)
-    if config.attack.num_sites > num_sites:
-        raise ConfigError(f"attack.num_sites={config.attack.num_sites}: there are {num_sites} sites")
-    attacked = attack(honest)
+    check_attackers(config, num_sites)
+    attacked = ATTACKS.load(config.attack.name)(honest)
     first_bad = num_sites - (config.attack.num_sites if config.attack.name != "none" else 0)
     return [honest if number < first_bad else attacked for number in range(num_sites)]

@@ -27,7 +27,16 @@ from server.report.build import RunFacts, build_summary
 from server.report.render import Example, write_report
 from server.report.summary import write_summary
 from simulations.consortium import Consortium, read_consortium
-from simulations.federate import IN_PROCESS, Engine, Experiment, RandomnessOf, each_its_own, federate
+from simulations.federate import (
+    IN_PROCESS,
+    Engine,
+    Experiment,
+    RandomnessOf,
+    check_attackers,
+    check_names,
+    each_its_own,
+    federate,
+)
 from simulations.pooled import examples, pooled_metrics
 
 CONFIG_FILE, ROUNDS_FILE, PUBLIC_MODEL_FILE = "config.yaml", "rounds.jsonl", "public_model.safetensors"
@@ -129,7 +138,9 @@ def simulate(
         WardroundError: The config, the studies or the checkpoint cannot be used.
     """
     started_at, clock = datetime.now(UTC), Clock(watcher)
+    check_names(config)
     consortium, model = prepare(config, clock, kept=folder / PUBLIC_MODEL_FILE)
+    check_attackers(config, len(consortium.sites))
     state = open_folder(config, folder, model)
     experiment = Experiment(
         config=config,

@@ -9,6 +9,8 @@ from __future__ import annotations
 from common.errors import AdmissionError
 
 SMALL = "1-10"
+MOST_PATIENTS = 2**30
+"""No hospital has more: a larger claim would only buy weight, or overflow it."""
 
 
 def band_of(num_patients: int) -> str:
@@ -29,6 +31,6 @@ def middle_of(band: str) -> float:
         low, high = map(int, band.split("-"))
     except ValueError as error:
         raise AdmissionError("band") from error
-    if band != band_of(high):
+    if high > MOST_PATIENTS or band != band_of(high):
         raise AdmissionError("band")
     return (low + high + 1) / 2

@@ -22,6 +22,8 @@ DROP_REASONS = {
     "norm": "sent an update larger than allowed",
     "size": "sent a reply larger than allowed",
     "mechanism": "released its update by another mechanism than was agreed",
+    "identity": "answered under another name",
+    "band": "claimed a patient band that does not exist",
     "malformed": "sent a reply that cannot be read",
     "policy": "refused under its own policy",
     "budget": "had used up its privacy budget",

@@ -80,3 +80,10 @@ def test_malformed_band_is_refused(text: str) -> None:
 def test_band_of_absurd_length_is_refused() -> None:
     with pytest.raises(AdmissionError, match="band"):
         middle_of("1-" + "9" * 10_000)
+
+
+@pytest.mark.parametrize("exponent", [31, 130, 2000])
+def test_band_beyond_any_hospital_is_refused(exponent: int) -> None:
+    """Its middle would overflow the weights: one site's claim would turn the mean into NaN."""
+    with pytest.raises(AdmissionError, match="band"):
+        middle_of(f"{2**exponent}-{2 ** (exponent + 1) - 1}")
