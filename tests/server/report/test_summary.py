@@ -40,7 +40,7 @@ def test_summary_without_optional_sections_fits_the_schema(summary: dict[str, An
         ("pooled", "recall_at_10", 1.5, "pooled.recall_at_10"),
         ("data", "num_studies", -1, "data.num_studies"),
         ("versions", "torch", 2, "versions.torch"),
-        ("data", "patient_ids", ["a"], "data.patient_ids"),
+        ("data", "patient_ids", ["a"], "data"),
     ],
 )
 def test_validate_names_the_field(summary: dict[str, Any], section: str, key: str, value: object, named: str) -> None:
@@ -51,7 +51,7 @@ def test_validate_names_the_field(summary: dict[str, Any], section: str, key: st
 
 def test_validate_names_a_missing_key(summary: dict[str, Any]) -> None:
     del summary["sites"]["Harbour"]["epsilon"]
-    with pytest.raises(CheckFailed, match=r"\$\.sites\.Harbour\.epsilon: missing"):
+    with pytest.raises(CheckFailed, match=r"\$\.sites\.Harbour: 'epsilon' is a required property"):
         validate(summary)
 
 
