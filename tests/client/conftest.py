@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from flwr.supercore.task_identity import TaskIdentity
 
 from client.dp.engine import Records
 from client.dp.randomness import SeededRandomness
@@ -70,9 +69,3 @@ def tiny_site(tiny_config: RunConfig, linear_model: DualEncoder) -> Site:
         privacy=None,
         randomness=lambda round_number: SeededRandomness(torch_generator(0, "batches", round_number)),
     )
-
-
-@pytest.fixture
-def flower_runtime() -> None:
-    """The process-wide numbers that Flower's messages read and its runtimes set."""
-    TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 0
