@@ -58,10 +58,6 @@ class Round:
             return Phase.OPEN
         return Phase.MET if len(self.admitted) >= self._needed else Phase.MISSED
 
-    def seconds_left(self, now: float) -> float:
-        """Seconds until the deadline, at least 0."""
-        return max(0.0, self._ends_at - now)
-
     def admit(self, site: str) -> bool:
         """Count a site's reply; False where rule 1 or 4 forbids it."""
         if self._ended or site not in self.waiting:

@@ -178,23 +178,6 @@ class SiteStatistics:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """How far apart the best and the worst served group of an attribute are, by one metric's mean."""
-
-    attribute: str
-    metric: str
-    worst_group: str
-    worst: float
-    best_group: str
-    best: float
-
-    @property
-    def gap(self) -> float:
-        """Best minus worst, 0 or more."""
-        return self.best - self.worst
-
-
 def site_statistics(
     values: Mapping[str, NDArray[np.float64]], *, patients: Sequence[str], groups: Sequence[Mapping[str, str]]
 ) -> SiteStatistics:
@@ -228,21 +211,6 @@ def site_statistics(
             for attribute, by_name in members.items()
         }
     )
-
-
-def gaps(statistics: SiteStatistics, *, metric: str) -> tuple[Gap, ...]:
-    """The gap of each attribute that shows at least two groups; an attribute with fewer has none.
-
-    Raises:
-        ValueError: The statistics have no such metric.
-    """
-    found = []
-    for attribute, by_name in sorted(statistics.groups.items()):
-        means = sorted((group.mean(metric), name) for name, group in by_name.items())
-        if len(means) > 1:
-            (worst, worst_group), (best, best_group) = means[0], means[-1]
-            found.append(Gap(attribute, metric, worst_group, worst, best_group, best))
-    return tuple(found)
 
 
 def _object(value: Any, what: str, *, keys: set[str] | None = None) -> dict[str, Any]:  # noqa: ANN401 - JSON

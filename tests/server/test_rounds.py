@@ -179,8 +179,3 @@ def test_quorum_needs_exactly(quorum: float, num_sites: int, needed: int) -> Non
 
 def test_empty_cohort_misses_at_once() -> None:
     assert new_round(()).phase is Phase.MISSED
-
-
-@pytest.mark.parametrize(("now", "left"), [(OPENED, 10.0), (OPENED + 4, 6.0), (OPENED + 99, 0.0)])
-def test_seconds_left(now: float, left: float) -> None:
-    assert new_round().seconds_left(now) == pytest.approx(left)

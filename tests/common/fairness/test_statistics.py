@@ -14,10 +14,8 @@ from common.canonical import canonical_json
 from common.errors import AdmissionError
 from common.fairness.statistics import (
     EVERYONE,
-    Gap,
     GroupStatistics,
     SiteStatistics,
-    gaps,
     site_statistics,
 )
 
@@ -128,26 +126,6 @@ def test_suppress_counts_patients_and_not_studies() -> None:
     patients = [f"many-{i // 5}" for i in range(50)]  # 50 studies of 10 patients
     statistics = site_statistics({"mrr": np.ones(50)}, patients=patients, groups=[{}] * 50)
     assert not statistics.suppress().groups[EVERYONE]
-
-
-def test_gaps_name_the_worst_and_the_best_group() -> None:
-    values = np.array([1.0, 1.0, 0.5, 0.0, 0.25, 0.75])
-    statistics = site_statistics(
-        {"mrr": values},
-        patients=list("abcdef"),
-        groups=[{"sex": "F", "scanner": "one"}] * 2 + [{"sex": "M", "scanner": "one"}] * 3 + [{}],
-    )
-    (gap,) = gaps(statistics, metric="mrr")  # one scanner alone has no gap
-    assert gap == Gap("sex", "mrr", worst_group="M", worst=0.25, best_group="F", best=1.0)
-    assert gap.gap == 0.75
-    with pytest.raises(ValueError, match="recall_at_1"):
-        gaps(statistics, metric="recall_at_1")
-
-
-def test_gaps_see_shown_groups_only() -> None:
-    statistics = statistics_of(120, seed=4)
-    assert {gap.attribute for gap in gaps(statistics, metric="mrr")} == {"sex", "scanner"}
-    assert {gap.attribute for gap in gaps(statistics.suppress(), metric="mrr")} == {"sex"}
 
 
 @pytest.mark.parametrize("values", [[0.5], [0.5, 1.5], [0.5, -0.1], [0.5, np.nan]])
