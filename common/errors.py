@@ -71,6 +71,13 @@ class BudgetExhausted(PolicyRefusal):
     reason = "budget"
 
 
+class LedgerError(WardroundError):
+    """A site's ledger is damaged, of another site or cannot be written: nothing more is released."""
+
+    exit_code = 4
+    reason = "ledger"
+
+
 class TrustError(WardroundError):
     """A signature, digest or certificate does not hold."""
 

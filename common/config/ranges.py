@@ -30,6 +30,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "encoder.max_tokens": (8, 4096),
     "encoder.vocabulary": (64, 10**6),
     "encoder.trainable_blocks": (0, 48),
+    "encoder.lora_rank": (1, 1024),
     "code.bit_width": (48, 256),
     "code.weight": (0, 100),
     "code.quantisation_weight": (0, 100),
@@ -38,6 +39,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "loss.temperature": (1e-3, 10),
     "loss.num_anchors": (1, 10**6),
     "loss.agreement_weight": (0, 100),
+    "loss.negative_clip": (1e-3, 100),
     "public_fit.steps": (0, 10**6),
     "public_fit.batch_size": (2, 10**6),
     "public_fit.learning_rate": (1e-8, 10),
@@ -45,11 +47,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "training.sampling_probability": (1e-6, 1),
     "training.learning_rate": (1e-8, 100),
     "training.chunk_size": (1, 10**5),
+    "training.augmentations": (1, 64),
     "privacy.epsilon": (1e-3, 1000),
     "privacy.delta": (1e-12, 0.1),
     "privacy.clip_norm": (1e-6, 1e6),
     "privacy.learning_rate": (1e-8, 100),
     "privacy.public_weight": (0, 100),
+    "policy.epsilon": (0, 1000),
     "aggregator.num_byzantine": (0, 500),
     "server_optimizer.learning_rate": (1e-6, 100),
     "server_optimizer.momentum": (0, 0.999),
@@ -65,8 +69,10 @@ RANGES: dict[str, tuple[float, float]] = {
 """Least and greatest value of each numeric key, both allowed."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "encoder.trainable": ("all", "heads"),
+    "encoder.trainable": ("all", "heads", "lora"),
     "training.optimizer": ("sgd", "adam"),
+    "training.precision": ("float32", "bfloat16"),
+    "privacy.clipping": ("flat", "per_layer"),
 }
 """Words that are not the names of a registry."""
 

@@ -46,6 +46,7 @@ class EncoderConfig:
     name: str = MISSING
     embedding_dim: int = MISSING
     trainable: str = MISSING
+    lora_rank: int = MISSING
     image_size: int = MISSING
     patch_size: int = MISSING
     width: int = MISSING
@@ -79,6 +80,7 @@ class LossConfig:
     temperature: float = MISSING
     num_anchors: int = MISSING
     agreement_weight: float = MISSING
+    negative_clip: float = MISSING
 
 
 @dataclass
@@ -99,6 +101,9 @@ class TrainingConfig:
     learning_rate: float = MISSING
     optimizer: str = MISSING
     chunk_size: int = MISSING
+    augmentations: int = MISSING
+    precision: str = MISSING
+    gradients: str = MISSING
 
 
 @dataclass
@@ -106,10 +111,19 @@ class PrivacyConfig:
     """Patient-level differential privacy; `epsilon: null` trains without it."""
 
     epsilon: float | None = MISSING
-    delta: float = MISSING
+    delta: float | None = MISSING
     clip_norm: float = MISSING
+    clipping: str = MISSING
     learning_rate: float = MISSING
     public_weight: float = MISSING
+    calibrate: bool = MISSING
+
+
+@dataclass
+class PolicyConfig:
+    """What every site's own policy allows (simulation only; a real site has a policy file)."""
+
+    epsilon: float | None = MISSING
 
 
 @dataclass
@@ -176,6 +190,7 @@ class RunConfig:
     public_fit: PublicFitConfig = MISSING
     training: TrainingConfig = MISSING
     privacy: PrivacyConfig = MISSING
+    policy: PolicyConfig = MISSING
     aggregator: AggregatorConfig = MISSING
     server_optimizer: ServerOptimizerConfig = MISSING
     federation: FederationConfig = MISSING

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from common.privacy.events import SampledGaussian
+from common.privacy.events import Event
 
 
 class Mechanism(StrEnum):
@@ -16,6 +16,8 @@ class Mechanism(StrEnum):
 
     PATIENT_DP_SGD = "patient_dp_sgd"
     """Patient-level DP-SGD; costs its event."""
+    DISCRETE_LAPLACE = "discrete_laplace"
+    """Integers with discrete Laplace noise; costs its event."""
     NOT_PRIVATE = "not_private"
     """Computed from patients without noise; only a policy that knows no real patients may let it pass."""
     PUBLIC = "public"
@@ -30,8 +32,10 @@ class Release:
         name: The record in the reply that holds the value.
         mechanism: How it was made.
         event: What it costs; None where it costs nothing or cannot be accounted.
+        ledger_entry: Digest of the ledger entry that reserved the event before the noise was drawn.
     """
 
     name: str
     mechanism: Mechanism
-    event: SampledGaussian | None = None
+    event: Event | None = None
+    ledger_entry: str | None = None

@@ -20,9 +20,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from common.errors import AdmissionError
+from common.errors import AdmissionError, LedgerError
 from common.privacy.bands import middle_of
-from common.privacy.events import SampledGaussian
+from common.privacy.events import event_as_json, event_from_json
 from common.privacy.release import Mechanism, Release
 from common.wire.update import ArrayPlan, NamedArrays
 
@@ -127,7 +127,12 @@ def hello_from_records(records: RecordDict) -> tuple[str, str]:
 def releases_to_record(releases: Sequence[Release]) -> ConfigRecord:
     """A list of releases as the one record of a reply that is not itself a release."""
     listed = [
-        {"name": r.name, "mechanism": str(r.mechanism), "event": r.event.as_json() if r.event else None}
+        {
+            "name": r.name,
+            "mechanism": str(r.mechanism),
+            "event": event_as_json(r.event) if r.event else None,
+            "ledger_entry": r.ledger_entry,
+        }
         for r in releases
     ]
     return ConfigRecord({"json": json.dumps(listed)})
@@ -141,7 +146,7 @@ def releases_of(records: RecordDict) -> tuple[Release, ...]:
     """
     try:
         return tuple(_release(value) for value in _json(records.config_records[RELEASES]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, LedgerError) as error:
         raise AdmissionError("malformed") from error
 
 
@@ -256,10 +261,10 @@ def _json(record: ConfigRecord) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def _release(value: Mapping[str, Any]) -> Release:
-    event = value["event"]
-    fields = {key: field for key, field in event.items() if key != "event"} if event else None
+    event, entry = value["event"], value["ledger_entry"]
     return Release(
-        name=value["name"],
+        name=str(value["name"]),
         mechanism=Mechanism(value["mechanism"]),
-        event=SampledGaussian(**fields) if fields else None,
+        event=event_from_json(event) if event is not None else None,
+        ledger_entry=str(entry) if entry is not None else None,
     )
