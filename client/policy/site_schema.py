@@ -1,0 +1,147 @@
+"""Structured schema of `site.yaml`: what a hospital sets for itself (OmegaConf structured configs).
+
+What has no default must be given. Every default refuses: a hospital that leaves a list out allows nothing of it.
+`configs/site.example.yaml` says what each key means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import MISSING
+
+from client.data.rows import DEFAULT_SITE_COLUMN
+
+ANY = "any"
+"""The word in a list with which a hospital chooses to allow everything of its kind."""
+
+
+@dataclass(frozen=True)
+class SiteData:
+    """The hospital's studies.
+
+    Attributes:
+        name: The hospital's own name for the data set; it stays the same when studies are added.
+        cohort: Name of the patients behind it. Data sets that share patients name the same cohort, and its budget.
+        adapter: Layout of the folder.
+        root: The folder.
+        split: Column of `splits.csv` in the folder; "" cuts by patient.
+        site_column: Column that names the site.
+        test_fraction: Share of the patients held out for evaluation where there is no `split`.
+        max_bad_fraction: Greatest share of the rows that may be unreadable.
+        allow_burned_in: Whether DICOM images that declare burned-in annotation are read.
+    """
+
+    name: str = MISSING
+    cohort: str = MISSING
+    adapter: str = MISSING
+    root: Path = MISSING
+    split: str = ""
+    site_column: str = DEFAULT_SITE_COLUMN
+    test_fraction: float = 0.2
+    max_bad_fraction: float = 0.02
+    allow_burned_in: bool = False
+
+
+@dataclass(frozen=True)
+class SiteBudget:
+    """What one cohort of patients may spend. Unit: the patient; neighbours: add or remove one patient.
+
+    Attributes:
+        epsilon: Over all runs.
+        delta: At which epsilon is stated.
+        epsilon_per_run: Of one run.
+    """
+
+    epsilon: float = MISSING
+    delta: float = MISSING
+    epsilon_per_run: float = MISSING
+
+
+@dataclass(frozen=True)
+class TrainingLimits:
+    """Which runs may train here.
+
+    Attributes:
+        least_noise_multiplier: Least noise over the sensitivity.
+        losses: Names of losses.
+        encoders: Names of encoders.
+        config_digests: SHA-256 of the configurations that were approved.
+        bundle_hashes: SHA-256 of the bundles that were approved.
+        devices: Patterns of torch devices.
+        hours: Local hours in which a round may start, "22:00-06:00"; "" is always.
+    """
+
+    least_noise_multiplier: float = MISSING
+    losses: list[str] = field(default_factory=list)
+    encoders: list[str] = field(default_factory=list)
+    config_digests: list[str] = field(default_factory=list)
+    bundle_hashes: list[str] = field(default_factory=list)
+    devices: list[str] = field(default_factory=list)
+    hours: str = ""
+
+
+@dataclass(frozen=True)
+class UpdateLimits:
+    """The largest model update that may leave.
+
+    Attributes:
+        most_values: Numbers in it.
+        most_bytes: Bytes of it.
+        keys: Patterns of the names of its arrays.
+    """
+
+    most_values: int = MISSING
+    most_bytes: int = MISSING
+    keys: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ReleaseLimits:
+    """What may leave beside and with the update.
+
+    Attributes:
+        allowed: Name of a record in a reply, and the mechanisms that may have made it.
+        least_cell: Least number of patients behind a count that is shown.
+    """
+
+    allowed: dict[str, list[str]] = field(default_factory=dict)
+    least_cell: int = MISSING
+
+
+@dataclass(frozen=True)
+class SiteConfig:
+    """A hospital's own configuration.
+
+    Attributes:
+        site: Its name in the consortium.
+        state_folder: Folder of its ledger, key and log.
+        data: Its studies.
+        budget: What its patients may spend.
+        training: Which runs may train here.
+        update: The largest model update.
+        releases: What may leave.
+    """
+
+    site: str = MISSING
+    state_folder: Path = MISSING
+    data: SiteData = field(default_factory=SiteData)
+    budget: SiteBudget = field(default_factory=SiteBudget)
+    training: TrainingLimits = field(default_factory=TrainingLimits)
+    update: UpdateLimits = field(default_factory=UpdateLimits)
+    releases: ReleaseLimits = field(default_factory=ReleaseLimits)
+
+
+RANGES: dict[str, tuple[float, float]] = {
+    "data.test_fraction": (0.01, 0.9),
+    "data.max_bad_fraction": (0, 1),
+    "budget.epsilon": (0, 1000),
+    "budget.delta": (1e-12, 0.1),
+    "budget.epsilon_per_run": (0, 1000),
+    "training.least_noise_multiplier": (0, 1e4),
+    "update.most_values": (1, 10**12),
+    "update.most_bytes": (1, 10**13),
+    "releases.least_cell": (1, 10**6),
+}
+"""Least and greatest value of each number, both allowed."""
