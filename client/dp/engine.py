@@ -15,7 +15,6 @@ Shapes: R records of a chunk, P trained parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -23,36 +22,13 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
 from client.dp.randomness import Randomness
+from client.dp.records import Gradients as Gradients
+from client.dp.records import Records as Records
+from client.dp.records import chunks_of_patients
+from client.dp.records import sample_patients as sample_patients
 from common.encoders.dual import DualEncoder, Embedded, trainable_names
 from common.losses.objective import Objective, Public, refuse_coupled
 from common.privacy.events import SampledGaussian
-
-Gradients = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Records:
-    """Private studies of one site as the towers see them, sorted by patient.
-
-    Attributes:
-        images: Image features `[N, ...]`.
-        reports: Report features `[N, ...]`.
-        patients: Patient number `[N]` of each study, int64, ascending from 0 without gaps.
-    """
-
-    images: Tensor
-    reports: Tensor
-    patients: Tensor
-
-    @property
-    def num_patients(self) -> int:
-        """Number of patients. Private: it stays at the site."""
-        return int(self.patients[-1]) + 1 if len(self.patients) else 0
-
-    def to(self, device: str) -> Records:
-        """The same studies on a device."""
-        return Records(self.images.to(device), self.reports.to(device), self.patients.to(device))
-
 
 @dataclass(frozen=True, kw_only=True)
 class PatientDpSgd:
@@ -110,7 +86,7 @@ class PatientDpSgd:
 
         per_record = vmap(grad(value), in_dims=(None, 0, 0))
         total = {name: torch.zeros_like(parameter) for name, parameter in trained.items()}
-        for chunk in _chunks_of_patients(records, self.chunk_size):
+        for chunk in chunks_of_patients(records, self.chunk_size):
             gradients = _finite(per_record(trained, chunk.images, chunk.reports))
             for name, clipped in self._clip(_mean_by_patient(gradients, chunk)).items():
                 total[name] += clipped
@@ -120,32 +96,6 @@ class PatientDpSgd:
         squares = sum(value.flatten(1).square().sum(dim=1) for value in by_patient.values())
         scale = (self.clip_norm / torch.as_tensor(squares).sqrt().clamp(min=1e-12)).clamp(max=1.0)
         return {name: torch.einsum("r,r...->...", scale, value) for name, value in by_patient.items()}
-
-
-def sample_patients(records: Records, probability: float, randomness: Randomness) -> Records:
-    """The studies of a Poisson sample of the patients, renumbered without gaps."""
-    chosen = randomness.participants(records.num_patients, probability).to(records.patients.device)
-    kept = chosen[records.patients]
-    numbers = torch.cumsum(chosen, dim=0) - 1
-    return Records(records.images[kept], records.reports[kept], numbers[records.patients[kept]])
-
-
-def _chunks_of_patients(records: Records, chunk_size: int) -> Iterator[Records]:
-    """Consecutive whole patients, about `chunk_size` studies at a time (more where one patient alone has more)."""
-    counts = torch.bincount(records.patients, minlength=records.num_patients).tolist()
-    start = first = size = 0
-    for patient, count in enumerate(counts):
-        if size and size + count > chunk_size:
-            yield _slice(records, start, start + size, first)
-            start, first, size = start + size, patient, 0
-        size += count
-    if size:
-        yield _slice(records, start, start + size, first)
-
-
-def _slice(records: Records, start: int, stop: int, first_patient: int) -> Records:
-    part = slice(start, stop)
-    return Records(records.images[part], records.reports[part], records.patients[part] - first_patient)
 
 
 def _finite(gradients: Gradients) -> Gradients:
