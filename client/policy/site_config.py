@@ -1,4 +1,4 @@
-"""How `site.yaml` becomes a `SiteConfig`: every wrong line is one error that names the file, the field and the remedy."""
+"""How `site.yaml` becomes a `SiteConfig`; a wrong line is one error that names the file, the field and the remedy."""
 
 from __future__ import annotations
 

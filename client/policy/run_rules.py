@@ -1,0 +1,251 @@
+"""Rules on a run: which configurations, losses, encoders, devices and hours a hospital allows, and how much noise.
+
+A list that is empty allows nothing; the one word `any` allows everything of its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import ClassVar
+
+from client.policy.hours import Hours
+from client.policy.interface import Refusal, RunRequest
+from client.policy.site_schema import ANY
+from common.privacy.events import DiscreteLaplace
+
+SHORT = 12
+"""Digits of a digest that a person compares."""
+
+
+@dataclass(frozen=True)
+class PrivateTrainingOnly:
+    """Training costs a stated privacy event.
+
+    Guarantee: a run that passes is accounted; how much it may spend is for `EpsilonOfRun` and the ledger.
+    """
+
+    name: ClassVar[str] = "private training"
+
+    def looks_at(self, request: RunRequest) -> str:
+        """See `PolicyRule`."""
+        epsilon = request.config.privacy.epsilon
+        return "no privacy" if epsilon is None else f"epsilon {epsilon:g} for the run"
+
+    def check(self, request: RunRequest) -> Refusal | None:
+        """See `PolicyRule`."""
+        if request.config.privacy.epsilon is None or not request.events:
+            return Refusal(reason="trains without privacy", remedy="set privacy.epsilon in the run's config")
+        return None
+
+
+@dataclass(frozen=True)
+class LeastNoise:
+    """Every round of training adds at least so much Gaussian noise.
+
+    Attributes:
+        least: Noise multiplier: standard deviation over the bound on one patient's gradient.
+    """
+
+    least: float
+    name: ClassVar[str] = "least noise"
+
+    def looks_at(self, request: RunRequest) -> str:
+        """See `PolicyRule`."""
+        return f"noise multiplier {self._noise(request):.3g}, least {self.least:g}"
+
+    def check(self, request: RunRequest) -> Refusal | None:
+        """See `PolicyRule`."""
+        noise = self._noise(request)
+        if noise >= self.least:
+            return None
+        return Refusal(
+            reason=f"noise multiplier {noise:.3g} is below {self.least:g}",
+            remedy="lower the run's privacy.epsilon, or training.least_noise_multiplier",
+        )
+
+    def _noise(self, request: RunRequest) -> float:
+        """The least of the round's Gaussian releases; 0 where there is none."""
+        gaussian = [event for event in request.events if not isinstance(event, DiscreteLaplace)]
+        return min((event.noise_multiplier for event in gaussian), default=0.0)
+
+
+@dataclass(frozen=True)
+class EpsilonOfRun:
+    """The whole run, all its rounds composed, spends at most so much.
+
+    Unit of privacy: the patient. Neighbouring relation: add or remove one patient.
+
+    Attributes:
+        most: Epsilon.
+        delta: At which it is stated.
+    """
+
+    most: float
+    delta: float
+    name: ClassVar[str] = "epsilon of one run"
+
+    def looks_at(self, request: RunRequest) -> str:
+        """See `PolicyRule`."""
+        return f"epsilon {self._epsilon(request):.3g} at delta {self.delta:.1e}, most {self.most:g}"
+
+    def check(self, request: RunRequest) -> Refusal | None:
+        """See `PolicyRule`."""
+        epsilon = self._epsilon(request)
+        if epsilon <= self.most:
+            return None
+        return Refusal(
+            reason=f"spends epsilon {epsilon:.3g} at delta {self.delta:.1e}, above {self.most:g}",
+            remedy="lower the run's privacy.epsilon, or raise budget.epsilon_per_run",
+        )
+
+    def _epsilon(self, request: RunRequest) -> float:
+        from common.privacy.accountant import epsilon_of  # imports SciPy, which the other rules do without
+
+        return epsilon_of(list(request.events) * request.rounds, delta=self.delta) if request.rounds else 0.0
+
+
+@dataclass(frozen=True)
+class AllowedLoss:
+    """The loss is one that the hospital named.
+
+    Attributes:
+        names: Names, or `any`.
+    """
+
+    names: Sequence[str]
+    name: ClassVar[str] = "loss"
+
+    def looks_at(self, request: RunRequest) -> str:
+        """See `PolicyRule`."""
+        return request.config.loss.name
+
+    def check(self, request: RunRequest) -> Refusal | None:
+        """See `PolicyRule`."""
+        return _unless_listed(request.config.loss.name, self.names, what="loss", key="training.losses")
+
+
+@dataclass(frozen=True)
+class AllowedEncoder:
+    """The encoder is one that the hospital named.
+
+    Attributes:
+        names: Names, or `any`.
+    """
+
+    names: Sequence[str]
+    name: ClassVar[str] = "encoder"
+
+    def looks_at(self, request: RunRequest) -> str:
+        """See `PolicyRule`."""
+        return request.config.encoder.name
+
+    def check(self, request: RunRequest) -> Refusal | None:
+        """See `PolicyRule`."""
+        return _unless_listed(request.config.encoder.name, self.names, what="encoder", key="training.encoders")
+
+
+@dataclass(frozen=True)
+class AllowedConfig:
+    """The configuration, digit by digit, is one that the hospital approved.
+
+    Attributes:
+        digests: SHA-256 of configurations, or `any`.
+    """
+
+    digests: Sequence[str]
+    name: ClassVar[str] = "configuration"
+
+    def looks_at(self, request: RunRequest) -> str:
+        """See `PolicyRule`."""
+        return f"digest {request.config_digest[:SHORT]}..."
+
+    def check(self, request: RunRequest) -> Refusal | None:
+        """See `PolicyRule`."""
+        return _unless_listed(request.config_digest, self.digests, what="configuration", key="training.config_digests")
+
+
+@dataclass(frozen=True)
+class AllowedBundle:
+    """No code comes from outside, or it is a bundle that the hospital approved.
+
+    Attributes:
+        hashes: SHA-256 of bundles, or `any`.
+    """
+
+    hashes: Sequence[str]
+    name: ClassVar[str] = "bundle"
+
+    def looks_at(self, request: RunRequest) -> str:
+        """See `PolicyRule`."""
+        return "none: installed code" if request.bundle_hash is None else f"hash {request.bundle_hash[:SHORT]}..."
+
+    def check(self, request: RunRequest) -> Refusal | None:
+        """See `PolicyRule`."""
+        if request.bundle_hash is None:
+            return None
+        return _unless_listed(request.bundle_hash, self.hashes, what="bundle", key="training.bundle_hashes")
+
+
+@dataclass(frozen=True)
+class AllowedDevice:
+    """The run asks for a device that the hospital lends.
+
+    Attributes:
+        patterns: Shell patterns of torch devices, such as "cuda*".
+    """
+
+    patterns: Sequence[str]
+    name: ClassVar[str] = "device"
+
+    def looks_at(self, request: RunRequest) -> str:
+        """See `PolicyRule`."""
+        return request.device
+
+    def check(self, request: RunRequest) -> Refusal | None:
+        """See `PolicyRule`."""
+        if list(self.patterns) == [ANY] or any(fnmatchcase(request.device, pattern) for pattern in self.patterns):
+            return None
+        return Refusal(
+            reason=f"device {request.device} fits none of {_listed(self.patterns)}",
+            remedy="change the run's device, or add it to training.devices",
+        )
+
+
+@dataclass(frozen=True)
+class AllowedHours:
+    """The round starts in the hours that the hospital lends its machines for.
+
+    Attributes:
+        hours: The daily window; None is always.
+    """
+
+    hours: Hours | None
+    name: ClassVar[str] = "hours"
+
+    def looks_at(self, request: RunRequest) -> str:
+        """See `PolicyRule`."""
+        return f"{request.local_time:%H:%M}, allowed {self.hours or 'always'}"
+
+    def check(self, request: RunRequest) -> Refusal | None:
+        """See `PolicyRule`."""
+        if self.hours is None or request.local_time in self.hours:
+            return None
+        return Refusal(
+            reason=f"{request.local_time:%H:%M} local time is outside {self.hours}",
+            remedy="start later, or widen training.hours",
+        )
+
+
+def _unless_listed(value: str, allowed: Sequence[str], *, what: str, key: str) -> Refusal | None:
+    if value in allowed or list(allowed) == [ANY]:
+        return None
+    return Refusal(
+        reason=f"{what} {value} is not one of {_listed(allowed)}",
+        remedy=f"add it to {key} once it is approved",
+    )
+
+
+def _listed(allowed: Sequence[str]) -> str:
+    return f"[{', '.join(entry[:SHORT] if len(entry) == 64 else entry for entry in allowed)}]"
