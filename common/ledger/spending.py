@@ -1,0 +1,94 @@
+"""What an account has spent, and whether more fits into its budget.
+
+Guarantee: all that was released of an account is (epsilon, delta)-differentially private. Unit of privacy: the
+patient. Neighbouring relation: add or remove one patient. Every reservation counts, whether or not anything followed
+it. The per-run cap composes the events of one run alone.
+
+Edge cases: nothing reserved is epsilon 0; a release without noise is infinity, which fits only where there is no cap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from common.ledger.books import Books, Head
+from common.ledger.entries import Account, Budget, Reserved
+from common.privacy.accountant import epsilon_of
+from common.privacy.events import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spending:
+    """Epsilon of an account, at the budget's delta.
+
+    Attributes:
+        total: Over all runs.
+        of_run: Of the run in question alone.
+        budget: What it is held against.
+    """
+
+    total: float
+    of_run: float
+    budget: Budget
+
+    @property
+    def excess(self) -> str | None:
+        """Which cap it is over, in words; None where it fits."""
+        caps = {"all runs": (self.total, self.budget.epsilon), "one run": (self.of_run, self.budget.epsilon_per_run)}
+        for what, (epsilon, cap) in caps.items():
+            if cap is not None and not epsilon <= cap:  # so that NaN is over it
+                return f"epsilon {epsilon:.4g} where the cap for {what} is {cap:g}, at delta {self.budget.delta:g}"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """What an account has spent. Unit of privacy: the patient. Neighbouring relation: add or remove one patient.
+
+    Attributes:
+        account: Whose privacy.
+        epsilon: Spent, of all that was reserved.
+        delta: Delta at which epsilon is stated.
+        cap: Greatest epsilon over all runs; None without a cap.
+        remaining: Epsilon left under the cap, not below 0; None without a cap.
+        num_reserved: Reservations, settled or not.
+        num_settled: How many of them left the site.
+        head: The ledger's head that this was read at.
+    """
+
+    account: Account
+    epsilon: float
+    delta: float
+    cap: float | None
+    remaining: float | None
+    num_reserved: int
+    num_settled: int
+    head: Head
+
+
+def spending_of(reserved: Iterable[Reserved], *, budget: Budget, run: str, more: Sequence[Event] = ()) -> Spending:
+    """What an account's reservations spend, with `more` events of `run` beside them."""
+    known = list(reserved)
+    of_run = [body.event for body in known if body.run == run]
+    return Spending(
+        total=epsilon_of([*(body.event for body in known), *more], delta=budget.delta),
+        of_run=epsilon_of([*of_run, *more], delta=budget.delta),
+        budget=budget,
+    )
+
+
+def statement_of(books: Books, account: Account) -> Statement:
+    """What an account has spent, at the budget stated last."""
+    budget, reserved = books.budget, books.reservations(account)
+    epsilon = epsilon_of([body.event for body in reserved.values()], delta=budget.delta)
+    return Statement(
+        account=account,
+        epsilon=epsilon,
+        delta=budget.delta,
+        cap=budget.epsilon,
+        remaining=None if budget.epsilon is None else max(budget.epsilon - epsilon, 0.0),
+        num_reserved=len(reserved),
+        num_settled=len(reserved) - len(books.unsettled(account)),
+        head=books.head,
+    )
