@@ -238,6 +238,34 @@ class AllowedHours:
         )
 
 
+@dataclass(frozen=True)
+class LeastGroup:
+    """The run suppresses groups of fewer patients than the hospital shows counts of.
+
+    `LeastCell` asks again of each reply.
+
+    Attributes:
+        least: Number of patients.
+    """
+
+    least: int
+    name: ClassVar[str] = "least group"
+
+    def looks_at(self, request: RunRequest) -> str:
+        """See `PolicyRule`."""
+        return f"groups of {request.config.evaluation.least_group} patients and more, least {self.least}"
+
+    def check(self, request: RunRequest) -> Refusal | None:
+        """See `PolicyRule`."""
+        shown = request.config.evaluation.least_group
+        if shown >= self.least:
+            return None
+        return Refusal(
+            reason=f"groups of {shown} patients would be shown, below {self.least}",
+            remedy="raise the run's evaluation.least_group, or lower releases.least_cell",
+        )
+
+
 def _unless_listed(value: str, allowed: Sequence[str], *, what: str, key: str) -> Refusal | None:
     if value in allowed or list(allowed) == [ANY]:
         return None

@@ -103,7 +103,7 @@ def _check(config: SiteConfig) -> None:
     for key, (low, high) in RANGES.items():
         if not low <= values[key] <= high:  # also false for NaN
             raise ConfigError(f"{key}={values[key]}: out of range; give a value from {low:g} to {high:g}")
-    for key in ("site", "data.name", "data.cohort"):
+    for key in ("site", "data.name"):
         if not _NAME.fullmatch(values[key]):
             raise ConfigError(
                 f"{key}={values[key]}: not a name; use up to 63 of a-z, 0-9, - and _, a letter or digit first"

@@ -13,6 +13,7 @@ from client.policy.run_rules import (
     AllowedHours,
     AllowedLoss,
     EpsilonOfRun,
+    LeastGroup,
     LeastNoise,
     PrivateTrainingOnly,
 )
@@ -39,6 +40,7 @@ def policy_of(config: SiteConfig) -> Policy:
             PrivateTrainingOnly(),
             LeastNoise(training.least_noise_multiplier),
             EpsilonOfRun(config.budget.epsilon_per_run, config.budget.delta),
+            LeastGroup(config.releases.least_cell),
             largest,
         ),
         release_rules=(

@@ -22,11 +22,11 @@ class SiteData:
     """The hospital's studies.
 
     Attributes:
-        name: The hospital's own name for the data set; it stays the same when studies are added.
-        cohort: Name of the patients behind it. Data sets that share patients name the same cohort, and its budget.
+        name: The hospital's own name for its patients' data: what the budget is kept under. It stays when studies are
+            added or mended; data sets that share patients share one name.
         adapter: Layout of the folder.
         root: The folder.
-        split: Column of `splits.csv` in the folder; "" cuts by patient.
+        split: Column of `splits.csv` in the folder; "" cuts by patient, the same way for every run.
         site_column: Column that names the site.
         test_fraction: Share of the patients held out for evaluation where there is no `split`.
         max_bad_fraction: Greatest share of the rows that may be unreadable.
@@ -34,7 +34,6 @@ class SiteData:
     """
 
     name: str = MISSING
-    cohort: str = MISSING
     adapter: str = MISSING
     root: Path = MISSING
     split: str = ""
@@ -46,7 +45,7 @@ class SiteData:
 
 @dataclass(frozen=True)
 class SiteBudget:
-    """What one cohort of patients may spend. Unit: the patient; neighbours: add or remove one patient.
+    """What the patients of a data set may spend. Unit: the patient; neighbours: add or remove one patient.
 
     Attributes:
         epsilon: Over all runs.

@@ -1,0 +1,81 @@
+"""`wardround site check`: its options, and the one line that it ends with where something stands against a run."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from client.policy.display import as_json, show
+from client.policy.dry_run import DryRun, dry_run
+from client.policy.site_config import load_site_config
+from client.policy.site_schema import SiteConfig
+from common.config.load import read_run_config
+from common.config.schema import RunConfig
+from common.errors import BudgetExhausted, ConfigError, DataError, PolicyRefusal
+
+
+def check_command(
+    *,
+    config: Annotated[Path, typer.Option(metavar="FILE", help="The hospital's own site.yaml.")],
+    run: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A run's config.yaml: ask each rule about it, and the budget.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="HH:MM", help="Local time at which the run would start; now when left out.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
+) -> None:
+    """Try the hospital's data, rules and budget. Nothing is written, sent or spent.
+
+    Exits with 0 where nothing stands against the run, 2 where the config or the data are wrong, 3 where a rule or the
+    budget refuses. The counts it shows are exact: they are for the hospital alone.
+    """
+    site = load_site_config(config)
+    planned = None if run is None else read_run_config(run)
+    result = _examined(site, planned, _time_of(at))
+    if json_:
+        typer.echo(json.dumps(as_json(result), indent=2))
+    else:
+        show(result, site, Console())
+    _raise_first(result, config)
+
+
+def _examined(site: SiteConfig, run: RunConfig | None, local_time: time) -> DryRun:
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("Reading studies: {task.completed}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        return dry_run(site, run, local_time=local_time, progress=lambda n: progress.update(task, completed=n))
+
+
+def _time_of(text: str | None) -> time:
+    if text is None:
+        return datetime.now().astimezone().time()
+    try:
+        return time.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"--at {text}: not a time of day; write HH:MM, for example 23:30") from error
+
+
+def _raise_first(result: DryRun, config: Path) -> None:
+    """End with the exit code of the gravest finding.
+
+    Raises:
+        DataError: The data or the budget cannot be used as they are.
+        PolicyRefusal: A rule refuses the run.
+        BudgetExhausted: The budget does not cover the run.
+    """
+    if result.problems:
+        raise DataError(f"{config}: not ready: {result.problems[0]}")
+    refusals = [] if result.run is None else result.run.refusals
+    if refusals:
+        names = ", ".join(verdict.rule for verdict in refusals)
+        raise PolicyRefusal(f"{config}: the policy refuses this run: {names}")
+    if result.budget.refused:
+        raise BudgetExhausted(f"{config}: the budget does not cover this run; see budget.epsilon")

@@ -1,0 +1,154 @@
+"""A dry run as tables for a terminal of 80 columns, and as one JSON object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from client.data.splits import Role
+from client.policy.dry_run import DryRun, Outlook, RunCheck
+from client.policy.readiness import Copies, Readiness
+from client.policy.site_schema import SiteConfig
+
+FEW_ROWS = 10
+"""Unreadable rows that a terminal lists; the JSON object lists all."""
+PASSES, REFUSES, REMARK = "[green]passes[/green]", "[red]refuses[/red]", "[yellow]look[/yellow]"
+FINE, WRONG = "[green]fine[/green]", "[red]wrong[/red]"
+
+
+def as_json(result: DryRun) -> dict[str, Any]:
+    """The dry run as one JSON object; it holds exact counts and is the hospital's own."""
+    budget = result.budget
+    return {
+        "site": result.site,
+        "data": asdict(result.readiness),
+        "problems": list(result.problems),
+        "run": None if result.run is None else _run_as_json(result.run),
+        "budget": {**asdict(budget), "remaining": budget.remaining, "refused": budget.refused},
+    }
+
+
+def show(result: DryRun, site: SiteConfig, console: Console) -> None:
+    """Print the tables."""
+    console.print(_data_table(result.readiness, site))
+    if result.readiness.bad_rows:
+        console.print(_bad_rows_table(result.readiness))
+    if result.run is not None:
+        console.print(_verdicts_table(result.run))
+    console.print(_budget_table(result.budget))
+    for problem in result.problems:
+        console.print(f"{WRONG}: {escape(problem)}", highlight=False)
+    if result.problems:
+        return
+    refused = result.budget.refused or (result.run is not None and bool(result.run.refusals))
+    if not refused:
+        console.print(f"{FINE}: nothing stands against {'the data' if result.run is None else 'this run'}")
+
+
+def _run_as_json(run: RunCheck) -> dict[str, Any]:
+    return {
+        "config_digest": run.config_digest,
+        "verdicts": [
+            {
+                "rule": verdict.rule,
+                "looked_at": verdict.looked_at,
+                "passes": verdict.refusal is None,
+                "refusal": None if verdict.refusal is None else str(verdict.refusal),
+            }
+            for verdict in run.verdicts
+        ],
+    }
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _data_table(data: Readiness, site: SiteConfig) -> Table:
+    table = _table(f"Data of {escape(site.site)} (exact, for this screen only)", "what", "found", "")
+    for what, found, mark in _data_rows(data, site):
+        table.add_row(what, escape(found), mark)
+    return table
+
+
+def _data_rows(data: Readiness, site: SiteConfig) -> Iterator[tuple[str, str, str]]:
+    by_role = data.num_by_role
+    yield "studies", f"{data.num_studies:,} of {data.num_patients:,} patients", ""
+    public = f", {by_role[Role.PUBLIC]:,} public" if by_role[Role.PUBLIC] else ""
+    yield (
+        "patients by side",
+        f"{by_role[Role.TRAIN]:,} train, {by_role[Role.TEST]:,} held out{public}; {data.num_on_two_sides} on two sides",
+        WRONG if data.num_on_two_sides else FINE,
+    )
+    yield "patients band", f"{data.patients_band}: all that the server learns of their number", ""
+    too_large = site.budget.delta > data.delta
+    yield "delta", f"{site.budget.delta:.1e}, at most {data.delta:.1e} for the band", WRONG if too_large else FINE
+    blank = [f"{name} {count:,}" for name, count in data.missing.items() if count]
+    yield "blank fields", ", ".join(blank) or "none", ""
+    yield "repeated study ids", f"{data.num_repeated:,}", REMARK if data.num_repeated else FINE
+    yield "same image", _copies_in_words(data.same_images), _copies_mark(data.same_images)
+    yield "same report", _copies_in_words(data.same_reports), _copies_mark(data.same_reports)
+    yield "unreadable rows", f"{len(data.bad_rows):,}", REMARK if data.bad_rows else FINE
+    yield "burned-in text", *_burned_in(data, site)
+
+
+def _copies_in_words(copies: Copies) -> str:
+    if not copies.num_groups:
+        return "none"
+    return (
+        f"{copies.num_studies:,} studies share {copies.num_groups:,}, "
+        f"{copies.num_across_patients:,} of them over several patients"
+    )
+
+
+def _copies_mark(copies: Copies) -> str:
+    return REMARK if copies.num_across_patients else FINE
+
+
+def _burned_in(data: Readiness, site: SiteConfig) -> tuple[str, str]:
+    if site.data.adapter != "dicom":
+        return "a picture cannot declare it: look at a few before you join", REMARK
+    if site.data.allow_burned_in:
+        return "allowed by data.allow_burned_in, so not counted", REMARK
+    return f"{data.num_burned_in:,} declare it and are refused; others may not declare it: look at a few", REMARK
+
+
+def _bad_rows_table(data: Readiness) -> Table:
+    table = _table("Rows that cannot be read", "file", "row", "reason")
+    for row in data.bad_rows[:FEW_ROWS]:
+        table.add_row(escape(row.file), str(row.row or ""), escape(row.reason))
+    if len(data.bad_rows) > FEW_ROWS:
+        table.add_row("", "", f"and {len(data.bad_rows) - FEW_ROWS:,} more; --json lists all")
+    return table
+
+
+def _verdicts_table(run: RunCheck) -> Table:
+    table = _table(f"Rules, for the run {run.config_digest[:12]}", "rule", "looked at", "")
+    for verdict in run.verdicts:
+        table.add_row(verdict.rule, escape(verdict.looked_at), PASSES if verdict.refusal is None else REFUSES)
+        if verdict.refusal is not None:
+            table.add_row("", escape(str(verdict.refusal)), "")
+    return table
+
+
+def _budget_table(budget: Outlook) -> Table:
+    table = _table(
+        f"Epsilon of the training patients at delta {budget.delta:.1e}, adding or removing one", "what", "epsilon", ""
+    )
+    table.columns[1].justify = "right"
+    table.add_row("cap over all runs", f"{budget.cap:.3f}", "")
+    table.add_row("spent" if budget.has_ledger else "spent (no ledger yet)", f"{budget.spent:.3f}", "")
+    if budget.cost is not None and budget.after is not None:
+        table.add_row("this run alone", f"{budget.cost:.3f}", "")
+        table.add_row("spent after it", f"{budget.after:.3f}", REFUSES if budget.refused else PASSES)
+    table.add_row("remaining", f"{budget.remaining:.3f}", "")
+    return table
