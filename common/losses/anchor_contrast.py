@@ -18,10 +18,13 @@ Shapes: B batch of private pairs, K public anchors, D embedding.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, softmax, softplus
+
+from common.losses.interface import Coupling
 
 TEACHER_SHARPNESS = 2.0
 """The teacher's profile is taken at the loss's temperature over this: a softer one teaches little."""
@@ -38,7 +41,7 @@ class AnchorContrast:
 
     temperature: float
     agreement_weight: float
-    couples_records: bool = False
+    coupling: ClassVar[Coupling] = Coupling.NONE
 
     def __call__(
         self, image_BD: Tensor, report_BD: Tensor, anchor_image_KD: Tensor, anchor_report_KD: Tensor

@@ -8,10 +8,13 @@ Shapes: B batch of pairs, D embedding.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+
+from common.losses.interface import Coupling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,7 @@ class InBatchContrast:
 
     temperature: float
     agreement_weight: float = 0.0
-    couples_records: bool = True
+    coupling: ClassVar[Coupling] = Coupling.BATCH
 
     def __call__(
         self,

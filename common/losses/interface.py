@@ -1,33 +1,63 @@
 """What every contrastive loss offers, and what makes it fit for privacy.
 
 A loss of record i that reads other private records *couples* them: removing one patient then changes every other
-patient's gradient, clipping each one bounds nothing, and the stated epsilon is false. The DP engine asks
-`couples_records` and refuses.
+patient's gradient, clipping each one bounds nothing, and the stated epsilon is false. Each loss says how far it
+couples, and a private engine refuses what it cannot bound.
 
 Shapes: B batch of private pairs, K public anchors, D embedding.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from common.config.registry import Registry
 
 
+class Coupling(StrEnum):
+    """How far the value of one private record depends on other private records."""
+
+    NONE = "none"
+    """Not at all: clip each patient's gradient (`client/dp/engine.py`)."""
+    PAIRS = "pairs"
+    """A sum of terms that read two records each: clip each term (`client/dp/pair_clip.py`)."""
+    BATCH = "batch"
+    """Terms that read the whole batch: nothing to clip, so without privacy only."""
+
+
 class Loss(Protocol):
     """A contrastive loss with one value a record."""
 
     @property
-    def couples_records(self) -> bool:
-        """Whether the value of one private record depends on another private record."""
+    def coupling(self) -> Coupling:
+        """How far the value of one private record depends on other private records."""
         ...
 
     def __call__(
         self, image_BD: Tensor, report_BD: Tensor, anchor_image_KD: Tensor, anchor_report_KD: Tensor
     ) -> Tensor:
         """Values `[B]` of B private pairs of unit vectors, given K public pairs without gradient."""
+        ...
+
+
+@runtime_checkable
+class PairLoss(Loss, Protocol):
+    """A loss that is a sum over pairs of an image and a report, each term a function of their cosine similarity."""
+
+    def positive(self, similarity: Tensor, *, expected_patients: float) -> Tensor:
+        """Values of pairs that belong together, in the shape of their similarities.
+
+        Args:
+            similarity: Cosine similarities, any shape.
+            expected_patients: Public number of pairs that a batch holds on average.
+        """
+        ...
+
+    def negative(self, similarity: Tensor, *, expected_patients: float) -> Tensor:
+        """Values of pairs from two patients; see `positive`."""
         ...
 
 
@@ -44,5 +74,6 @@ LOSSES: Registry[LossFactory] = Registry(
     {
         "anchor_contrast": "common.losses.anchor_contrast:AnchorContrast",
         "in_batch": "common.losses.in_batch:InBatchContrast",
+        "pair_clip": "common.losses.pair_clip_sigmoid:PairClipSigmoid",
     },
 )

@@ -4,7 +4,7 @@
               + code.weight * (contrast(codes) + quantisation_weight * quantisation + centre_weight * centre)
 
 Every term of a record reads that record and public quantities only, unless the contrastive loss itself couples
-records.
+records; `Objective.coupling` says how far.
 
 Shapes: B batch of private pairs, A public anchors, M centres, D embedding, K bits.
 """
@@ -22,7 +22,7 @@ from common.config.schema import CodeConfig, LossConfig
 from common.encoders.dual import DualEncoder, Embedded
 from common.errors import ConfigError
 from common.hashing.head import nearest_centres
-from common.losses.interface import LOSSES, Loss
+from common.losses.interface import LOSSES, Coupling, Loss
 
 
 class Public(NamedTuple):
@@ -56,9 +56,9 @@ class Objective:
     code: CodeConfig
 
     @property
-    def couples_records(self) -> bool:
-        """Whether one record's value depends on another private record."""
-        return self.contrast.couples_records
+    def coupling(self) -> Coupling:
+        """How far one record's value depends on other private records."""
+        return self.contrast.coupling
 
     def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
         """Values `[B]` of B embedded pairs."""
@@ -72,10 +72,14 @@ class Objective:
             normalize(public.image.code, dim=-1),
             normalize(public.report.code, dim=-1),
         )
+        return contrast_B + self.code_shape(image, report, public)
+
+    def code_shape(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
+        """Values `[B]` of the code's terms that no other record enters, whatever the contrast."""
         quantisation_B = (quantisation(image.code) + quantisation(report.code)) / 2
         centre_BK = nearest_centres(report.embedding, public.prototypes, public.centres)
         centre_B = (centre_distance(image.code, centre_BK) + centre_distance(report.code, centre_BK)) / 2
-        return contrast_B + self.code.quantisation_weight * quantisation_B + self.code.centre_weight * centre_B
+        return self.code.quantisation_weight * quantisation_B + self.code.centre_weight * centre_B
 
 
 def quantisation(code_BK: Tensor) -> Tensor:
@@ -88,13 +92,17 @@ def centre_distance(code_BK: Tensor, centre_BK: Tensor) -> Tensor:
     return (1 - (code_BK * centre_BK).mean(dim=-1)) / 2
 
 
-def refuse_coupled(objective: Objective) -> None:
-    """Refuse an objective that privacy cannot clip.
+def refuse_coupled(objective: Objective, *, allowed: Coupling = Coupling.NONE) -> None:
+    """Refuse an objective that couples records further than a private engine can clip.
+
+    Args:
+        objective: What is to be minimised under privacy.
+        allowed: What the engine bounds: no coupling, or pairs too.
 
     Raises:
-        ConfigError: It couples records.
+        ConfigError: The objective couples records further.
     """
-    if objective.couples_records:
+    if objective.coupling not in {Coupling.NONE, allowed}:
         raise ConfigError(
             "loss.name: this loss reads other patients of the batch, so clipping bounds nothing and the stated epsilon "
             "would be false; use loss.name=anchor_contrast, or train without privacy (privacy.epsilon=null)"

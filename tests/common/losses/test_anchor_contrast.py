@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 
 from common.losses.anchor_contrast import TEACHER_SHARPNESS, AnchorContrast
 from common.losses.in_batch import InBatchContrast
+from common.losses.interface import Coupling
 
 TEMPERATURE = 0.2
 ANCHOR_CONTRAST = AnchorContrast(temperature=TEMPERATURE, agreement_weight=0.5)
@@ -99,13 +100,13 @@ def changed_by_another(loss: AnchorContrast | InBatchContrast, *, row: int, othe
 @given(row=st.integers(0, 5), step=st.integers(1, 5), seed=st.integers(0, 10**6))
 def test_anchor_contrast_of_a_record_does_not_read_another(row: int, step: int, seed: int) -> None:
     assert changed_by_another(ANCHOR_CONTRAST, row=row, other=(row + step) % 6, seed=seed) < 1e-12
-    assert not ANCHOR_CONTRAST.couples_records
+    assert ANCHOR_CONTRAST.coupling is Coupling.NONE
 
 
 def test_in_batch_of_a_record_reads_the_others() -> None:
     """The control: the same probe sees the coupling, and the loss says so."""
     assert changed_by_another(IN_BATCH, row=0, other=1, seed=0) > 1e-3
-    assert IN_BATCH.couples_records
+    assert IN_BATCH.coupling is Coupling.BATCH
 
 
 @pytest.mark.parametrize("temperature", [1e-3, 10.0])

@@ -15,7 +15,15 @@ from common.encoders.dual import DualEncoder, Embedded
 from common.encoders.interface import Tower
 from common.errors import ConfigError
 from common.hashing.head import HashHead
-from common.losses.objective import Public, build_objective, centre_distance, embed_public, quantisation
+from common.losses.interface import Coupling
+from common.losses.objective import (
+    Public,
+    build_objective,
+    centre_distance,
+    embed_public,
+    quantisation,
+    refuse_coupled,
+)
 
 CODE = CodeConfig(bit_width=48, weight=2.0, quantisation_weight=0.3, centre_weight=0.7, num_centres=3)
 LOSS = LossConfig(name="anchor_contrast", temperature=0.2, num_anchors=5, agreement_weight=0.5)
@@ -101,9 +109,26 @@ def test_public_carries_no_gradient() -> None:
     assert not any(part.requires_grad for half in (public.image, public.report) for part in half)
 
 
-def test_objective_couples_records_as_its_loss_does() -> None:
-    assert not build_objective(LOSS, CODE).couples_records
-    assert build_objective(replace(LOSS, name="in_batch"), CODE).couples_records
+@pytest.mark.parametrize(
+    ("name", "coupling"),
+    [("anchor_contrast", Coupling.NONE), ("pair_clip", Coupling.PAIRS), ("in_batch", Coupling.BATCH)],
+)
+def test_objective_couples_records_as_its_loss_does(name: str, coupling: Coupling) -> None:
+    assert build_objective(replace(LOSS, name=name), CODE).coupling is coupling
+
+
+@pytest.mark.parametrize(
+    ("allowed", "refused"),
+    [(Coupling.NONE, {"pair_clip", "in_batch"}), (Coupling.PAIRS, {"in_batch"})],
+)
+def test_refuse_coupled_refuses_what_an_engine_cannot_clip(allowed: Coupling, refused: set[str]) -> None:
+    for name in ("anchor_contrast", "pair_clip", "in_batch"):
+        objective = build_objective(replace(LOSS, name=name), CODE)
+        if name in refused:
+            with pytest.raises(ConfigError, match=r"loss\.name"):
+                refuse_coupled(objective, allowed=allowed)
+        else:
+            refuse_coupled(objective, allowed=allowed)
 
 
 def test_objective_of_a_record_does_not_read_another() -> None:
