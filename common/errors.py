@@ -71,6 +71,12 @@ class BudgetExhausted(PolicyRefusal):
     reason = "budget"
 
 
+class AccountingError(WardroundError):
+    """Epsilon cannot be vouched for: two accountants differ, and none of their figures is reported."""
+
+    reason = "accounting"
+
+
 class LedgerError(WardroundError):
     """A site's ledger is damaged, of another site or cannot be written: nothing more is released."""
 

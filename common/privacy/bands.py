@@ -27,10 +27,36 @@ def middle_of(band: str) -> float:
     Raises:
         AdmissionError: The text is not one of the bands.
     """
+    low, high = _ends(band)
+    return (low + high + 1) / 2
+
+
+def most_of(band: str) -> int:
+    """A band's upper end: no site of the band has more patients.
+
+    Raises:
+        AdmissionError: The text is not one of the bands.
+    """
+    return _ends(band)[1]
+
+
+def delta_for(band: str) -> float:
+    """The default delta of a site: one over ten times its band's upper end.
+
+    Delta bounds the probability that epsilon does not hold. A mechanism that publishes one patient at random has delta
+    1 / patients, so delta has to stay well below, whatever the number in the band.
+
+    Raises:
+        AdmissionError: The text is not one of the bands.
+    """
+    return 1 / (10 * most_of(band))
+
+
+def _ends(band: str) -> tuple[int, int]:
     try:
         low, high = map(int, band.split("-"))
     except ValueError as error:
         raise AdmissionError("band") from error
     if high > MOST_PATIENTS or band != band_of(high):
         raise AdmissionError("band")
-    return (low + high + 1) / 2
+    return low, high
