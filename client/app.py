@@ -11,10 +11,10 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 
 from client.evaluate import brief_statistics, full_statistics
-from client.gate import Gate
+from client.gate import Gate, Guard
 from client.site import Site
 from client.train import train
-from common.errors import PolicyRefusal
+from common.errors import LedgerError, PolicyRefusal
 from common.privacy.release import Mechanism, Release
 from common.wire.flower import (
     MODEL,
@@ -34,15 +34,15 @@ SiteSource = Callable[[Context], AbstractContextManager[Site]]
 """Lends the site that a message is for; a simulation lends many sites one model, one after another."""
 
 
-def build_client_app(lend_site: SiteSource, *, allowed: frozenset[Mechanism]) -> ClientApp:
+def build_client_app(lend_site: SiteSource, *, guard_of: Callable[[Context], Guard]) -> ClientApp:
     """A ClientApp whose every function stands behind the gate.
 
     Args:
         lend_site: Finds the site of a message.
-        allowed: Mechanisms that the site's policy lets out.
+        guard_of: Finds what the site's gate asks.
     """
     app = ClientApp()
-    mods: list[Mod] = [Gate(allowed, logging.getLogger("wardround.site"))]
+    mods: list[Mod] = [Gate(guard_of, logging.getLogger("wardround.site"))]
 
     @app.query(mods=mods)
     def hello(message: Message, context: Context) -> Message:
@@ -56,6 +56,10 @@ def build_client_app(lend_site: SiteSource, *, allowed: frozenset[Mechanism]) ->
         with lend_site(context) as site:
             return Message(reply_to_records(answer(site, task, arrays)), reply_to=message)
 
+    @app.evaluate(mods=mods)
+    def refuse(message: Message, context: Context) -> Message:  # noqa: ARG001 - Flower's signature
+        raise PolicyRefusal("a site measures with each task; it answers no message of the kind evaluate")
+
     return app
 
 
@@ -63,21 +67,44 @@ def answer(site: Site, task: Task, arrays: NamedArrays) -> Reply:
     """Measure the global model on the held-out patients and, where asked, train from it.
 
     Raises:
-        PolicyRefusal: The task belongs to a run with another configuration.
+        BudgetExhausted: The site's ledger does not cover the round; nothing was drawn.
+        LedgerError: The ledger cannot be charged; nothing was drawn.
     """
-    if task.config_digest != site.config_digest:
-        raise PolicyRefusal("the task's config digest is not that of the run this site agreed to")
-    releases = [
-        Release(name=SITE, mechanism=Mechanism.PUBLIC),
-        Release(name=STATISTICS, mechanism=Mechanism.NOT_PRIVATE),
-    ]
-    if not task.train:
-        return Reply(site=site.name, update=None, statistics=full_statistics(site, arrays), releases=tuple(releases))
-    first = task.round_number == 1
-    statistics = full_statistics(site, arrays) if first else brief_statistics(site, arrays)
-    update = train(site, arrays, round_number=task.round_number)
+    public = Release(name=SITE, mechanism=Mechanism.PUBLIC)
+    measured = Release(name=STATISTICS, mechanism=Mechanism.NOT_PRIVATE)
+    update: NamedArrays | None = None
+    releases = [public, measured]
+    if task.train:
+        update, release = _trained(site, task, arrays)
+        releases.append(release)
+    brief = task.train and task.round_number > 1
+    return Reply(
+        site=site.name,
+        update=update,
+        statistics=brief_statistics(site, arrays) if brief else full_statistics(site, arrays),
+        releases=tuple(releases),
+        ledger_head=site.purse.ledger.head().digest if site.purse else None,
+    )
+
+
+def _trained(site: Site, task: Task, arrays: NamedArrays) -> tuple[NamedArrays, Release]:
+    """The update, and how it was made; under privacy its event is charged before any noise is drawn."""
     if site.privacy is None:
-        releases.append(Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE))
-    else:
-        releases.append(Release(name=UPDATE, mechanism=Mechanism.PATIENT_DP_SGD, event=site.privacy.event))
-    return Reply(site=site.name, update=update, statistics=statistics, releases=tuple(releases))
+        open_update = train(site, arrays, round_number=task.round_number)
+        return open_update, Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE)
+    if site.purse is None:
+        raise LedgerError(f"{site.name}: has no ledger that could pay for private training; nothing was drawn")
+    reservation = site.purse.ledger.reserve(
+        site.purse.training,
+        run=site.config_digest,
+        round_number=task.round_number,
+        release=UPDATE,
+        event=site.privacy.event,
+    )
+    update = train(site, arrays, round_number=task.round_number)
+    return update, Release(
+        name=UPDATE,
+        mechanism=Mechanism.PATIENT_DP_SGD,
+        event=site.privacy.event,
+        ledger_entry=reservation.entry,
+    )

@@ -1,62 +1,171 @@
 """The gate: the outermost layer of a site's own code. What it does not let through does not leave.
 
-Deny by default: every record of a reply must be listed as a release, and the release's mechanism must be one that the
-site's policy allows. An error leaves as a reason code; its text stays in the site's log. A mod wraps the functions of
-a Flower app that are registered with it, so each one must be.
+Deny by default. On the way in, the site's policy is asked about the run before any study is read. On the way out:
+
+1. The reply is content, not an error of the app's own, and lists its releases and nothing beside them.
+2. Every record is listed as a release, and is one of the forms below: its name, its type, its fields.
+3. The site's policy allows each release, and the arrays of the update.
+4. A release that costs privacy names the ledger entry that reserved exactly this event for this run and round, and the
+   ledger settles it: once, before the reply leaves.
+
+An error leaves as a reason code; its text stays in the site's log. A mod wraps the functions of a Flower app that are
+registered with it, so each one must be.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 
+from client.ledger import Ledger
+from client.policy.interface import Policy, ReleaseRequest, RunRequest
 from common.errors import AdmissionError, PolicyRefusal, WardroundError
-from common.privacy.release import Mechanism
-from common.wire.flower import RELEASES, releases_of, releases_to_record
+from common.privacy.release import Mechanism, Release
+from common.wire.flower import (
+    BAND_FIELD,
+    HEAD_FIELD,
+    JSON_FIELD,
+    NAME_FIELD,
+    RELEASES,
+    SITE,
+    STATISTICS,
+    TASK,
+    UPDATE,
+    arrays_from_record,
+    releases_of,
+    releases_to_record,
+    task_from_records,
+)
+from common.wire.update import ArrayPlan
 
 Handler = Callable[[Message, Context], Message]
 ERROR_CODE = 1
 
+CONFIG_FIELDS = {SITE: frozenset({NAME_FIELD, BAND_FIELD, HEAD_FIELD}), STATISTICS: frozenset({JSON_FIELD})}
+"""The text records of a reply, and the fields that each may have."""
+
+MECHANISMS = {
+    SITE: frozenset({Mechanism.PUBLIC}),
+    STATISTICS: frozenset({Mechanism.DISCRETE_LAPLACE, Mechanism.NOT_PRIVATE}),
+    UPDATE: frozenset({Mechanism.PATIENT_DP_SGD, Mechanism.NOT_PRIVATE}),
+}
+"""How each record of a reply can have been made at all; the site's policy allows some of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guard:
+    """What the gate of one site asks.
+
+    Attributes:
+        policy: The hospital's own policy.
+        run: The run that the site agreed to, as it stands now; the policy is asked about it anew in each round.
+        ledger: The site's ledger; None where nothing that costs privacy may leave.
+    """
+
+    policy: Policy
+    run: Callable[[], RunRequest]
+    ledger: Ledger | None
+
 
 class Gate:
-    """A Flower mod that guards one site.
+    """A Flower mod that guards one site, or in a simulation each of many.
 
     Args:
-        allowed: Mechanisms whose releases may leave.
+        guard_of: The guard of the site that a message is for.
         log: The site's own log.
     """
 
-    def __init__(self, allowed: frozenset[Mechanism], log: logging.Logger) -> None:
-        self._allowed = allowed
+    def __init__(self, guard_of: Callable[[Context], Guard], log: logging.Logger) -> None:
+        self._guard_of = guard_of
         self._log = log
 
     def __call__(self, message: Message, context: Context, handle: Handler) -> Message:
         """Handle a message and let its reply through, or answer with a reason code."""
         try:
+            guard = self._guard_of(context)
+            run = guard.run()
+            round_number = _admit(message, guard, run)
             reply = handle(message, context)
-            self._check(reply.content)
+            _let_out(reply.content, guard, run, round_number)
         except WardroundError as error:
             self._log.error("refused: %s", error)
             return Message(Error(ERROR_CODE, error.reason), reply_to=message)
         except Exception:
             self._log.exception("failed; the server is told only that this site failed")
             return Message(Error(ERROR_CODE, "raised"), reply_to=message)
-        return reply
+        return Message(reply.content, reply_to=message)
 
-    def _check(self, records: RecordDict) -> None:
-        try:
-            listed = releases_of(records)
-        except AdmissionError as error:
-            raise PolicyRefusal("the reply lists no releases") from error
-        if records[RELEASES] != releases_to_record(listed):
-            raise PolicyRefusal(f"{RELEASES!r} holds more than a list of releases")
-        releases = {release.name: release for release in listed}
-        for name in records:
-            if name == RELEASES:
-                continue
-            if name not in releases:
-                raise PolicyRefusal(f"the reply holds {name!r}, which is not listed as a release")
-            if releases[name].mechanism not in self._allowed:
-                raise PolicyRefusal(f"{name!r} was made by {releases[name].mechanism}, which the policy does not allow")
+
+def _admit(message: Message, guard: Guard, run: RunRequest) -> int:
+    """Ask the policy about a task before anything is done for it.
+
+    Returns:
+        The round; 0 for a message that is no task.
+
+    Raises:
+        PolicyRefusal: The task is of another run than the site agreed to, or the policy refuses the run.
+    """
+    if TASK not in message.content:
+        return 0
+    task = task_from_records(message.content)
+    if task.config_digest != run.config_digest:
+        raise PolicyRefusal("the task's config digest is not that of the run this site agreed to")
+    guard.policy.enforce(run)
+    return task.round_number
+
+
+def _let_out(records: RecordDict, guard: Guard, run: RunRequest, round_number: int) -> None:
+    releases = _listed(records)
+    for name in records:
+        if name != RELEASES:
+            _check_form(name, records, releases)
+    update = ArrayPlan.of(arrays_from_record(records.array_records[UPDATE])) if UPDATE in records else None
+    least_cell = run.config.evaluation.least_group if STATISTICS in records else None
+    guard.policy.enforce(ReleaseRequest(releases=tuple(releases.values()), arrays=update, least_cell=least_cell))
+    for release in releases.values():
+        if release.mechanism.costs_privacy:
+            _settle(release, guard.ledger, run=run.config_digest, round_number=round_number)
+
+
+def _listed(records: RecordDict) -> Mapping[str, Release]:
+    """The releases by name.
+
+    Raises:
+        PolicyRefusal: The list is missing, holds something else too, names one twice or one that is not there.
+    """
+    try:
+        listed: Sequence[Release] = releases_of(records)
+    except AdmissionError as error:
+        raise PolicyRefusal("the reply lists no releases") from error
+    if records[RELEASES] != releases_to_record(listed):
+        raise PolicyRefusal(f"{RELEASES!r} holds more than a list of releases")
+    releases = {release.name: release for release in listed}
+    if len(releases) != len(listed) or not releases.keys() <= records.keys():
+        raise PolicyRefusal(f"{RELEASES!r} names a record twice, or one that the reply does not hold")
+    return releases
+
+
+def _check_form(name: str, records: RecordDict, releases: Mapping[str, Release]) -> None:
+    if name not in releases:
+        raise PolicyRefusal(f"the reply holds {name!r}, which is not listed as a release")
+    if releases[name].mechanism not in MECHANISMS.get(name, frozenset()):
+        raise PolicyRefusal(f"the reply holds {name!r}, which cannot be made by {releases[name].mechanism}")
+    record = records[name]
+    if name == UPDATE:
+        if not isinstance(record, ArrayRecord):
+            raise PolicyRefusal(f"{name!r} is not a record of arrays")
+    elif not (isinstance(record, ConfigRecord) and record.keys() <= CONFIG_FIELDS[name] and _is_text(record)):
+        raise PolicyRefusal(f"{name!r} is not a text record of the known fields")
+
+
+def _is_text(record: ConfigRecord) -> bool:
+    return all(isinstance(value, str) for value in record.values())
+
+
+def _settle(release: Release, ledger: Ledger | None, *, run: str, round_number: int) -> None:
+    if ledger is None or release.event is None or release.ledger_entry is None:
+        raise PolicyRefusal(f"{release.name!r} costs privacy, and no ledger entry pays for it")
+    ledger.settle(release.ledger_entry, run=run, round_number=round_number, release=release.name, event=release.event)

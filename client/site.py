@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from client.dp.engine import Records
 from client.dp.randomness import Randomness
+from client.dp.records import Records
+from client.ledger import Ledger
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder
 from common.encoders.public_fit import AnchorFeatures
+from common.ledger.entries import Account
 from common.privacy.bands import band_of
 from common.privacy.plan import PrivacyPlan
 from common.types import StudyRecord
@@ -37,6 +39,21 @@ class HeldOut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Purse:
+    """The accounts that pay for what a site releases.
+
+    Attributes:
+        ledger: The site's ledger.
+        training: Account of the training patients.
+        held_out: Account of the held-out patients; a patient is one or the other.
+    """
+
+    ledger: Ledger
+    training: Account
+    held_out: Account
+
+
+@dataclass(frozen=True, kw_only=True)
 class Site:
     """One hospital in one run.
 
@@ -49,6 +66,7 @@ class Site:
         held_out: Studies of its held-out patients.
         anchors: The public anchors.
         privacy: What a round costs; None without privacy.
+        purse: What pays for it; None without privacy.
         randomness: Source of sampling and noise for a round.
     """
 
@@ -60,6 +78,7 @@ class Site:
     held_out: HeldOut
     anchors: AnchorFeatures
     privacy: PrivacyPlan | None
+    purse: Purse | None
     randomness: Callable[[int], Randomness]
 
     @property

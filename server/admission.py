@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import AdmissionError
-from common.privacy.events import SampledGaussian
+from common.privacy.events import Event
 from common.privacy.release import Mechanism
 from common.wire.flower import UPDATE, Reply
 from common.wire.update import ArrayPlan
@@ -26,19 +26,18 @@ class Admission:
 
     Attributes:
         plan: Arrays that an update must have.
-        event: Privacy event that an update must state; None in a run without privacy.
         max_norm: Greatest Euclidean norm of an update.
     """
 
     plan: ArrayPlan
-    event: SampledGaussian | None
     max_norm: float
 
-    def admit(self, reply: Reply, *, into_P: NDArray[np.float32]) -> None:
+    def admit(self, reply: Reply, *, event: Event | None, into_P: NDArray[np.float32]) -> None:
         """Check a reply and write its update into a row.
 
         Args:
             reply: Decoded reply; its arrays fit the plan.
+            event: Privacy event that the site's update must state; None in a run without privacy.
             into_P: Row that receives the update; undefined where the reply is refused.
 
         Raises:
@@ -46,9 +45,9 @@ class Admission:
         """
         if reply.update is None:
             raise AdmissionError("keys")
-        mechanism = Mechanism.NOT_PRIVATE if self.event is None else Mechanism.PATIENT_DP_SGD
+        mechanism = Mechanism.NOT_PRIVATE if event is None else Mechanism.PATIENT_DP_SGD
         stated = [(release.mechanism, release.event) for release in reply.releases if release.name == UPDATE]
-        if stated != [(mechanism, self.event)]:
+        if stated != [(mechanism, event)]:
             raise AdmissionError("mechanism")
         self.plan.write_flat(reply.update, into_P)
         # One fast pass admits: NaN or infinity anywhere makes the norm not finite. So does overflow of float32, far

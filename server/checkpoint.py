@@ -28,15 +28,18 @@ class SiteHistory:
 
     Attributes:
         patients_band: Band of its training patients.
-        rounds_asked: Rounds in which it was asked to train; each one counts as spent, whatever came of it.
+        rounds_asked: Rounds in which it was asked to train and did not refuse; each one counts as spent, whatever
+            came of it.
         rounds_joined: Rounds in which its update was admitted.
         drops: Reason to number of rounds.
+        ledger_head: Digest of the last entry of its privacy ledger, as it last said; None without privacy.
     """
 
     patients_band: str
     rounds_asked: int = 0
     rounds_joined: int = 0
     drops: dict[str, int] = field(default_factory=dict)
+    ledger_head: str | None = None
 
 
 @dataclass

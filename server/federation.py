@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 
 from common.config.schema import RunConfig
-from common.errors import AdmissionError, AggregationError, CheckFailed
+from common.errors import AdmissionError, AggregationError, BudgetExhausted, CheckFailed, PolicyRefusal
 from common.privacy.bands import middle_of
-from common.privacy.plan import PrivacyPlan
+from common.privacy.plan import PlanOf, PrivacyPlan
 from common.wire.flower import Reply, Task
 from common.wire.update import ArrayPlan, NamedArrays
 from server.admission import Admission
@@ -31,6 +31,9 @@ from server.rounds import Phase, Round
 from server.statistics import check_statistics
 from strategies.interface import AGGREGATORS, Aggregate, State
 from strategies.server_optimizer import ServerMomentum
+
+REFUSALS = (BudgetExhausted.reason, PolicyRefusal.reason)
+"""Reason codes of a site that did not train."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Setup:
     Attributes:
         config: The run's configuration.
         trained: Names of the arrays that training moves.
-        privacy: What a round costs each site; None without privacy.
+        privacy: What a round costs a site with a band of patients.
         folder: Run folder; it holds the checkpoint.
         state: State to go on from; it holds the result at the end.
         observer: Who watches.
@@ -87,7 +90,7 @@ class Setup:
 
     config: RunConfig
     trained: tuple[str, ...]
-    privacy: PrivacyPlan | None
+    privacy: PlanOf
     folder: Path
     state: RunState
     observer: Observer
@@ -108,7 +111,6 @@ class Federation:
         self._plan = ArrayPlan.of({name: self._state.arrays["model"][name] for name in setup.trained})
         self._admission = Admission(
             plan=self._plan,
-            event=setup.privacy.event if setup.privacy else None,
             max_norm=config.federation.max_update_norm,
         )
 
@@ -116,14 +118,22 @@ class Federation:
         """The rounds that are left, then one message that measures the final model.
 
         Raises:
+            BudgetExhausted: So many sites refused for their privacy budget that no round can meet its quorum.
             CheckFailed: No site answered, or no round met its quorum.
             CheckpointError: The disk refuses a checkpoint.
         """
         self._meet_sites()
         rounds = self._setup.config.federation.rounds
-        for number in range(self._state.rounds_completed + 1, rounds + 1):
+        number = self._state.rounds_completed
+        while number < rounds and not self._is_out_of_budget():
+            number += 1
             self._round(number)
-        self._measure(rounds + 1)
+        self._measure(number + 1)
+        if self._is_out_of_budget():
+            raise BudgetExhausted(
+                f"stopped after round {number} of {rounds}: the hospitals' privacy budgets are spent "
+                "(policy.epsilon in a simulation); their ledgers say by what"
+            )
         if rounds and not any(record["outcome"] == "updated" for record in self._state.rounds):
             raise CheckFailed("no round changed the model; the report and rounds.jsonl name the sites and the reasons")
 
@@ -144,7 +154,8 @@ class Federation:
         rows = {site: row for row, site in enumerate(self._state.sites)}
 
         def accept(reply: Reply, site: str) -> None:
-            self._admission.admit(reply, into_P=updates_SP[rows[site]])
+            plan = self._plan_of(site)
+            self._admission.admit(reply, event=plan.event if plan else None, into_P=updates_SP[rows[site]])
 
         self._charge()
         round_ = self._collect(number, accept, train=True)
@@ -160,11 +171,22 @@ class Federation:
         }
         self._commit(record, round_)
 
+    def _plan_of(self, site: str) -> PrivacyPlan | None:
+        return self._setup.privacy(self._state.sites[site].patients_band)
+
     def _charge(self) -> None:
         """Count the round as spent at every site before any of them draws its noise."""
         for history in self._state.sites.values():
             history.rounds_asked += 1
         note_asked(self._state, self._setup.folder)
+
+    def _is_out_of_budget(self) -> bool:
+        """Whether the last round missed its quorum, and would have met it had no budget been spent."""
+        if not self._state.rounds or self._state.rounds[-1]["outcome"] != "quorum_missed":
+            return False
+        last = self._state.rounds[-1]
+        out = sum(reason == BudgetExhausted.reason for reason in last["dropped"].values())
+        return out > 0 and len(last["admitted"]) + out >= self._setup.config.federation.quorum * len(last["asked"])
 
     def _measure(self, number: int) -> None:
         self._collect(number, lambda reply, site: None, train=False)  # noqa: ARG005 - nothing to admit
@@ -189,6 +211,7 @@ class Federation:
             problem = _unreadable(answer)
             if answer.reply is not None and problem is None:
                 statistics[answer.site] = answer.reply.statistics
+                self._state.sites[answer.site].ledger_head = answer.reply.ledger_head
                 problem = _refusal(answer.reply, answer.site, accept)
             if problem is None:
                 round_.admit(answer.site)
@@ -239,13 +262,13 @@ class Federation:
             if site in round_.dropped:
                 reason = round_.dropped[site]
                 history.drops[reason] = history.drops.get(reason, 0) + 1
-        if self._setup.privacy is not None:
-            record["epsilon"] = {
-                site: self._setup.privacy.epsilon_after(history.rounds_asked)
-                for site, history in self._state.sites.items()
-            }
-        else:
-            record["epsilon"] = dict.fromkeys(self._state.sites)
+                # A site that refuses says so before it draws any noise: nothing was spent.
+                history.rounds_asked -= reason in REFUSALS
+        plans = {site: self._plan_of(site) for site in self._state.sites}
+        record["epsilon"] = {
+            site: plan.epsilon_after(self._state.sites[site].rounds_asked) if plan else None
+            for site, plan in plans.items()
+        }
         self._state.rounds.append(record)
         self._state.rounds_completed += 1
         self._save()

@@ -26,7 +26,6 @@ from client.data.splits import split_names
 from common.config.load import config_as_yaml
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder
-from common.errors import CheckFailed
 from common.files import write_atomically
 from common.wire.update import load_into
 from server.checkpoint import RunState
@@ -106,6 +105,7 @@ def simulate_baselines(config: RunConfig, folder: Path, *, watcher: Watcher) -> 
         The summary, with `baselines`.
 
     Raises:
+        BudgetExhausted: policy.epsilon is below a baseline's epsilon.
         CheckFailed: A federation changed nothing.
         WardroundError: The config or the studies cannot be used.
     """
@@ -175,7 +175,7 @@ def _train(
         observer=watcher,
     )
     if config.federation.rounds and (problem := federate(experiment)):
-        raise CheckFailed(f"{folder.parent.name}: {problem}")
+        raise type(problem)(f"{folder.parent.name}: {problem}")
     load_into(model, experiment.state.arrays["model"])
     return _Trained(config, experiment.state, pooled_of(model, consortium, config))
 

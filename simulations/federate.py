@@ -7,6 +7,8 @@ import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from flwr.app import Context
@@ -14,25 +16,27 @@ from flwr.serverapp import ServerApp
 
 from client.app import build_client_app
 from client.dp.randomness import Randomness, SeededRandomness, SystemRandomness
+from client.gate import Guard
+from client.policy.interface import RunRequest
+from client.policy.simulated import simulation_policy
 from client.site import Site
 from common.config.load import config_digest
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
-from common.errors import CheckFailed, ConfigError
+from common.errors import BudgetExhausted, CheckFailed, ConfigError
 from common.losses.objective import build_objective
-from common.privacy.plan import PrivacyPlan, privacy_plan
-from common.privacy.release import Mechanism
+from common.privacy.bands import SMALL, band_of
+from common.privacy.plan import privacy_plan
 from common.seeds import torch_generator
+from common.wire.update import ArrayPlan
 from server.app import build_server_app
 from server.checkpoint import RunState
 from server.federation import Observer, Setup
 from simulations.attacks.registry import ATTACKS
 from simulations.consortium import Consortium
+from simulations.purses import open_purse
 from simulations.runtime import Handler, run_in_process
 from strategies.interface import AGGREGATORS
-
-SIMULATION_ALLOWS = frozenset(Mechanism)
-"""A simulation guards no patient from the person who runs it, so its sites let not-private statistics pass."""
 
 RandomnessOf = Callable[[str, int], Randomness]
 """Source of sampling and noise for a site and a round."""
@@ -50,6 +54,7 @@ class Members:
         consortium: The studies.
         cut: Who holds them; each site its own, or one member all.
         model: The model before round one; sites work on copies.
+        folder: Run folder, for the sites' ledgers and the server's checkpoint.
         randomness: Source of private sampling and noise; None is the operating system's.
     """
 
@@ -57,6 +62,7 @@ class Members:
     consortium: Consortium
     cut: Cut
     model: DualEncoder
+    folder: Path
     randomness: RandomnessOf | None = None
 
 
@@ -74,7 +80,13 @@ class Engine:
 
 
 def _run_here(app: ServerApp, experiment: Experiment) -> None:
-    run_in_process(app, site_handlers(experiment), num_workers=experiment.config.workers)
+    sites = build_sites(experiment)
+    try:
+        run_in_process(app, _handlers(experiment, sites), num_workers=experiment.config.workers)
+    finally:
+        for site in sites:
+            if site.purse is not None:
+                site.purse.ledger.close()
 
 
 IN_PROCESS = Engine("inprocess", _run_here)
@@ -85,23 +97,21 @@ class Experiment(Members):
     """One federation over a consortium.
 
     Attributes:
-        folder: Run folder for the checkpoint.
         state: State to start or to go on from.
         observer: Who watches.
         engine: What calls the sites.
     """
 
-    folder: Path
     state: RunState
     observer: Observer
     engine: Engine = IN_PROCESS
 
 
-def federate(experiment: Experiment) -> str | None:
+def federate(experiment: Experiment) -> CheckFailed | BudgetExhausted | None:
     """Run a federation; its result is in `experiment.state`.
 
     Returns:
-        Why the run failed although it ended; None where it succeeded.
+        Why the run failed although it ended, and can be reported; None where it succeeded.
 
     Raises:
         ConfigError: The loss couples records and the run is private, or there are fewer sites than attackers.
@@ -109,15 +119,15 @@ def federate(experiment: Experiment) -> str | None:
     setup = Setup(
         config=experiment.config,
         trained=trainable_names(experiment.model),
-        privacy=privacy_plan(experiment.config),
+        privacy=partial(privacy_plan, experiment.config),
         folder=experiment.folder,
         state=experiment.state,
         observer=experiment.observer,
     )
     try:
         experiment.engine.run(build_server_app(setup), experiment)
-    except CheckFailed as error:
-        return str(error)
+    except (CheckFailed, BudgetExhausted) as error:
+        return error
     return None
 
 
@@ -130,7 +140,7 @@ def check_names(config: RunConfig) -> None:
     ATTACKS.load(config.attack.name)
     AGGREGATORS.load(config.aggregator.name)(num_byzantine=config.aggregator.num_byzantine)
     build_objective(config.loss, config.code)
-    privacy_plan(config)
+    privacy_plan(config, SMALL)
 
 
 def check_attackers(config: RunConfig, num_sites: int) -> None:
@@ -154,18 +164,34 @@ def site_handlers(members: Members) -> list[Handler]:
     Raises:
         ConfigError: The loss couples records and the run is private, or there are fewer sites than attackers.
     """
-    sites = build_sites(members, privacy_plan(members.config))
-    client_app = build_client_app(_lender(sites, members.model), allowed=SIMULATION_ALLOWS)
+    return _handlers(members, build_sites(members))
+
+
+def _handlers(members: Members, sites: Sequence[Site]) -> list[Handler]:
+    guards = [_guard(site) for site in sites]
+    client_app = build_client_app(
+        _lender(sites, members.model), guard_of=lambda context: guards[int(context.node_config["partition-id"])]
+    )
     return _with_attacks(members.config, client_app, len(sites))
 
 
-def build_sites(members: Members, privacy: PrivacyPlan | None) -> list[Site]:
+def build_sites(members: Members) -> list[Site]:
     """The members of a federation, in the order of their names; their model is a placeholder until one is lent."""
     config, consortium = members.config, members.consortium
     digest, anchors = config_digest(config), consortium.anchors().to(config.device)
     sites = []
     for name, held in sorted(members.cut.items()):
         private, held_out = consortium.private(held), consortium.held_out(held)
+        privacy = privacy_plan(config, band_of(private.num_patients))
+        purse = None
+        if privacy is not None:
+            purse = open_purse(
+                members.folder,
+                name,
+                dataset_digest=consortium.digest_of(held),
+                epsilon=config.policy.epsilon,
+                delta=privacy.delta,
+            )
         if not held_out.records:
             raise ConfigError(f"site {name} has no held-out patients; raise data.test_fraction or choose another split")
         sites.append(
@@ -178,10 +204,32 @@ def build_sites(members: Members, privacy: PrivacyPlan | None) -> list[Site]:
                 held_out=held_out.to(config.device),
                 anchors=anchors,
                 privacy=privacy,
+                purse=purse,
                 randomness=_randomness(members, name, private=privacy is not None),
             )
         )
     return sites
+
+
+def _guard(site: Site) -> Guard:
+    """A gate that lets a simulation's exact statistics pass, and keeps the ledger as a hospital's would."""
+    config = site.config
+    trained = {name: site.model.get_parameter(name).detach().cpu().numpy() for name in trainable_names(site.model)}
+    arrays = ArrayPlan.of(trained)
+
+    def run() -> RunRequest:
+        return RunRequest(
+            config=config,
+            config_digest=site.config_digest,
+            bundle_hash=None,
+            events=(site.privacy.event,) if site.privacy else (),
+            rounds=config.federation.rounds,
+            arrays=arrays,
+            device=config.device,
+            local_time=datetime.now().astimezone().time(),
+        )
+
+    return Guard(policy=simulation_policy(), run=run, ledger=site.purse.ledger if site.purse else None)
 
 
 def _randomness(members: Members, site: str, *, private: bool) -> Callable[[int], Randomness]:

@@ -93,6 +93,12 @@ def train(message: Message, context: Context) -> Message:
     return _answer(message, context)
 
 
+@client_app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """Answer as the site of this node."""
+    return _answer(message, context)
+
+
 def run_folder(context: Context) -> Path:
     """The folder of the run that a message belongs to."""
     named = os.environ.get(RUN_FOLDER_VARIABLE)
@@ -114,4 +120,6 @@ def _handlers(folder: Path) -> Sequence[Handler]:
     config = read_run_config(folder / CONFIG_FILE)
     consortium, model = prepare(config, Clock(LogWatcher()), kept=folder / PUBLIC_MODEL_FILE)
     torch.set_num_threads(1)  # as a site has in the in-process runtime
-    return site_handlers(Members(config=config, consortium=consortium, cut=each_its_own(consortium), model=model))
+    return site_handlers(
+        Members(config=config, consortium=consortium, cut=each_its_own(consortium), model=model, folder=folder)
+    )

@@ -18,7 +18,7 @@ from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
 from common.encoders.public_fit import fit_to_public, fresh_model, split_frozen
 from common.encoders.registry import ENCODERS
-from common.errors import AdmissionError, CheckFailed, CheckpointError
+from common.errors import AdmissionError, CheckpointError, WardroundError
 from common.files import write_atomically
 from common.wire.update import from_safetensors, load_into, model_arrays, to_safetensors
 from server.checkpoint import RunState, load_state, save_state
@@ -134,6 +134,7 @@ def simulate(
         The summary, as in `summary.json`.
 
     Raises:
+        BudgetExhausted: The sites' budgets ended the run early; the summary and the report say so too.
         CheckFailed: No round changed the model; the summary and the report say so too.
         WardroundError: The config, the studies or the checkpoint cannot be used.
     """
@@ -163,8 +164,8 @@ def simulate(
     facts = facts_of(config, consortium, model, started_at, clock, pooled=pooled, problem=problem)
     summary = build_summary(config, state, replace(facts, engine=engine.name))
     write_run(folder, summary, state.rounds, shown)
-    if problem:
-        raise CheckFailed(problem)
+    if problem is not None:
+        raise problem
     return summary
 
 
@@ -208,13 +209,13 @@ def facts_of(
     clock: Clock,
     *,
     pooled: dict[str, Any],
-    problem: str | None = None,
+    problem: WardroundError | None = None,
 ) -> RunFacts:
     """What the summary needs beside the server's state."""
     return RunFacts(
         started_at=started_at.isoformat(),
         engine="inprocess",
-        problem=problem,
+        problem=str(problem) if problem is not None else None,
         seconds=time.monotonic() - clock.started,
         timings=clock.seconds,
         data={

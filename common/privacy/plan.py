@@ -1,13 +1,20 @@
-"""The privacy plan of a run: the noise that a config's epsilon needs, known to server and sites before round one."""
+"""The privacy plan of a run at one site: the noise that the config's epsilon needs, known before round one.
+
+It follows from the config and from the public band of the site's patients alone, so that the site and the server
+come to the same plan, and nothing of a patient enters it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from common.config.schema import RunConfig
 from common.losses.objective import build_objective, refuse_coupled
 from common.privacy.accountant import epsilon_of, noise_multiplier_for
-from common.privacy.events import SampledGaussian
+from common.privacy.bands import delta_for
+from common.privacy.events import SampledGaussian, TrainingEvent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +31,7 @@ class PrivacyPlan:
         public_weight: Weight of the anchors' own gradient beside the private one, larger the more noise there is.
     """
 
-    event: SampledGaussian
+    event: TrainingEvent
     delta: float
     clip_norm: float
     learning_rate: float
@@ -35,8 +42,15 @@ class PrivacyPlan:
         return epsilon_of([self.event] * rounds, delta=self.delta) if rounds else 0.0
 
 
-def privacy_plan(config: RunConfig) -> PrivacyPlan | None:
-    """The plan of a config; None where `privacy.epsilon` is null.
+PlanOf: TypeAlias = Callable[[str], PrivacyPlan | None]
+"""The plan of a site with a band of patients."""
+
+
+def privacy_plan(config: RunConfig, patients_band: str) -> PrivacyPlan | None:
+    """The plan of a config at a site; None where `privacy.epsilon` is null.
+
+    Where `privacy.delta` is null, delta is a tenth of one over the upper end of the band: below one over the number
+    of patients, as delta must be, whatever their number.
 
     Raises:
         ConfigError: No noise reaches the epsilon, or the loss couples records, so that no noise could.
@@ -44,10 +58,11 @@ def privacy_plan(config: RunConfig) -> PrivacyPlan | None:
     if config.privacy.epsilon is None:
         return None
     refuse_coupled(build_objective(config.loss, config.code))
+    delta = config.privacy.delta if config.privacy.delta is not None else delta_for(patients_band)
     steps = config.training.steps_per_round
     noise = noise_multiplier_for(
         epsilon=config.privacy.epsilon,
-        delta=config.privacy.delta,
+        delta=delta,
         sampling_probability=config.training.sampling_probability,
         steps=steps * config.federation.rounds,
     )
@@ -56,7 +71,7 @@ def privacy_plan(config: RunConfig) -> PrivacyPlan | None:
     )
     return PrivacyPlan(
         event=event,
-        delta=config.privacy.delta,
+        delta=delta,
         clip_norm=config.privacy.clip_norm,
         learning_rate=config.privacy.learning_rate / max(noise, 1.0),
         public_weight=config.privacy.public_weight * noise,

@@ -23,6 +23,11 @@ class Mechanism(StrEnum):
     PUBLIC = "public"
     """Says nothing of a patient: a band, a round number."""
 
+    @property
+    def costs_privacy(self) -> bool:
+        """Whether it has a privacy event, which a ledger must have reserved before the noise was drawn."""
+        return self in (Mechanism.PATIENT_DP_SGD, Mechanism.DISCRETE_LAPLACE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Release:

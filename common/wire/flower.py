@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,12 +29,14 @@ from common.wire.update import ArrayPlan, NamedArrays
 
 HELLO, MODEL, TASK = "hello", "model", "task"
 UPDATE, STATISTICS, SITE, RELEASES = "update", "statistics", "site", "releases"
+NAME_FIELD, BAND_FIELD, HEAD_FIELD, JSON_FIELD = "name", "patients-band", "ledger-head", "json"
 WIRE_VERSION = 1
 MAX_STATISTICS_BYTES = 4 * 2**20
 
 _PREFIX_BYTES = 10
 """Of NumPy's format 1.0: the magic text, the version, and the length of what follows of the header."""
 _KEPT_HEADERS = 1024
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +63,14 @@ class Reply:
         update: New minus old trained parameters; None when the task was only to measure.
         statistics: Retrieval statistics on held-out patients.
         releases: One for each record of the reply.
+        ledger_head: Digest of the last entry of the site's privacy ledger; None where the site has none.
     """
 
     site: str
     update: NamedArrays | None
     statistics: dict[str, Any]
     releases: tuple[Release, ...]
+    ledger_head: str | None = None
 
 
 def task_to_records(task: Task, model: ArrayRecord) -> RecordDict:
@@ -104,7 +109,7 @@ def hello_reply_to_records(site: str, patients_band: str) -> RecordDict:
     """A site's answer: its name and the band of its training patients, both public."""
     return RecordDict(
         {
-            SITE: ConfigRecord({"name": site, "patients-band": patients_band}),
+            SITE: ConfigRecord({NAME_FIELD: site, BAND_FIELD: patients_band}),
             RELEASES: releases_to_record((Release(name=SITE, mechanism=Mechanism.PUBLIC),)),
         }
     )
@@ -117,7 +122,8 @@ def hello_from_records(records: RecordDict) -> tuple[str, str]:
         AdmissionError: The answer is malformed, or its band is none.
     """
     try:
-        name, band = str(records.config_records[SITE]["name"]), str(records.config_records[SITE]["patients-band"])
+        fields = records.config_records[SITE]
+        name, band = str(fields[NAME_FIELD]), str(fields[BAND_FIELD])
     except KeyError as error:
         raise AdmissionError("malformed") from error
     middle_of(band)
@@ -135,7 +141,7 @@ def releases_to_record(releases: Sequence[Release]) -> ConfigRecord:
         }
         for r in releases
     ]
-    return ConfigRecord({"json": json.dumps(listed)})
+    return ConfigRecord({JSON_FIELD: json.dumps(listed)})
 
 
 def releases_of(records: RecordDict) -> tuple[Release, ...]:
@@ -154,8 +160,8 @@ def reply_to_records(reply: Reply) -> RecordDict:
     """The reply as Flower records."""
     records = RecordDict(
         {
-            SITE: ConfigRecord({"name": reply.site}),
-            STATISTICS: ConfigRecord({"json": json.dumps(reply.statistics)}),
+            SITE: ConfigRecord({NAME_FIELD: reply.site, HEAD_FIELD: reply.ledger_head or ""}),
+            STATISTICS: ConfigRecord({JSON_FIELD: json.dumps(reply.statistics)}),
             RELEASES: releases_to_record(reply.releases),
         }
     )
@@ -174,10 +180,11 @@ def reply_from_records(records: RecordDict, plan: ArrayPlan) -> Reply:
         configs = records.config_records
         statistics = _json(configs[STATISTICS])
         return Reply(
-            site=str(configs[SITE]["name"]),
+            site=str(configs[SITE][NAME_FIELD]),
             update=_update(records.array_records[UPDATE], plan) if UPDATE in records else None,
             statistics=dict(statistics),
             releases=releases_of(records),
+            ledger_head=_digest_or_none(configs[SITE].get(HEAD_FIELD)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise AdmissionError("malformed") from error
@@ -242,6 +249,19 @@ def _parsed(header: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return shape, dtype
 
 
+def _digest_or_none(value: object) -> str | None:
+    """A SHA-256 in hexadecimal, or None for an empty text.
+
+    Raises:
+        ValueError: Neither.
+    """
+    if not value:
+        return None
+    if not (isinstance(value, str) and _DIGEST.fullmatch(value)):
+        raise ValueError("not a digest")
+    return value
+
+
 def _update(record: ArrayRecord, plan: ArrayPlan) -> NamedArrays:
     if record.keys() != plan.arrays.keys():
         raise AdmissionError("keys")
@@ -251,7 +271,7 @@ def _update(record: ArrayRecord, plan: ArrayPlan) -> NamedArrays:
 
 
 def _json(record: ConfigRecord) -> Any:  # noqa: ANN401 - any JSON value
-    text = str(record["json"])
+    text = str(record[JSON_FIELD])
     if len(text) > MAX_STATISTICS_BYTES:
         raise AdmissionError("size")
     try:

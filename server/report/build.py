@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -55,8 +55,9 @@ class RunFacts:
 
 def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[str, Any]:
     """The keys of `summary.schema.json`."""
-    privacy = privacy_plan(config)
-    sites = {name: _site(state, name, history, privacy) for name, history in state.sites.items()}
+    plans = {name: privacy_plan(config, history.patients_band) for name, history in state.sites.items()}
+    sites = {name: _site(state, name, history, plans[name]) for name, history in state.sites.items()}
+    private = [plan for plan in plans.values() if plan is not None]
     groups = [{**group, "site": name} for name in state.sites for group in state.latest.get(name, {}).get("groups", [])]
     return {
         "schema_version": 1,
@@ -80,10 +81,10 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
             "unit_of_privacy": UNIT_OF_PRIVACY,
             "neighboring_relation": NEIGHBORING_RELATION,
             "target_epsilon": config.privacy.epsilon,
-            "delta": privacy.delta if privacy else None,
-            "clip_norm": privacy.clip_norm if privacy else None,
+            "delta": _common(plan.delta for plan in private),
+            "clip_norm": config.privacy.clip_norm if private else None,
             "sampling_probability": config.training.sampling_probability,
-            "noise_multiplier": (privacy.event.noise_multiplier or None) if privacy else None,
+            "noise_multiplier": _common(plan.event.noise_multiplier or None for plan in private),
         },
         "sites": sites,
         "groups": groups,
@@ -100,6 +101,7 @@ def _site(state: RunState, name: str, history: SiteHistory, privacy: PrivacyPlan
         "epsilon": privacy.epsilon_after(history.rounds_asked) if privacy else None,
         "delta": privacy.delta if privacy else None,
         "noise_multiplier": (privacy.event.noise_multiplier or None) if privacy else None,
+        "ledger_head": history.ledger_head,
         "patients_band": history.patients_band,
         "rounds_joined": history.rounds_joined,
         "drops": history.drops,
@@ -108,6 +110,12 @@ def _site(state: RunState, name: str, history: SiteHistory, privacy: PrivacyPlan
         "start_metrics": state.start.get(name, {}).get("metrics"),
         "private": False,
     }
+
+
+def _common(values: Iterable[float | None]) -> float | None:
+    """The value that all sites share; None where they differ, or where there is none."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else None
 
 
 def _model(config: RunConfig, num_trained: int) -> dict[str, Any]:

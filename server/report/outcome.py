@@ -137,12 +137,12 @@ def _retrieval_headlines(summary: Summary, found: Mapping[str, Statistic]) -> li
 
 
 def _epsilon_headline(summary: Summary) -> Headline:
-    spent = [site["epsilon"] for site in summary["sites"].values() if site["epsilon"] is not None]
+    spent = [(site["epsilon"], site["delta"]) for site in summary["sites"].values() if site["epsilon"] is not None]
     if not spent:
         return Headline("Privacy", "none", "trained without differential privacy")
-    delta = words.decimal(summary["privacy"]["delta"])
-    note = f"at delta {delta}; unit: patient; neighbouring relation: add or remove one"
-    return Headline("Highest epsilon of a hospital", words.epsilon(max(spent)), note)
+    highest, delta = max(spent)
+    note = f"at delta {words.decimal(delta)}; unit: patient; neighbouring relation: add or remove one"
+    return Headline("Highest epsilon of a hospital", words.epsilon(highest), note)
 
 
 def _sites_headline(summary: Summary) -> Headline:

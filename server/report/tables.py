@@ -26,7 +26,8 @@ class SiteRow:
         patients_band: Its number of training patients, as a band.
         rounds_joined: Rounds in which its update entered the model.
         drops: Why not in the others, in plain words.
-        epsilon: Spent.
+        epsilon: Spent in this run.
+        epsilon_replace_one: The same, where a neighbour replaces one patient in place of adding or removing one.
         delta: At which it was spent.
         noise_multiplier: Noise over clip_norm.
         ledger_head: Last hash of its ledger.
@@ -40,6 +41,7 @@ class SiteRow:
     rounds_joined: int
     drops: tuple[str, ...]
     epsilon: float | None
+    epsilon_replace_one: float | None
     delta: float | None
     noise_multiplier: float | None
     ledger_head: str | None
@@ -150,6 +152,7 @@ def site_rows(summary: Summary) -> list[SiteRow]:
                 rounds_joined=site["rounds_joined"],
                 drops=drops,
                 epsilon=site["epsilon"],
+                epsilon_replace_one=site.get("epsilon_replace_one"),
                 delta=site["delta"],
                 noise_multiplier=site.get("noise_multiplier"),
                 ledger_head=site.get("ledger_head"),

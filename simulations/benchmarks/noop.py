@@ -7,6 +7,7 @@ the system itself costs.
 from __future__ import annotations
 
 import logging
+from datetime import time
 from functools import lru_cache
 
 import numpy as np
@@ -15,7 +16,10 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 from numpy.typing import NDArray
 
-from client.gate import Gate
+from client.gate import Gate, Guard
+from client.policy.interface import RunRequest
+from client.policy.simulated import simulation_policy
+from common.config.load import load_config
 from common.privacy.bands import band_of
 from common.privacy.release import Mechanism, Release
 from common.wire.flower import (
@@ -33,6 +37,7 @@ from server.checkpoint import RunState
 
 NUM_ARRAYS = 10
 STEP = 1e-4
+CONFIG_DIGEST = "bench"
 STATISTICS_OF_A_ROUND = {"brief": {"recall_at_10": 0.5, "codes_recall_at_10": 0.5}}
 RELEASES = (
     Release(name=SITE, mechanism=Mechanism.PUBLIC),
@@ -53,13 +58,13 @@ def constant_arrays(num_values: int) -> Arrays:
 def zero_state(num_values: int) -> RunState:
     """A run before its first round, its model all zeros."""
     model = {name: np.zeros_like(array) for name, array in constant_arrays(num_values).items()}
-    return RunState("bench", 0, {"model": model, "aggregator": {}, "optimizer": {}})
+    return RunState(CONFIG_DIGEST, 0, {"model": model, "aggregator": {}, "optimizer": {}})
 
 
 def build_noop_app(num_values: int) -> ClientApp:
     """A ClientApp for every site of the consortium; it holds a number alone, so that Ray can send it anywhere."""
     app = ClientApp()
-    mods: list[Mod] = [Gate(frozenset(Mechanism), logging.getLogger("wardround.site"))]
+    mods: list[Mod] = [Gate(_guard_of, logging.getLogger("wardround.site"))]
 
     @app.query(mods=mods)
     def hello(message: Message, context: Context) -> Message:
@@ -74,6 +79,25 @@ def build_noop_app(num_values: int) -> ClientApp:
         return Message(reply_to_records(reply), reply_to=message)
 
     return app
+
+
+def _guard_of(context: Context) -> Guard:  # noqa: ARG001 - the same for every site
+    return Guard(policy=simulation_policy(), run=_run, ledger=None)
+
+
+@lru_cache(maxsize=1)
+def _run() -> RunRequest:
+    config = load_config(["privacy.epsilon=null"])
+    return RunRequest(
+        config=config,
+        config_digest=CONFIG_DIGEST,
+        bundle_hash=None,
+        events=(),
+        rounds=config.federation.rounds,
+        arrays=None,
+        device=config.device,
+        local_time=time(12),
+    )
 
 
 def _name(context: Context) -> str:

@@ -103,7 +103,7 @@ def time_rounds(run: Run, state: RunState, folder: Path, *, num_rounds: int) -> 
     setup = Setup(
         config=_config(NUM_WARM_UP + num_rounds),
         trained=tuple(model),
-        privacy=None,
+        privacy=lambda band: None,  # noqa: ARG005 - without privacy
         folder=folder,
         state=state,
         observer=stopwatch,

@@ -67,5 +67,6 @@ def tiny_site(tiny_config: RunConfig, linear_model: DualEncoder) -> Site:
         held_out=HeldOut(features(6), features(6), held_out),
         anchors=AnchorFeatures(features(30), features(30), torch.arange(30)),
         privacy=None,
+        purse=None,
         randomness=lambda round_number: SeededRandomness(torch_generator(0, "batches", round_number)),
     )

@@ -163,7 +163,7 @@ class World:
         setup = Setup(
             config=config,
             trained=TRAINED,
-            privacy=privacy,
+            privacy=lambda band: privacy,  # noqa: ARG005 - the same plan for every band
             folder=self.folder,
             state=state or self.fresh_state(config),
             observer=self.log,

@@ -36,7 +36,7 @@ def admit(
     weight[0, 0] = first_value
     reply = Reply(site="north", update={**ARRAYS, "towers.weight": weight}, statistics={}, releases=releases)
     row_P = np.full(PLAN.num_values, 9.0, dtype=np.float32)
-    Admission(plan=PLAN, event=event, max_norm=max_norm).admit(reply, into_P=row_P)
+    Admission(plan=PLAN, max_norm=max_norm).admit(reply, event=event, into_P=row_P)
     return row_P
 
 
@@ -47,14 +47,14 @@ def test_admitted_update_is_written_in_the_plans_order() -> None:
 def test_order_of_the_replys_arrays_does_not_matter() -> None:
     reply = Reply(site="north", update=dict(reversed(ARRAYS.items())), statistics={}, releases=(IN_PRIVATE,))
     row_P = np.empty(PLAN.num_values, dtype=np.float32)
-    Admission(plan=PLAN, event=EVENT, max_norm=100.0).admit(reply, into_P=row_P)
+    Admission(plan=PLAN, max_norm=100.0).admit(reply, event=EVENT, into_P=row_P)
     assert row_P.tolist() == [0, 1, 2, 3, 4, 5, -3]
 
 
 def test_reply_without_an_update_is_refused() -> None:
     reply = Reply(site="north", update=None, statistics={}, releases=(IN_PRIVATE,))
     with pytest.raises(AdmissionError, match=r"^keys$"):
-        Admission(plan=PLAN, event=EVENT, max_norm=1.0).admit(reply, into_P=np.empty(7, dtype=np.float32))
+        Admission(plan=PLAN, max_norm=1.0).admit(reply, event=EVENT, into_P=np.empty(7, dtype=np.float32))
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ def _verdict(values: np.ndarray) -> str | None:
     update = {"first": values[:1], "rest": values[1:]}
     release = Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE)
     reply = Reply(site="site", update=update, statistics={}, releases=(release,))
-    admission = Admission(plan=ArrayPlan.of(update), event=None, max_norm=MAX_NORM)
+    admission = Admission(plan=ArrayPlan.of(update), max_norm=MAX_NORM)
     try:
-        admission.admit(reply, into_P=np.empty(len(values), dtype=np.float32))
+        admission.admit(reply, event=None, into_P=np.empty(len(values), dtype=np.float32))
     except AdmissionError as error:
         return str(error)
     return None

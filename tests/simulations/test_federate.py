@@ -17,7 +17,6 @@ from common.config.load import config_digest, load_config
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder
 from common.errors import ConfigError
-from common.privacy.plan import privacy_plan
 from common.seeds import torch_generator
 from common.wire.update import model_arrays
 from server.checkpoint import RunState
@@ -46,21 +45,26 @@ def prepared(configure: Configure, quiet_watcher: Any) -> tuple[Consortium, Dual
 
 
 @pytest.fixture
-def members(configure: Configure, prepared: tuple[Consortium, DualEncoder]) -> Callable[..., Members]:
+def members(configure: Configure, prepared: tuple[Consortium, DualEncoder], tmp_path: Path) -> Callable[..., Members]:
     consortium, model = prepared
 
     def build(*overrides: str, **changes: Any) -> Members:
         config = configure(*overrides)
-        return Members(
-            **{"config": config, "consortium": consortium, "cut": each_its_own(consortium), "model": model, **changes}
-        )
+        found = {
+            "config": config,
+            "consortium": consortium,
+            "cut": each_its_own(consortium),
+            "model": model,
+            "folder": tmp_path,
+        }
+        return Members(**{**found, **changes})
 
     return build
 
 
 def test_sites_hold_their_own_studies(members: Callable[..., Members]) -> None:
     found = members()
-    sites = build_sites(found, None)
+    sites = build_sites(found)
     assert [site.name for site in sites] == list(found.consortium.sites) == sorted(found.cut)
     for site in sites:
         own = [record for record in found.consortium.records if record.site == site.name]
@@ -74,8 +78,8 @@ def test_sites_hold_their_own_studies(members: Callable[..., Members]) -> None:
 
 def test_one_member_can_hold_all_studies(members: Callable[..., Members]) -> None:
     everyone = members().consortium.sites
-    (centre,) = build_sites(members(cut={"centre": list(everyone)}), None)
-    assert centre.private.num_patients == sum(site.private.num_patients for site in build_sites(members(), None))
+    (centre,) = build_sites(members(cut={"centre": list(everyone)}))
+    assert centre.private.num_patients == sum(site.private.num_patients for site in build_sites(members()))
 
 
 def test_site_without_held_out_patients_is_refused(
@@ -92,21 +96,20 @@ def test_site_without_held_out_patients_is_refused(
         roles=tuple(consortium.roles[i] for i in kept),
     )
     with pytest.raises(ConfigError, match=rf"site {first} has no held-out patients; raise data\.test_fraction"):
-        build_sites(members(consortium=without), None)
+        build_sites(members(consortium=without))
 
 
 def test_private_site_draws_from_the_system_unless_a_test_injects(members: Callable[..., Members]) -> None:
-    plan = privacy_plan(members("privacy.epsilon=1").config)
     injected = SeededRandomness(torch_generator(0))
-    assert isinstance(build_sites(members(), None)[0].randomness(1), SeededRandomness)
-    assert isinstance(build_sites(members(), plan)[0].randomness(1), SystemRandomness)
-    site = build_sites(members(randomness=lambda *_: injected), plan)[0]
+    assert isinstance(build_sites(members())[0].randomness(1), SeededRandomness)
+    assert isinstance(build_sites(members("privacy.epsilon=1"))[0].randomness(1), SystemRandomness)
+    site = build_sites(members("privacy.epsilon=1", randomness=lambda *_: injected))[0]
     assert site.randomness(1) is injected
 
 
 def test_batches_without_privacy_differ_by_site_and_round(members: Callable[..., Members]) -> None:
     def drawn(site: int, round_number: int) -> list[bool]:
-        source = build_sites(members(), None)[site].randomness(round_number)
+        source = build_sites(members())[site].randomness(round_number)
         return source.participants(64, 0.5).tolist()  # type: ignore[no-any-return]
 
     assert drawn(0, 1) == drawn(0, 1)
@@ -136,8 +139,8 @@ def test_sites_that_work_at_once_never_share_a_model(
     lent: list[int] = []
     meeting = threading.Barrier(4, timeout=30)
 
-    def train_app(lend: Any, *, allowed: Any) -> Any:
-        del allowed
+    def train_app(lend: Any, *, guard_of: Any) -> Any:
+        del guard_of
 
         def answer(message: Message, context: Context) -> None:
             del message
@@ -160,10 +163,10 @@ def test_sites_that_work_at_once_never_share_a_model(
     assert len(set(lent)) == 4
 
 
-def _final_model(members: Members, folder: Path, watcher: Any) -> dict[str, bytes]:
+def _final_model(members: Members, watcher: Any) -> dict[str, bytes]:
     model = model_arrays(members.model)
     state = RunState(config_digest(members.config), 0, {"model": model, "aggregator": {}, "optimizer": {}})
-    experiment = Experiment(**vars(members), folder=folder, state=state, observer=watcher)
+    experiment = Experiment(**vars(members), state=state, observer=watcher)
     assert federate(experiment) is None
     return {name: array.tobytes() for name, array in state.arrays["model"].items()}
 
@@ -181,8 +184,12 @@ def test_number_of_workers_changes_no_bit(
     start = {name: array.tobytes() for name, array in model_arrays(members().model).items()}
     one, two = (
         _final_model(
-            members(f"privacy.epsilon={epsilon}", f"workers={workers}", randomness=randomness),
-            tmp_path / str(workers),
+            members(
+                f"privacy.epsilon={epsilon}",
+                f"workers={workers}",
+                randomness=randomness,
+                folder=tmp_path / str(workers),
+            ),
             quiet_watcher,
         )
         for workers in (1, 2)
@@ -191,13 +198,11 @@ def test_number_of_workers_changes_no_bit(
     assert one != start
 
 
-def test_run_that_changes_nothing_returns_why(
-    members: Callable[..., Members], tmp_path: Path, quiet_watcher: Any
-) -> None:
+def test_run_that_changes_nothing_returns_why(members: Callable[..., Members], quiet_watcher: Any) -> None:
     found = members("attack.name=nan", "attack.num_sites=3", "federation.rounds=1")
     state = RunState(
         config_digest(found.config), 0, {"model": model_arrays(found.model), "aggregator": {}, "optimizer": {}}
     )
-    problem = federate(Experiment(**vars(found), folder=tmp_path, state=state, observer=quiet_watcher))
+    problem = federate(Experiment(**vars(found), state=state, observer=quiet_watcher))
     assert problem is not None
-    assert "no round changed the model" in problem
+    assert "no round changed the model" in str(problem)

@@ -10,11 +10,12 @@ from common.privacy.accountant import epsilon_of
 from common.privacy.events import SampledGaussian
 from common.privacy.plan import PrivacyPlan, privacy_plan
 
+BAND = "64-127"
 RUN = ["training.sampling_probability=0.2", "training.steps_per_round=4", "privacy.delta=0.001"]
 
 
 def plan(*overrides: str) -> PrivacyPlan:
-    found = privacy_plan(load_config([*RUN, *overrides]))
+    found = privacy_plan(load_config([*RUN, *overrides]), BAND)
     assert found is not None
     return found
 
@@ -35,7 +36,7 @@ def test_plan_spends_nothing_before_round_one_and_more_each_round() -> None:
 
 
 def test_plan_is_none_without_privacy() -> None:
-    assert privacy_plan(load_config(["privacy.epsilon=null"])) is None
+    assert privacy_plan(load_config(["privacy.epsilon=null"]), BAND) is None
 
 
 @pytest.mark.parametrize("none", ["federation.rounds=0", "training.steps_per_round=0"])

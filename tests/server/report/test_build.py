@@ -107,12 +107,13 @@ def test_site_of_which_nothing_was_heard_has_no_numbers(state: RunState) -> None
 def test_epsilon_is_that_of_the_asked_rounds(state: RunState) -> None:
     config = load_config(["federation.rounds=2", "privacy.epsilon=1"])
     state.sites["south"].rounds_asked = 1
-    plan = privacy_plan(config)
-    assert plan is not None
+    north, south = (privacy_plan(config, state.sites[name].patients_band) for name in ("north", "south"))
+    assert north is not None
+    assert south is not None
     summary = build_summary(config, state, _facts())
     validate(summary)
     spent = {name: site["epsilon"] for name, site in summary["sites"].items()}
-    assert spent == {"north": plan.epsilon_after(2), "south": plan.epsilon_after(1)}
+    assert spent == {"north": north.epsilon_after(2), "south": south.epsilon_after(1)}
     assert 0 < spent["south"] < spent["north"] <= config.privacy.epsilon  # type: ignore[operator]
 
 
