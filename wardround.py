@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
 import click
 import typer
@@ -27,22 +29,44 @@ QUIET = {
 COMMANDS = {
     "simulate": ("simulations.cli:simulate_command", "Train a whole consortium on this machine, and report it."),
     "bench": ("simulations.benchmarks.cli:bench_command", "Measure speed, as ratios against a peer or a bound."),
+    "site budget": ("client.budget_cli:budget_command", "Show what a hospital has spent, and what a run would cost."),
+    "site check": ("client.policy.cli:check_command", "Dry run at a hospital: its data, its policy, its budget."),
+    "audit ledger": ("common.ledger.cli:audit_command", "Recompute epsilon and signatures from a ledger's file."),
 }
-"""Name to where it lives and what it is for."""
+"""Name to where it lives and what it is for. The first word of two is a group."""
+
+GROUPS = {
+    "site": "What a hospital runs.",
+    "audit": "What a data protection officer runs: checks from the files alone.",
+}
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is called: `wardround --help` does not wait for torch."""
+    """A group that imports a command when it is called: `wardround --help` does not wait for torch.
+
+    Args:
+        table: The commands, as in `COMMANDS`.
+        attrs: What click takes.
+    """
+
+    def __init__(self, *, table: Mapping[str, tuple[str, str]], **attrs: Any) -> None:  # noqa: ANN401 - click's own
+        super().__init__(**attrs)
+        self._table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Names of the commands."""
-        return list(COMMANDS)
+        """Names of the commands and groups."""
+        return list(dict.fromkeys(name.partition(" ")[0] for name in self._table))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command of a name, imported now."""
-        if cmd_name not in COMMANDS:
+        """The command of a name, imported now, or the group."""
+        below = {
+            rest: found for name, found in self._table.items() if (rest := name.removeprefix(f"{cmd_name} ")) != name
+        }
+        if below:
+            return LazyGroup(name=cmd_name, table=below, help=GROUPS[cmd_name])
+        if cmd_name not in self._table:
             return None
-        module, _, function = COMMANDS[cmd_name][0].partition(":")
+        module, _, function = self._table[cmd_name][0].partition(":")
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command(cmd_name)(getattr(import_module(module), function))
         return get_command(app)
@@ -50,10 +74,10 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The list of commands, without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, purpose) for name, (_, purpose) in COMMANDS.items()])
+            formatter.write_dl([(name, purpose) for name, (_, purpose) in self._table.items()])
 
 
-@click.command(cls=LazyGroup)
+@click.command(cls=LazyGroup, table=COMMANDS)
 @click.version_option(package_name="wardround")
 def cli() -> None:
     """Federated image-report retrieval across hospitals: private, robust, fair by report."""

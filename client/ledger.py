@@ -25,7 +25,10 @@ from common.ledger.spending import Statement, spending_of, statement_of
 from common.privacy.events import Event, event_as_json, event_from_json
 from common.trust.keys import SigningKey
 
-__all__ = ["Account", "Budget", "Head", "Ledger", "Reservation", "Statement"]
+__all__ = ["KEY_FILE", "LEDGER_FILE", "Account", "Budget", "Head", "Ledger", "Reservation", "Statement"]
+
+LEDGER_FILE, KEY_FILE = "ledger.sqlite3", "site_key.pem"
+"""What a hospital's ledger and key are called in its state folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +163,7 @@ class Ledger:
             LedgerError: The ledger cannot be read.
         """
         with self._file.reading() as books:
-            return statement_of(books, account)
+            return statement_of(books, account, budget=books.budget)
 
     def head(self) -> Head:
         """The last entry's number, digest and signature.
@@ -203,7 +206,7 @@ def _refuse_lost(path: Path) -> None:
 
 def _refusal(books: Books, wanted: Reserved, excess: str) -> str:
     account = wanted.account
-    spent = statement_of(books, account).epsilon
+    spent = statement_of(books, account, budget=books.budget).epsilon
     return (
         f"{books.opened.site}: the privacy budget of the {account.name} does not cover "
         f"{wanted.release!r} of round {wanted.round_number}: epsilon {spent:.4g} is spent, "

@@ -57,7 +57,7 @@ def audit_ledger(books: Books) -> LedgerAudit:
 def _account_audit(books: Books, account: Account) -> AccountAudit:
     events = [body.event for body in books.reservations(account).values()]
     return AccountAudit(
-        statement=statement_of(books, account),
+        statement=statement_of(books, account, budget=books.budget),
         epsilon_replace=epsilon_of(events, delta=books.budget.delta, relation=Relation.REPLACE_ONE),
         unsettled=books.unsettled(account),
     )

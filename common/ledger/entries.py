@@ -26,6 +26,9 @@ FORMAT = 1
 BEFORE_THE_FIRST = "0" * 64
 """What stands in the first entry for the digest of the one before."""
 
+TRAINING, HELD_OUT = "train", "held_out"
+"""Names of the cohorts of a data set: the patients that a model trains on, and those it is measured on."""
+
 _PURPOSE = "ledger head"
 
 
@@ -37,7 +40,7 @@ class Account:
 
     Attributes:
         dataset_digest: Digest of the studies.
-        cohort: Which of their patients: `train` or `held_out`.
+        cohort: Which of their patients: `TRAINING` or `HELD_OUT`.
     """
 
     dataset_digest: str

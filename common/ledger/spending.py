@@ -54,7 +54,7 @@ class Statement:
         remaining: Epsilon left under the cap, not below 0; None without a cap.
         num_reserved: Reservations, settled or not.
         num_settled: How many of them left the site.
-        head: The ledger's head that this was read at.
+        head: The ledger's head that this was read at; None where it has no entry yet.
     """
 
     account: Account
@@ -64,7 +64,7 @@ class Statement:
     remaining: float | None
     num_reserved: int
     num_settled: int
-    head: Head
+    head: Head | None
 
 
 def spending_of(reserved: Iterable[Reserved], *, budget: Budget, run: str, more: Sequence[Event] = ()) -> Spending:
@@ -78,9 +78,9 @@ def spending_of(reserved: Iterable[Reserved], *, budget: Budget, run: str, more:
     )
 
 
-def statement_of(books: Books, account: Account) -> Statement:
-    """What an account has spent, at the budget stated last."""
-    budget, reserved = books.budget, books.reservations(account)
+def statement_of(books: Books, account: Account, *, budget: Budget) -> Statement:
+    """What an account has spent, held against a budget."""
+    reserved = books.reservations(account)
     epsilon = epsilon_of([body.event for body in reserved.values()], delta=budget.delta)
     return Statement(
         account=account,
@@ -90,5 +90,5 @@ def statement_of(books: Books, account: Account) -> Statement:
         remaining=None if budget.epsilon is None else max(budget.epsilon - epsilon, 0.0),
         num_reserved=len(reserved),
         num_settled=len(reserved) - len(books.unsettled(account)),
-        head=books.head,
+        head=books.head if len(books) else None,
     )
