@@ -36,12 +36,16 @@ def as_json(result: DryRun) -> dict[str, Any]:
 
 def show(result: DryRun, site: SiteConfig, console: Console) -> None:
     """Print the tables."""
-    console.print(_data_table(result.readiness, site))
+    tables = [_data_table(result.readiness, site)]
     if result.readiness.bad_rows:
-        console.print(_bad_rows_table(result.readiness))
+        tables.append(_bad_rows_table(result.readiness))
     if result.run is not None:
-        console.print(_verdicts_table(result.run))
-    console.print(_budget_table(result.budget))
+        tables.append(_verdicts_table(result.run))
+    for table in (*tables, _budget_table(result.budget)):
+        console.print(table)
+        console.print()
+    if result.run is not None:
+        console.print(f"Digest of this run's config: {result.run.config_digest}", soft_wrap=True, highlight=False)
     for problem in result.problems:
         console.print(f"{WRONG}: {escape(problem)}", highlight=False)
     if result.problems:
@@ -67,7 +71,7 @@ def _run_as_json(run: RunCheck) -> dict[str, Any]:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
@@ -86,10 +90,11 @@ def _data_rows(data: Readiness, site: SiteConfig) -> Iterator[tuple[str, str, st
     public = f", {by_role[Role.PUBLIC]:,} public" if by_role[Role.PUBLIC] else ""
     yield (
         "patients by side",
-        f"{by_role[Role.TRAIN]:,} train, {by_role[Role.TEST]:,} held out{public}; {data.num_on_two_sides} on two sides",
-        WRONG if data.num_on_two_sides else FINE,
+        f"{by_role[Role.TRAIN]:,} train, {by_role[Role.TEST]:,} held out{public}",
+        "",
     )
-    yield "patients band", f"{data.patients_band}: all that the server learns of their number", ""
+    yield "on two sides", f"{data.num_on_two_sides:,}", WRONG if data.num_on_two_sides else FINE
+    yield "patients band", f"{data.patients_band}: what the server learns of it", ""
     too_large = site.budget.delta > data.delta
     yield "delta", f"{site.budget.delta:.1e}, at most {data.delta:.1e} for the band", WRONG if too_large else FINE
     blank = [f"{name} {count:,}" for name, count in data.missing.items() if count]
@@ -104,10 +109,7 @@ def _data_rows(data: Readiness, site: SiteConfig) -> Iterator[tuple[str, str, st
 def _copies_in_words(copies: Copies) -> str:
     if not copies.num_groups:
         return "none"
-    return (
-        f"{copies.num_studies:,} studies share {copies.num_groups:,}, "
-        f"{copies.num_across_patients:,} of them over several patients"
-    )
+    return f"{copies.num_studies:,} studies share {copies.num_groups:,}; {copies.num_across_patients:,} across patients"
 
 
 def _copies_mark(copies: Copies) -> str:
@@ -116,10 +118,10 @@ def _copies_mark(copies: Copies) -> str:
 
 def _burned_in(data: Readiness, site: SiteConfig) -> tuple[str, str]:
     if site.data.adapter != "dicom":
-        return "a picture cannot declare it: look at a few before you join", REMARK
+        return "a picture cannot declare it: look at a few", REMARK
     if site.data.allow_burned_in:
-        return "allowed by data.allow_burned_in, so not counted", REMARK
-    return f"{data.num_burned_in:,} declare it and are refused; others may not declare it: look at a few", REMARK
+        return "data.allow_burned_in lets it in, uncounted", REMARK
+    return f"{data.num_burned_in:,} refused; not all declare it: look at a few", REMARK
 
 
 def _bad_rows_table(data: Readiness) -> Table:
@@ -132,7 +134,7 @@ def _bad_rows_table(data: Readiness) -> Table:
 
 
 def _verdicts_table(run: RunCheck) -> Table:
-    table = _table(f"Rules, for the run {run.config_digest[:12]}", "rule", "looked at", "")
+    table = _table("Rules, for this run", "rule", "looked at", "")
     for verdict in run.verdicts:
         table.add_row(verdict.rule, escape(verdict.looked_at), PASSES if verdict.refusal is None else REFUSES)
         if verdict.refusal is not None:
@@ -141,14 +143,14 @@ def _verdicts_table(run: RunCheck) -> Table:
 
 
 def _budget_table(budget: Outlook) -> Table:
-    table = _table(
-        f"Epsilon of the training patients at delta {budget.delta:.1e}, adding or removing one", "what", "epsilon", ""
-    )
+    table = _table("Budget of the training patients", "adding or removing one", "epsilon", "")
     table.columns[1].justify = "right"
-    table.add_row("cap over all runs", f"{budget.cap:.3f}", "")
+    table.add_row("cap over all runs", f"{budget.cap:.3f}", f"at delta {budget.delta:.1e}")
     table.add_row("spent" if budget.has_ledger else "spent (no ledger yet)", f"{budget.spent:.3f}", "")
+    if budget.num_other_data:
+        table.add_row("other data in the ledger", f"{budget.num_other_data}", REMARK)
     if budget.cost is not None and budget.after is not None:
         table.add_row("this run alone", f"{budget.cost:.3f}", "")
         table.add_row("spent after it", f"{budget.after:.3f}", REFUSES if budget.refused else PASSES)
-    table.add_row("remaining", f"{budget.remaining:.3f}", "")
+    table.add_row("remaining" if budget.after is None else "remaining after it", f"{budget.remaining:.3f}", "")
     return table

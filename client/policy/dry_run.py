@@ -18,6 +18,7 @@ from client.policy.site_schema import SiteConfig
 from common.config.load import config_digest
 from common.config.schema import RunConfig
 from common.errors import ConfigError
+from common.ledger.books import Books
 from common.ledger.entries import Account
 from common.ledger.read import read_books
 from common.privacy.accountant import epsilon_of
@@ -40,6 +41,8 @@ class Outlook:
         cap: Epsilon over all runs.
         delta: At which each epsilon here is stated.
         has_ledger: Whether the site has a ledger yet; without one nothing was spent.
+        num_other_data: Data sets of other names in the ledger: where these are the same patients under a new name,
+            they have spent already.
         spent: Epsilon of all that was reserved.
         cost: Epsilon of the run alone; None without a run, or where it is not private.
         after: Epsilon after the run: events compose, so less than the sum of the two; None likewise.
@@ -48,6 +51,7 @@ class Outlook:
     cap: float
     delta: float
     has_ledger: bool
+    num_other_data: int
     spent: float
     cost: float | None
     after: float | None
@@ -159,11 +163,13 @@ def _delta_problem(site: SiteConfig, readiness: Readiness) -> list[str]:
 def _outlook(site: SiteConfig, planned: Sequence[Event]) -> Outlook:
     path, delta = site.state_folder / LEDGER, site.budget.delta
     account = Account(dataset_digest=dataset_digest(site=site.site, name=site.data.name), cohort=COHORT)
-    spent = read_books(path).events(account) if path.exists() else []
+    books = read_books(path) if path.exists() else Books()
+    spent = [body.event for body in books.reservations(account).values()]
     return Outlook(
         cap=site.budget.epsilon,
         delta=delta,
         has_ledger=path.exists(),
+        num_other_data=len({other.dataset_digest for other in books.accounts} - {account.dataset_digest}),
         spent=epsilon_of(spent, delta=delta),
         cost=epsilon_of(planned, delta=delta) if planned else None,
         after=epsilon_of([*spent, *planned], delta=delta) if planned else None,

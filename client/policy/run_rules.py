@@ -15,8 +15,8 @@ from client.policy.interface import Refusal, RunRequest
 from client.policy.site_schema import ANY
 from common.privacy.events import DiscreteLaplace
 
-SHORT = 12
-"""Digits of a digest that a person compares."""
+DIGEST_LENGTH, SHORT = 64, 12
+"""Digits of a SHA-256, and as many of them as a person compares."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PrivateTrainingOnly:
     def looks_at(self, request: RunRequest) -> str:
         """See `PolicyRule`."""
         epsilon = request.config.privacy.epsilon
-        return "no privacy" if epsilon is None else f"epsilon {epsilon:g} for the run"
+        return "no privacy" if epsilon is None else f"asks for epsilon {epsilon:g}"
 
     def check(self, request: RunRequest) -> Refusal | None:
         """See `PolicyRule`."""
@@ -159,7 +159,7 @@ class AllowedConfig:
 
     def looks_at(self, request: RunRequest) -> str:
         """See `PolicyRule`."""
-        return f"digest {request.config_digest[:SHORT]}..."
+        return f"digest {_short(request.config_digest)}"
 
     def check(self, request: RunRequest) -> Refusal | None:
         """See `PolicyRule`."""
@@ -179,7 +179,7 @@ class AllowedBundle:
 
     def looks_at(self, request: RunRequest) -> str:
         """See `PolicyRule`."""
-        return "none: installed code" if request.bundle_hash is None else f"hash {request.bundle_hash[:SHORT]}..."
+        return "none: installed code" if request.bundle_hash is None else f"hash {_short(request.bundle_hash)}"
 
     def check(self, request: RunRequest) -> Refusal | None:
         """See `PolicyRule`."""
@@ -270,10 +270,15 @@ def _unless_listed(value: str, allowed: Sequence[str], *, what: str, key: str) -
     if value in allowed or list(allowed) == [ANY]:
         return None
     return Refusal(
-        reason=f"{what} {value} is not one of {_listed(allowed)}",
+        reason=f"{what} {_short(value)} is not one of {_listed(allowed)}",
         remedy=f"add it to {key} once it is approved",
     )
 
 
 def _listed(allowed: Sequence[str]) -> str:
-    return f"[{', '.join(entry[:SHORT] if len(entry) == 64 else entry for entry in allowed)}]"
+    return f"[{', '.join(map(_short, allowed))}]"
+
+
+def _short(entry: str) -> str:
+    """A name whole, and of a digest as much as a person compares."""
+    return f"{entry[:SHORT]}..." if len(entry) == DIGEST_LENGTH else entry
