@@ -2,16 +2,19 @@
 
 Both come from the operating system's entropy and never from a config seed: who can repeat the noise can subtract it,
 and who knows which patients were sampled gets no amplification by subsampling. So a private run is repeatable only
-in a test, which injects a source of its own.
+in a test, which injects a source of its own. Why and how: `common/decisions/0009-discrete-gaussian-noise.md`.
 """
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from client.dp.grid_noise import add_grid_noise
+from common.privacy.keystream import Keystream
 
 
 class Randomness(Protocol):
@@ -19,6 +22,15 @@ class Randomness(Protocol):
 
     def participants(self, num_patients: int, probability: float) -> Tensor:
         """Booleans `[num_patients]`: each patient independently with `probability` (Poisson sampling)."""
+        ...
+
+    def noised(self, total: Tensor, *, standard_deviation: float) -> Tensor:
+        """The total plus independent Gaussian noise of a public deviation, float32, on the total's device.
+
+        Raises:
+            ConfigError: The deviation is negative or not finite.
+            CheckFailed: The total is not finite.
+        """
         ...
 
     def standard_normal(self, shape: torch.Size) -> Tensor:
@@ -29,21 +41,44 @@ class Randomness(Protocol):
 class SystemRandomness:
     """Fresh entropy of the operating system for every call, so that nothing repeats over steps, sites or restarts.
 
-    NumPy's generator takes 128 bits of it. Torch's on the CPU would keep 32 bits of any seed: few enough to try
-    them all and subtract the noise, and to repeat by chance after some ten thousand calls.
+    No state is kept between calls, so neither a forked process nor a restored machine can share a stream with another
+    one, and nothing is there to be checkpointed.
     """
 
     def participants(self, num_patients: int, probability: float) -> Tensor:
         """See `Randomness`."""
-        return torch.from_numpy(np.random.default_rng().random(num_patients) < probability)
+        return poisson_sample(num_patients, probability, Keystream.fresh())
+
+    def noised(self, total: Tensor, *, standard_deviation: float) -> Tensor:
+        """See `Randomness`."""
+        return add_grid_noise(total, standard_deviation=standard_deviation, stream=Keystream.fresh())
 
     def standard_normal(self, shape: torch.Size) -> Tensor:
         """See `Randomness`."""
-        return torch.from_numpy(np.asarray(np.random.default_rng().standard_normal(shape, dtype=np.float32)))
+        return self.noised(torch.zeros(shape), standard_deviation=1.0)
+
+
+class KeystreamRandomness:
+    """The same sampler and noise from one key, in sequence. It gives no privacy: tests repeat a private run with it."""
+
+    def __init__(self, key: bytes) -> None:
+        self._stream = Keystream(key)
+
+    def participants(self, num_patients: int, probability: float) -> Tensor:
+        """See `Randomness`."""
+        return poisson_sample(num_patients, probability, self._stream)
+
+    def noised(self, total: Tensor, *, standard_deviation: float) -> Tensor:
+        """See `Randomness`."""
+        return add_grid_noise(total, standard_deviation=standard_deviation, stream=self._stream)
+
+    def standard_normal(self, shape: torch.Size) -> Tensor:
+        """See `Randomness`."""
+        return self.noised(torch.zeros(shape), standard_deviation=1.0)
 
 
 class SeededRandomness:
-    """Repeatable sampling and noise. It gives no privacy: for runs without privacy, and for tests."""
+    """Repeatable sampling and noise of torch's generator. No privacy: for runs without it, and for tests."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self._generator = generator
@@ -52,6 +87,28 @@ class SeededRandomness:
         """See `Randomness`."""
         return torch.rand(num_patients, generator=self._generator, dtype=torch.float64) < probability
 
+    def noised(self, total: Tensor, *, standard_deviation: float) -> Tensor:
+        """See `Randomness`."""
+        return total + standard_deviation * self.standard_normal(total.shape).to(total)
+
     def standard_normal(self, shape: torch.Size) -> Tensor:
         """See `Randomness`."""
         return torch.randn(shape, generator=self._generator)
+
+
+def poisson_sample(num_patients: int, probability: float, stream: Keystream) -> Tensor:
+    """Booleans `[num_patients]`, each true if a uniform 64-bit integer is below the probability times 2^64.
+
+    The product is rounded down, so a patient joins with the stated probability or one that is smaller by less than
+    2^-64: the error is on the side of privacy. 0 and 1 are exact.
+
+    Raises:
+        ValueError: The probability is not within 0 and 1.
+    """
+    if not 0 <= probability <= 1:
+        raise ValueError(f"a sampling probability of {probability}; it must be within 0 and 1")
+    threshold = int(Fraction(probability) * 2**64)
+    words = stream.uint64(num_patients)
+    if threshold == 2**64:
+        return torch.ones(num_patients, dtype=torch.bool)
+    return torch.from_numpy(words < threshold)

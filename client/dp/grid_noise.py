@@ -1,0 +1,74 @@
+"""Gaussian noise on a private sum, added as integers on a public grid.
+
+Guarantee: that of the Gaussian mechanism with `standard_deviation`; `client/dp/discrete_gaussian.py` has the reduction.
+Unit of privacy, neighbouring relation: the caller's; they come with the sensitivity.
+Sensitivity: rounding to the grid moves two neighbouring sums apart by at most its spacing, 2^-32.75 deviations, times
+    the root of the number of values: 4e-7 of the sensitivity times the noise multiplier for ten million values. The
+    noise is wider by `_MARGIN` to make up for it, which is enough up to a noise multiplier of 140.
+Edge cases: deviation 0 returns the total itself and gives no privacy. A total that is not finite, or beyond 2^29
+    deviations, is refused and nothing of it is returned: clipping makes it impossible, so the fault is the program's.
+
+Why integers. Noise that is made and added in floating point leaves traces of the sum in the low bits: which floats can
+come out depends on what went in (Mironov, CCS 2012, doi:10.1145/2382196.2382264). Here the sum is rounded to integers,
+the noise is an integer, and the addition is exact: what can come out of one sum can come out of its neighbour's. The
+step back to floats reads nothing but that result, so it is post-processing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from client.dp.discrete_gaussian import DEVIATION, discrete_gaussian
+from common.errors import CheckFailed, ConfigError
+from common.privacy.keystream import Keystream
+
+_MARGIN = 1 + 2**-14
+_LARGEST = 2.0**62
+"""Bound on a rounded total, in grid steps: noise below 2^37 cannot carry it over the range of int64."""
+_CHUNK = 1 << 15
+"""Values noised at once, so that the intermediate arrays stay in the cache."""
+
+
+def add_grid_noise(total: Tensor, *, standard_deviation: float, stream: Keystream) -> Tensor:
+    """The total with discrete Gaussian noise, float32, on the total's device.
+
+    Args:
+        total: The private sum, of any shape; float64 is not rounded before the noise is added.
+        standard_deviation: Deviation of the noise on each value; public.
+        stream: Source of the noise. The noise is made on the CPU.
+
+    Raises:
+        ConfigError: The deviation is negative or not finite.
+        CheckFailed: The total is not finite or out of range.
+    """
+    if not (math.isfinite(standard_deviation) and standard_deviation >= 0):
+        raise ConfigError(f"the noise's standard deviation is {standard_deviation}; it must be a finite number >= 0")
+    if standard_deviation == 0:
+        return total.detach().to(torch.float32)
+    spacing = grid_spacing(standard_deviation)
+    values = total.detach().to("cpu", torch.float64).flatten().numpy()
+    noised = np.empty(len(values), dtype=np.float32)
+    for start in range(0, len(values), _CHUNK):
+        steps = _on_grid(values[start : start + _CHUNK], spacing)
+        steps += discrete_gaussian(len(steps), stream)
+        noised[start : start + _CHUNK] = steps * spacing
+    return torch.from_numpy(noised).view(total.shape).to(total.device)
+
+
+def grid_spacing(standard_deviation: float) -> float:
+    """Spacing of the grid; it depends on the public deviation alone."""
+    return standard_deviation * _MARGIN / DEVIATION
+
+
+def _on_grid(values: npt.NDArray[np.float64], spacing: float) -> npt.NDArray[np.int64]:
+    with np.errstate(all="ignore"):  # What overflows or is not a number is refused below.
+        steps = np.rint(values / spacing)
+    # Written so that a comparison with what is not a number refuses too.
+    if not np.abs(steps).max(initial=0.0) <= _LARGEST:
+        raise CheckFailed("a clipped sum is not finite or out of range: nothing of the step is released")
+    return steps.astype(np.int64)
