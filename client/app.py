@@ -67,21 +67,25 @@ def answer(site: Site, task: Task, arrays: NamedArrays) -> Reply:
     """Measure the global model on the held-out patients and, where asked, train from it.
 
     Raises:
+        AdmissionError: The arrays are not those of the site's model; nothing was charged.
         BudgetExhausted: The site's ledger does not cover the round; nothing was drawn.
         LedgerError: The ledger cannot be charged; nothing was drawn.
     """
-    public = Release(name=SITE, mechanism=Mechanism.PUBLIC)
-    measured = Release(name=STATISTICS, mechanism=Mechanism.NOT_PRIVATE)
     update: NamedArrays | None = None
-    releases = [public, measured]
+    releases = [
+        Release(name=SITE, mechanism=Mechanism.PUBLIC),
+        Release(name=STATISTICS, mechanism=Mechanism.NOT_PRIVATE),
+    ]
+    # Measured first: arrays of another model are refused before the ledger is charged for a round with them.
+    brief = task.train and task.round_number > 1
+    statistics = brief_statistics(site, arrays) if brief else full_statistics(site, arrays)
     if task.train:
         update, release = _trained(site, task, arrays)
         releases.append(release)
-    brief = task.train and task.round_number > 1
     return Reply(
         site=site.name,
         update=update,
-        statistics=brief_statistics(site, arrays) if brief else full_statistics(site, arrays),
+        statistics=statistics,
         releases=tuple(releases),
         ledger_head=site.purse.ledger.head().digest if site.purse else None,
     )

@@ -5,17 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from flwr.app import Context, Message, RecordDict
 
 from client.app import answer, build_client_app
-from client.site import Site
-from common.errors import PolicyRefusal
+from client.dp.randomness import SeededRandomness
+from client.gate import Guard
+from client.ledger import Ledger
+from client.policy.interface import RunRequest
+from client.policy.simulated import simulation_policy
+from client.site import Purse, Site
+from common.errors import BudgetExhausted, LedgerError
+from common.ledger.entries import Account, Budget
 from common.privacy.events import SampledGaussian
 from common.privacy.plan import PrivacyPlan
 from common.privacy.release import Mechanism
+from common.seeds import torch_generator
+from common.trust.keys import SigningKey
 from common.wire.flower import (
     SITE,
     STATISTICS,
@@ -42,8 +52,32 @@ def sent(site: Site, content: RecordDict, kind: str) -> Message:
     def lend(context: Context) -> Iterator[Site]:  # noqa: ARG001 - one site
         yield site
 
-    app = build_client_app(lend, allowed=frozenset(Mechanism))
+    def run() -> RunRequest:
+        return RunRequest(
+            config=site.config,
+            config_digest=site.config_digest,
+            bundle_hash=None,
+            events=(),
+            rounds=1,
+            arrays=None,
+            device="cpu",
+            local_time=time(12),
+        )
+
+    guard = Guard(policy=simulation_policy(), run=run, ledger=site.purse.ledger if site.purse else None)
+    app = build_client_app(lend, guard_of=lambda context: guard)  # noqa: ARG005 - one site
     return app(Message(content, 7, kind), Context(0, 7, {}, RecordDict(), {}))
+
+
+@pytest.fixture
+def purse(tmp_path: Path) -> Iterator[Purse]:
+    key = SigningKey.create(tmp_path / "key.pem")
+    with Ledger.open(tmp_path / "l.sqlite3", site="north", key=key, budget=Budget(epsilon=3.0, delta=1e-3)) as ledger:
+        yield Purse(
+            ledger=ledger,
+            training=Account(dataset_digest="ab" * 32, cohort="train"),
+            held_out=Account(dataset_digest="ab" * 32, cohort="held_out"),
+        )
 
 
 @pytest.mark.usefixtures("flower_runtime")
@@ -78,10 +112,18 @@ def test_app_arrays_of_another_model_get_a_reason_code(tiny_site: Site) -> None:
     assert sent(tiny_site, content, "train").error.reason == "malformed"
 
 
+@pytest.mark.usefixtures("flower_runtime")
 @pytest.mark.parametrize("train", [True, False])
-def test_answer_to_another_run_is_refused(tiny_site: Site, *, train: bool) -> None:
-    with pytest.raises(PolicyRefusal, match="config digest"):
-        answer(tiny_site, task(tiny_site, train=train, digest="0" * 64), model_arrays(tiny_site.model))
+def test_app_refuses_a_task_of_another_run(tiny_site: Site, *, train: bool) -> None:
+    other = task(tiny_site, train=train, digest="0" * 64)
+    content = task_to_records(other, arrays_to_record(model_arrays(tiny_site.model)))
+    assert sent(tiny_site, content, "train").error.reason == "policy"
+
+
+@pytest.mark.usefixtures("flower_runtime")
+def test_app_answers_no_message_of_the_kind_evaluate(tiny_site: Site) -> None:
+    content = task_to_records(task(tiny_site), arrays_to_record(model_arrays(tiny_site.model)))
+    assert sent(tiny_site, content, "evaluate").error.reason == "policy"
 
 
 def test_answer_lists_the_update_as_not_private_without_privacy(tiny_site: Site) -> None:
@@ -90,13 +132,55 @@ def test_answer_lists_the_update_as_not_private_without_privacy(tiny_site: Site)
     assert listed[UPDATE] == (Mechanism.NOT_PRIVATE, None)
 
 
-def test_answer_lists_the_update_with_its_event_under_privacy(tiny_site: Site) -> None:
-    site = replace(tiny_site, privacy=PLAN)
+def test_answer_charges_the_ledger_and_names_the_entry(tiny_site: Site, purse: Purse) -> None:
+    site = replace(tiny_site, privacy=PLAN, purse=purse)
     reply = answer(site, task(site, round_number=2), model_arrays(site.model))
     listed = {release.name: (release.mechanism, release.event) for release in reply.releases}
     assert listed[UPDATE] == (Mechanism.PATIENT_DP_SGD, EVENT)
     assert listed[STATISTICS] == (Mechanism.NOT_PRIVATE, None)
     assert set(reply.statistics) == {"brief"}
+    (entry,) = [release.ledger_entry for release in reply.releases if release.name == UPDATE]
+    assert entry == reply.ledger_head == purse.ledger.head().digest
+    assert purse.ledger.spent(purse.training).num_reserved == 1
+
+
+def test_answer_reserves_before_it_draws(tiny_site: Site, purse: Purse) -> None:
+    """The source of noise looks at the ledger when it is asked for."""
+    seen = []
+
+    def randomness(round_number: int) -> SeededRandomness:
+        seen.append(purse.ledger.spent(purse.training).num_reserved)
+        return SeededRandomness(torch_generator(0, round_number))
+
+    site = replace(tiny_site, privacy=PLAN, purse=purse, randomness=randomness)
+    answer(site, task(site), model_arrays(site.model))
+    assert seen == [1]
+
+
+def test_answer_over_budget_draws_nothing(tiny_site: Site, purse: Purse) -> None:
+    def randomness(round_number: int) -> SeededRandomness:
+        raise AssertionError(f"noise was drawn in round {round_number}")
+
+    dear = replace(PLAN, event=replace(EVENT, noise_multiplier=0.3))
+    site = replace(tiny_site, privacy=dear, purse=purse, randomness=randomness)
+    with pytest.raises(BudgetExhausted, match="north"):
+        answer(site, task(site), model_arrays(site.model))
+    assert purse.ledger.spent(purse.training).num_reserved == 0
+
+
+def test_answer_without_a_ledger_trains_nothing_private(tiny_site: Site) -> None:
+    site = replace(tiny_site, privacy=PLAN)
+    with pytest.raises(LedgerError, match="no ledger"):
+        answer(site, task(site), model_arrays(site.model))
+
+
+@pytest.mark.usefixtures("flower_runtime")
+def test_app_sends_a_private_update_through_its_gate_once(tiny_site: Site, purse: Purse) -> None:
+    site = replace(tiny_site, privacy=PLAN, purse=purse)
+    content = task_to_records(task(site), arrays_to_record(model_arrays(site.model)))
+    assert UPDATE in sent(site, content, "train").content
+    spent = purse.ledger.spent(purse.training)
+    assert (spent.num_reserved, spent.num_settled) == (1, 1)
 
 
 def test_answer_that_only_measures_holds_no_update(tiny_site: Site) -> None:
