@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from common.config.schema import RunConfig
+from common.privacy.cross_check import spent_by
 from common.privacy.events import NEIGHBORING_RELATION, UNIT_OF_PRIVACY
 from common.privacy.plan import PrivacyPlan, privacy_plan
 from common.wire.update import arrays_digest
@@ -54,7 +55,11 @@ class RunFacts:
 
 
 def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[str, Any]:
-    """The keys of `summary.schema.json`."""
+    """The keys of `summary.schema.json`.
+
+    Raises:
+        AccountingError: Two accountants differ on what a site spent; then no epsilon is reported.
+    """
     plans = {name: privacy_plan(config, history.patients_band) for name, history in state.sites.items()}
     sites = {name: _site(state, name, history, plans[name]) for name, history in state.sites.items()}
     private = [plan for plan in plans.values() if plan is not None]
@@ -97,8 +102,10 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
 
 def _site(state: RunState, name: str, history: SiteHistory, privacy: PrivacyPlan | None) -> dict[str, Any]:
     latest = state.latest.get(name, {})
+    spent = spent_by([privacy.event] * history.rounds_asked, delta=privacy.delta) if privacy else None
     return {
-        "epsilon": privacy.epsilon_after(history.rounds_asked) if privacy else None,
+        "epsilon": spent.epsilon if spent else None,
+        "epsilon_replace_one": spent.epsilon_replace_one if spent else None,
         "delta": privacy.delta if privacy else None,
         "noise_multiplier": (privacy.event.noise_multiplier or None) if privacy else None,
         "ledger_head": history.ledger_head,
