@@ -113,7 +113,7 @@ def event_from_json(value: Mapping[str, Any]) -> Event:
     except (KeyError, TypeError, AttributeError) as error:
         raise LedgerError("a privacy event of an unknown kind; the record is damaged or newer") from error
     except (ValueError, OverflowError) as error:
-        raise LedgerError(f"{error}; the record is damaged") from error
+        raise LedgerError(f"a privacy event that cannot be ({error}); the record is damaged") from error
 
 
 def _refuse_impossible(event: Event) -> None:

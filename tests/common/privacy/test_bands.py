@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import AdmissionError
-from common.privacy.bands import band_of, middle_of
+from common.privacy.bands import band_of, delta_for, middle_of, most_of
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,24 @@ def test_only_bands_have_a_middle(low: int, high: int) -> None:
     text = f"{low}-{high}"
     if text in bands:
         middle_of(text)
+        assert most_of(text) == high
     else:
-        with pytest.raises(AdmissionError, match="band"):
-            middle_of(text)
+        for reader in (middle_of, most_of, delta_for):
+            with pytest.raises(AdmissionError, match="band"):
+                reader(text)
+
+
+@pytest.mark.parametrize(("band", "delta"), [("1-10", 1e-2), ("11-15", 1 / 150), ("64-127", 1 / 1270)])
+def test_delta_of_a_band(band: str, delta: float) -> None:
+    assert delta_for(band) == delta
+
+
+@given(st.integers(1, 10**9))
+def test_delta_is_at_most_a_tenth_of_one_over_the_patients(number: int) -> None:
+    """And no more than half of that below it, except where the band is suppressed: more would cost accuracy."""
+    delta = delta_for(band_of(number))
+    assert delta * 10 * number <= 1
+    assert number < 11 or delta * 10 * number > 0.49
 
 
 @pytest.mark.parametrize(
