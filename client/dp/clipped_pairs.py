@@ -26,10 +26,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from client.dp.tower_jacobian import SQUARED_ROUNDING, Gram
 from common.losses.interface import PairLoss
 
-SQUARED_ROUNDING = 1e-7
-"""Error of a norm that is the root of a sum of float64 squares which cancel, over their size."""
+STEEPEST = 1e-2
+"""Greatest rounding error of a gradient at a tower, over the cotangent: beyond it, it says little but rounding."""
 
 _TINY = 1e-300
 
@@ -40,13 +41,15 @@ class Side:
 
     Attributes:
         embedding_BD: Unit embeddings.
-        gram_BDD: Gram matrices of their Jacobians in the tower's trained parameters.
+        gram: Gram matrices of their Jacobians in the tower's trained parameters.
         code_BK: Relaxed codes, tanh of the hash head's output.
+        rounding: Error of a pulled-back gradient over the norm of the Jacobian (`Jacobian.rounding`).
     """
 
     embedding_BD: Tensor
-    gram_BDD: Tensor
+    gram: Gram
     code_BK: Tensor
+    rounding: float
 
     @property
     def unit_code_BK(self) -> Tensor:
@@ -61,21 +64,26 @@ class Side:
     @property
     def code_steepness_B(self) -> Tensor:
         """One over the code's length, as `normalize` guards it."""
-        return self.code_BK.norm(dim=-1).clamp(min=1e-12).reciprocal()
+        return torch.reciprocal(self.code_BK.norm(dim=-1).clamp(min=1e-12))
 
     @property
-    def steepness_B(self) -> Tensor:
-        """Frobenius norms of the embeddings' Jacobians."""
-        return self.gram_BDD.diagonal(dim1=-2, dim2=-1).sum(dim=-1).sqrt()
+    def rounding_B(self) -> Tensor:
+        """Error of a gradient that is pulled back through the tower, for a cotangent of unit length."""
+        return self.rounding * self.gram.traces_B.sqrt()
 
-    def finite_B(self) -> Tensor:
-        """Which records hold finite numbers only."""
-        parts = (self.embedding_BD, self.gram_BDD.flatten(1), self.code_BK, self.code_slope_BK)
-        return torch.stack([part.isfinite().all(dim=-1) for part in parts]).all(dim=0)
+    def usable_B(self) -> Tensor:
+        """Which records hold finite numbers only, under a tower that is not too steep there; told by each alone."""
+        finite_B = self.embedding_BD.isfinite().all(dim=-1) & self.code_slope_BK.isfinite().all(dim=-1)
+        return finite_B & (self.rounding_B < STEEPEST)
 
     def rows(self, rows: slice | Tensor) -> Side:
         """Some of the records."""
-        return Side(embedding_BD=self.embedding_BD[rows], gram_BDD=self.gram_BDD[rows], code_BK=self.code_BK[rows])
+        return Side(
+            embedding_BD=self.embedding_BD[rows],
+            gram=self.gram.rows(rows),
+            code_BK=self.code_BK[rows],
+            rounding=self.rounding,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +113,6 @@ class ClippedPairs:
         code_weight: Weight of the codes' terms beside the embeddings'.
         positive_clip: Bound on the gradient of a record's own pair.
         negative_clip: Bound on the gradient of a pair of two patients.
-        rounding: Relative error of a pulled-back gradient in the towers' precision. Norms are enlarged by as much of
-            the Jacobians', so that what rounding adds stays within the bound, even where near-identical embeddings
-            under a steep tower leave a gradient of little else.
         block_size: Rows of pairs looked at together; bounds memory at `block_size` times B times D values.
     """
 
@@ -116,7 +121,6 @@ class ClippedPairs:
     code_weight: float
     positive_clip: float
     negative_clip: float
-    rounding: float
     block_size: int
 
     def cotangents(self, image: Side, report: Side, code_shape: Callable[[Tensor, Tensor], Tensor]) -> Cotangents:
@@ -141,12 +145,12 @@ class ClippedPairs:
             gradient * (1 - code.detach().square())
             for code, gradient in zip(codes, torch.autograd.grad(value, codes), strict=True)
         )
-        towers_B = slope_B.square() * (_own_squares(image.gram_BDD, t_BD) + _own_squares(report.gram_BDD, u_BD))
+        towers_B = slope_B.square() * (image.gram.own_squares(t_BD) + report.gram.own_squares(u_BD))
         head_B = _rank_two(
             (a_BK.square().sum(dim=-1), (a_BK * b_BK).sum(dim=-1), b_BK.square().sum(dim=-1)),
             (u_BD.square().sum(dim=-1), similarity_B, t_BD.square().sum(dim=-1)),
         )
-        error_B = self.rounding * slope_B.abs() * (image.steepness_B + report.steepness_B)
+        error_B = slope_B.abs() * torch.hypot(image.rounding_B, report.rounding_B)
         error_B += SQUARED_ROUNDING * (a_BK.norm(dim=-1) + b_BK.norm(dim=-1))
         factor_B = _factor(towers_B + head_B, error_B, self.positive_clip)
         pull_B1 = (factor_B * slope_B)[:, None]
@@ -189,7 +193,7 @@ class ClippedPairs:
         slope_IB = other_IB * self._slope(self.contrast.negative, similarity_IB)
         code_slope_IB = other_IB * self.code_weight * self._slope(self.contrast.negative, cosine_IB)
         towers_IB = slope_IB.square() * (
-            _all_squares(block.gram_BDD, report.embedding_BD) + _all_squares(report.gram_BDD, block.embedding_BD).T
+            block.gram.all_squares(report.embedding_BD) + report.gram.all_squares(block.embedding_BD).T
         )
         head_IB = code_slope_IB.square() * _rank_two(
             _code_products(block, report, cosine_IB),
@@ -199,7 +203,7 @@ class ClippedPairs:
                 report.embedding_BD.square().sum(dim=-1),
             ),
         )
-        error_IB = self.rounding * slope_IB.abs() * (block.steepness_B[:, None] + report.steepness_B)
+        error_IB = slope_IB.abs() * torch.hypot(block.rounding_B[:, None], report.rounding_B)
         error_IB += SQUARED_ROUNDING * code_slope_IB.abs() * (block.code_steepness_B[:, None] + report.code_steepness_B)
         factor_IB = _factor(towers_IB + head_IB, error_IB, self.negative_clip)
         return factor_IB * slope_IB, factor_IB * code_slope_IB
@@ -226,16 +230,6 @@ def _code_products(block: Side, report: Side, cosine_IB: Tensor) -> tuple[Tensor
 def _rank_two(outer: tuple[Tensor, Tensor, Tensor], inner: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """Squared norm of a u^T + b t^T from the products |a|^2, a . b, |b|^2 and |u|^2, u . t, |t|^2."""
     return outer[0] * inner[0] + 2 * outer[1] * inner[1] + outer[2] * inner[2]
-
-
-def _own_squares(gram_BDD: Tensor, vector_BD: Tensor) -> Tensor:
-    """v^T K v `[B]` of each matrix with its own vector."""
-    return ((vector_BD[:, None] @ gram_BDD).squeeze(1) * vector_BD).sum(dim=-1)
-
-
-def _all_squares(gram_IDD: Tensor, vector_BD: Tensor) -> Tensor:
-    """v^T K v `[I, B]` of every matrix with every vector."""
-    return ((vector_BD @ gram_IDD) * vector_BD).sum(dim=-1)
 
 
 def _factor(square: Tensor, error: Tensor, bound: float) -> Tensor:

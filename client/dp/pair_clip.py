@@ -30,15 +30,17 @@ Shapes: B records of a sample, D embedding, K bits.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from client.dp.clipped_pairs import SQUARED_ROUNDING, ClippedPairs, Side
+from client.dp.clipped_pairs import ClippedPairs, Side
 from client.dp.randomness import Randomness
 from client.dp.records import Gradients, Records, sample_patients
-from client.dp.tower_jacobian import TowerJacobian
+from client.dp.refusals import refuse_unsound
+from client.dp.tower_jacobian import Jacobian, jacobian_of
 from common.encoders.dual import DualEncoder, Embedded, trainable_names
 from common.encoders.interface import Tower
 from common.errors import ConfigError
@@ -46,6 +48,8 @@ from common.hashing.head import HashHead
 from common.losses.interface import Coupling, PairLoss
 from common.losses.objective import Objective, Public, refuse_coupled
 from common.privacy.events import TruncatedSampledGaussian
+
+_log = logging.getLogger("wardround.site")
 
 IMAGES, REPORTS, HEAD = "image_tower.", "report_tower.", "hash_head."
 _COINS = 62
@@ -103,18 +107,23 @@ class PairClipDpSgd:
         )
 
     def gradient(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
-        """One private gradient of the trained parameters, by name."""
+        """One private gradient of the trained parameters, by name, float32.
+
+        Raises:
+            ConfigError: See `clipped_sum`.
+        """
         sample = sample_patients(records, self.sampling_probability, self.randomness)
         studies = one_study_each(at_most(self.most_sampled, sample, self.randomness), self.randomness)
         total = self.clipped_sum(model, studies, public)
+        # One call on one vector: no two parameters can share a key, and the noise costs one pass.
+        flat = torch.cat([value.flatten() for value in total.values()])
         deviation = self.noise_multiplier * self.sensitivity
-        return {
-            name: (value + deviation * self.randomness.standard_normal(value.shape).to(value)) / self.expected_patients
-            for name, value in total.items()
-        }
+        noised = self.randomness.noised(flat, standard_deviation=deviation).float() / self.expected_patients
+        pieces = noised.split([value.numel() for value in total.values()])
+        return {name: piece.view_as(total[name]) for name, piece in zip(total, pieces, strict=True)}
 
     def clipped_sum(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
-        """Sum of all pairs' clipped gradients; one patient moves it by at most `sensitivity`.
+        """Sum of all pairs' clipped gradients, float64; one patient moves it by at most `sensitivity`.
 
         Args:
             model: Two towers without common parameters, and the hash head.
@@ -122,47 +131,53 @@ class PairClipDpSgd:
             public: Prototypes and centres of the codes; the anchors are not read.
 
         Raises:
-            ConfigError: The towers share parameters, or the model trains more than towers and hash head.
+            ConfigError: The model couples records, its towers share parameters, or it trains other parts than the
+                towers and the hash head.
             ValueError: Several studies of a patient, or more patients than `most_sampled`.
         """
         if records.num_patients > self.most_sampled or records.num_patients < len(records.patients):
             raise ValueError("the sensitivity holds for one study each of at most `most_sampled` patients")
+        refuse_unsound(model)
         _refuse_other_parameters(model)
-        total = {name: torch.zeros_like(model.get_parameter(name)) for name in trainable_names(model)}
+        total = {
+            name: torch.zeros_like(model.get_parameter(name), dtype=torch.float64, requires_grad=False)
+            for name in trainable_names(model)
+        }
         if not records.num_patients:
             return total
-        image_tower, report_tower = self._jacobian(model, model.image_tower), self._jacobian(model, model.report_tower)
-        image_embedding, image = _side(image_tower, model.hash_head, records.images)
-        report_embedding, report = _side(report_tower, model.hash_head, records.reports)
-        good = image.finite_B() & report.finite_B()
+        image_tower, report_tower = (self._jacobian(model, tower) for tower in (model.image_tower, model.report_tower))
+        image = _side(image_tower, records.images, model.hash_head)
+        report = _side(report_tower, records.reports, model.hash_head)
+        usable = image.usable_B() & report.usable_B()
+        if not usable.all():
+            _log.warning("%d studies have no finite gradient and take part in no pair", int((~usable).sum()))
+        if not usable.any():
+            return total
+        image, report = image.rows(usable), report.rows(usable)
 
         def code_shape(image_code: Tensor, report_code: Tensor) -> Tensor:
-            pair = Embedded(image_embedding[good], image_code), Embedded(report_embedding[good], report_code)
-            return self.objective.code_shape(*pair, public)
+            pair = Embedded(image.embedding_BD, image_code), Embedded(report.embedding_BD, report_code)
+            return self.objective.code_shape(*pair, exact)
 
-        image, report = image.rows(good), report.rows(good)
-        cotangents = self._pairs(image_embedding.dtype).cotangents(image, report, code_shape)
+        exact = public._replace(prototypes=public.prototypes.double(), centres=public.centres.double())
+        cotangents = self._pairs().cotangents(image, report, code_shape)
         parts = {
-            IMAGES: image_tower.pull_back(records.images[good], cotangents.image_BD.to(image_embedding)),
-            REPORTS: report_tower.pull_back(records.reports[good], cotangents.report_BD.to(report_embedding)),
-            HEAD: {"weight": cotangents.head_weight(image, report).to(image_embedding)},
+            IMAGES: image_tower.pull_back(records.images[usable], cotangents.image_BD),
+            REPORTS: report_tower.pull_back(records.reports[usable], cotangents.report_BD),
+            HEAD: {"weight": cotangents.head_weight(image, report)},
         }
-        for prefix, gradients in parts.items():
-            for name, value in gradients.items():
-                total[prefix + name] += value
-        return total
+        return total | {prefix + name: part for prefix, found in parts.items() for name, part in found.items()}
 
-    def _jacobian(self, model: DualEncoder, tower: Tower) -> TowerJacobian:
-        return TowerJacobian(tower=tower, embedding_dim=model.hash_head.weight.shape[1], chunk_size=self.chunk_size)
+    def _jacobian(self, model: DualEncoder, tower: Tower) -> Jacobian:
+        return jacobian_of(tower, embedding_dim=model.hash_head.weight.shape[1], chunk_size=self.chunk_size)
 
-    def _pairs(self, dtype: torch.dtype) -> ClippedPairs:
+    def _pairs(self) -> ClippedPairs:
         return ClippedPairs(
             contrast=_pair_loss(self.objective),
             expected_patients=self.expected_patients,
             code_weight=self.objective.code.weight,
             positive_clip=self.clip_norm,
             negative_clip=self.negative_clip * self.clip_norm / self.most_sampled,
-            rounding=max(16 * torch.finfo(dtype).eps, SQUARED_ROUNDING),
             block_size=self.chunk_size,
         )
 
@@ -193,12 +208,10 @@ def _random_order(number: int, randomness: Randomness) -> Tensor:
     return torch.argsort((coins.long() << torch.arange(_COINS)).sum(dim=1))
 
 
-def _side(tower: TowerJacobian, head: HashHead, features: Tensor) -> tuple[Tensor, Side]:
-    """Embeddings in the tower's precision, and what pairs need of them in float64."""
-    embedding, gram = tower.embed(features)
-    exact = embedding.double()
-    code = torch.tanh(exact @ head.weight.detach().double().T)
-    return embedding, Side(embedding_BD=exact, gram_BDD=gram, code_BK=code)
+def _side(jacobian: Jacobian, features: Tensor, head: HashHead) -> Side:
+    embedding_BD, gram = jacobian.embed(features)
+    code_BK = torch.tanh(embedding_BD @ head.weight.detach().double().T)
+    return Side(embedding_BD=embedding_BD, gram=gram, code_BK=code_BK, rounding=jacobian.rounding)
 
 
 def _pair_loss(objective: Objective) -> PairLoss:
@@ -211,7 +224,7 @@ def _refuse_other_parameters(model: DualEncoder) -> None:
     """Refuse parameters that the norms of pairs do not know of, or know of twice.
 
     Raises:
-        ConfigError: The towers share trained parameters, or something else than the towers and the hash head trains.
+        ConfigError: The towers share trained parameters, a part does not train, or a fourth one does.
     """
     towers = [
         {id(p) for p in tower.parameters() if p.requires_grad} for tower in (model.image_tower, model.report_tower)
@@ -219,8 +232,8 @@ def _refuse_other_parameters(model: DualEncoder) -> None:
     others = [
         name for name in trainable_names(model) if not name.startswith((IMAGES, REPORTS)) and name != HEAD + "weight"
     ]
-    if towers[0] & towers[1] or others or not model.hash_head.weight.requires_grad:
+    if towers[0] & towers[1] or others or not all(towers) or not model.hash_head.weight.requires_grad:
         raise ConfigError(
-            "encoder.name: loss.name=pair_clip needs an image tower and a report tower without common parameters, and "
+            "encoder.name: loss.name=pair_clip trains an image tower and a report tower without common parameters, and "
             "one hash head; use loss.name=anchor_contrast"
         )
