@@ -6,19 +6,26 @@ or noise. The anchors' own gradient is added to a private one: it is public, cos
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from client.dp.engine import Gradients, PatientDpSgd, Records, sample_patients
+from client.dp.engine import PatientDpSgd
+from client.dp.pair_clip import PairClipDpSgd
+from client.dp.paths.interface import autocast
 from client.dp.randomness import Randomness
+from client.dp.records import Gradients, Records, sample_patients
+from client.dp.views import Views
 from client.site import Site
 from common.encoders.dual import DualEncoder, trainable_names
 from common.losses.in_batch import InBatchContrast
 from common.losses.objective import Objective, Public, build_objective, embed_public
 from common.privacy.bands import middle_of
-from common.seeds import torch_generator
+from common.privacy.events import TruncatedSampledGaussian
+from common.seeds import numpy_generator, torch_generator
 from common.wire.update import NamedArrays, load_into
 
 
@@ -46,7 +53,7 @@ def train(site: Site, arrays: NamedArrays, *, round_number: int) -> dict[str, ND
     learning_rate = config.training.learning_rate if privacy is None else privacy.learning_rate
     optimizer = _optimizer(config.training.optimizer, parameters, learning_rate)
     objective = build_objective(config.loss, config.code)
-    source = gradient_source(site, objective, site.randomness(round_number))
+    source = gradient_source(site, objective, round_number=round_number)
     generator = torch_generator(config.seed, "anchors", site.name, round_number)
     for _ in range(config.training.steps_per_round):
         public = embed_public(model, *site.anchors.draw(config.loss.num_anchors, generator))
@@ -60,49 +67,84 @@ def train(site: Site, arrays: NamedArrays, *, round_number: int) -> dict[str, ND
     return {name: model.get_parameter(name).detach().cpu().numpy() - arrays[name] for name in names}
 
 
-def gradient_source(site: Site, objective: Objective, randomness: Randomness) -> GradientSource:
-    """The source that the run's privacy asks for."""
-    training = site.config.training
+def gradient_source(site: Site, objective: Objective, *, round_number: int) -> GradientSource:
+    """The source that the run's privacy and loss ask for."""
+    training, randomness = site.config.training, site.randomness(round_number)
     expected_patients = training.sampling_probability * middle_of(site.patients_band)
     if site.privacy is None:
-        return PlainGradient(objective, training.sampling_probability, expected_patients, randomness)
+        return PlainGradient(
+            objective=objective,
+            sampling_probability=training.sampling_probability,
+            expected_patients=expected_patients,
+            randomness=randomness,
+            precision=training.precision,
+            views=Views(training.augmentations),
+            view_generator=numpy_generator(site.config.seed, "views", site.name, round_number),
+        )
+    event = site.privacy.event
+    if isinstance(event, TruncatedSampledGaussian):
+        return PairClipDpSgd(
+            objective=objective,
+            sampling_probability=event.sampling_probability,
+            clip_norm=site.privacy.clip_norm,
+            negative_clip=site.config.loss.negative_clip,
+            noise_multiplier=event.noise_multiplier,
+            expected_patients=expected_patients,
+            most_sampled=event.most_sampled,
+            most_patients=event.most_patients,
+            chunk_size=training.chunk_size,
+            randomness=randomness,
+        )
     return PatientDpSgd(
         objective=objective,
-        sampling_probability=training.sampling_probability,
+        sampling_probability=event.sampling_probability,
         clip_norm=site.privacy.clip_norm,
-        noise_multiplier=site.privacy.event.noise_multiplier,
+        noise_multiplier=event.noise_multiplier,
         expected_patients=expected_patients,
         chunk_size=training.chunk_size,
         randomness=randomness,
+        clipping=site.config.privacy.clipping,
+        gradients=training.gradients,
+        precision=training.precision,
+        views=Views(training.augmentations),
     )
 
 
+@dataclass(frozen=True, kw_only=True)
 class PlainGradient:
-    """The gradient without privacy: the same Poisson sample and patient means, neither clipped nor noised."""
+    """The gradient without privacy: the same Poisson sample and patient means, neither clipped nor noised.
 
-    def __init__(
-        self,
-        objective: Objective,
-        sampling_probability: float,
-        expected_patients: float,
-        randomness: Randomness,
-    ) -> None:
-        self._objective = objective
-        self._sampling_probability = sampling_probability
-        self._expected_patients = expected_patients
-        self._randomness = randomness
+    Attributes:
+        objective: What is minimised.
+        sampling_probability: Probability that a patient joins a step.
+        expected_patients: Normaliser.
+        randomness: Source of the sample.
+        precision: Of the forward and backward pass.
+        views: Views of each study.
+        view_generator: Source of the views.
+    """
+
+    objective: Objective
+    sampling_probability: float
+    expected_patients: float
+    randomness: Randomness
+    precision: str
+    views: Views
+    view_generator: np.random.Generator
 
     def gradient(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
         """See `GradientSource`."""
         names = trainable_names(model)
         parameters = [model.get_parameter(name) for name in names]
-        sample = sample_patients(records, self._sampling_probability, self._randomness)
+        sample = sample_patients(records, self.sampling_probability, self.randomness)
         if not sample.num_patients:
             return {name: torch.zeros_like(p) for name, p in zip(names, parameters, strict=True)}
-        weight = (1.0 / torch.bincount(sample.patients))[sample.patients]
-        image, report = model(sample.images, sample.reports)
-        values = self._objective(image, report, public)
-        total = (values * weight).sum() / self._expected_patients
+        sample = self.views.of(sample, self.view_generator)
+        weight = (1.0 / sample.studies_of_each())[sample.patients]
+        with autocast(self.precision, sample.images.device):
+            image, report = model(sample.images, sample.reports)
+            values = self.objective(image, report, public)
+        total = (values * weight).sum() / self.expected_patients
         return dict(zip(names, torch.autograd.grad(total, parameters), strict=True))
 
 

@@ -2,33 +2,41 @@
 
 Guarantee: `steps` calls are (epsilon, delta)-differentially private with the epsilon that the accountant
     gives for `PatientDpSgd.event(steps)` (Abadi et al., arXiv 1607.00133, with the patient as the unit).
-Unit of privacy: the patient. All studies of a patient are averaged before the clip.
+Unit of privacy: the patient. All studies of a patient, and all views of them, are averaged before the clip.
 Neighbouring relation: add or remove one patient. The number of patients never enters the result: the normaliser is the
     public `expected_patients`.
-Sensitivity: `clip_norm`. A record's value reads that record and public quantities alone; an objective that couples
-    records is refused.
+Sensitivity: `clip_norm`, and `clip_norm * (1 + ROUNDING_MARGIN)` in floating point, which the noise is scaled to. A
+    record's value reads that record and public quantities alone; an objective that couples records is refused.
 Edge cases: an empty sample still adds noise; a record whose gradient is not finite counts as zero, so that one broken
     study neither destroys the model nor moves the sum by more than the clip; noise multiplier 0 gives no privacy.
 
-Shapes: R records of a chunk, P trained parameters.
+Shapes: R records of a chunk, G patients of a chunk, L trained parameters.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad, vmap
 
+from client.dp.clipping import CLIPPINGS, ROUNDING_MARGIN
+from client.dp.paths.choice import path_for
+from client.dp.paths.interface import Differentiation, Materialised, PatientGradients
 from client.dp.randomness import Randomness
 from client.dp.records import Gradients as Gradients
 from client.dp.records import Records as Records
 from client.dp.records import chunks_of_patients
 from client.dp.records import sample_patients as sample_patients
-from common.encoders.dual import DualEncoder, Embedded, trainable_names
+from client.dp.refusals import refuse_unsound
+from client.dp.views import NO_VIEWS, Views
+from common.encoders.dual import DualEncoder, trainable_names
 from common.losses.objective import Objective, Public, refuse_coupled
 from common.privacy.events import SampledGaussian
+
+_log = logging.getLogger("wardround.site")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PatientDpSgd:
@@ -38,10 +46,14 @@ class PatientDpSgd:
         objective: What is minimised; must not couple records.
         sampling_probability: Probability that a patient joins a step; public.
         clip_norm: Bound C on a patient's gradient.
-        noise_multiplier: Standard deviation of the noise over C.
+        noise_multiplier: Standard deviation of the noise over the sensitivity.
         expected_patients: Public normaliser; never the actual number.
-        chunk_size: Studies differentiated at once; bounds the memory at about `chunk_size` times P values.
+        chunk_size: Studies differentiated at once; bounds the memory at about `chunk_size` gradients.
         randomness: Source of sampling and noise.
+        clipping: Rule of the clip, `flat` or `per_layer`.
+        gradients: How a patient's gradient is found: `auto`, `vmap`, `linear` or `ghost`.
+        precision: Of the forward and backward pass; clip, sum and noise are float32 or better.
+        views: Views of each study, averaged before the clip.
 
     Raises:
         ConfigError: The objective couples records.
@@ -54,6 +66,10 @@ class PatientDpSgd:
     expected_patients: float
     chunk_size: int
     randomness: Randomness
+    clipping: str = "flat"
+    gradients: str = "auto"
+    precision: str = "float32"
+    views: Views = NO_VIEWS
 
     def __post_init__(self) -> None:
         refuse_coupled(self.objective)
@@ -65,51 +81,71 @@ class PatientDpSgd:
         )
 
     def gradient(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
-        """One private gradient of the trained parameters, by name."""
-        sample = sample_patients(records, self.sampling_probability, self.randomness)
+        """One private gradient of the trained parameters, by name, float32.
+
+        Raises:
+            ConfigError: The model couples records or cannot be differentiated one record at a time, or the views
+                need pixels.
+        """
+        sample = self.views.secret(sample_patients(records, self.sampling_probability, self.randomness))
         total = self.clipped_sum(model, sample, public)
-        deviation = self.noise_multiplier * self.clip_norm
-        return {
-            name: (value + deviation * self.randomness.standard_normal(value.shape).to(value)) / self.expected_patients
-            for name, value in total.items()
-        }
+        # One call on one vector: no two parameters can share a key, and the noise costs one pass.
+        flat = torch.cat([value.flatten() for value in total.values()]).float()
+        deviation = self.noise_multiplier * self.clip_norm * (1 + ROUNDING_MARGIN)
+        noised = self.randomness.noised(flat, standard_deviation=deviation) / self.expected_patients
+        pieces = noised.split([value.numel() for value in total.values()])
+        return {name: piece.view_as(total[name]) for name, piece in zip(total, pieces, strict=True)}
 
     def clipped_sum(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
-        """Sum over patients of their clipped mean gradients; removing one patient moves it by at most `clip_norm`."""
-        trained = {name: model.get_parameter(name).detach() for name in trainable_names(model)}
-        frozen = {name: value for name, value in model.state_dict().items() if name not in trained}
+        """Sum over patients of their clipped mean gradients; removing one patient moves it by at most `clip_norm`.
 
-        def value(parameters: Gradients, image: Tensor, report: Tensor) -> Tensor:
-            inputs = (image.unsqueeze(0), report.unsqueeze(0))
-            pair: tuple[Embedded, Embedded] = functional_call(model, {**parameters, **frozen}, inputs)
-            return self.objective(*pair, public).squeeze(0)
-
-        per_record = vmap(grad(value), in_dims=(None, 0, 0))
-        total = {name: torch.zeros_like(parameter) for name, parameter in trained.items()}
-        for chunk in chunks_of_patients(records, self.chunk_size):
-            gradients = _finite(per_record(trained, chunk.images, chunk.reports))
-            for name, clipped in self._clip(_mean_by_patient(gradients, chunk)).items():
-                total[name] += clipped
-        return total
-
-    def _clip(self, by_patient: Gradients) -> Gradients:
-        squares = sum(value.flatten(1).square().sum(dim=1) for value in by_patient.values())
-        scale = (self.clip_norm / torch.as_tensor(squares).sqrt().clamp(min=1e-12)).clamp(max=1.0)
-        return {name: torch.einsum("r,r...->...", scale, value) for name, value in by_patient.items()}
+        Raises:
+            ConfigError: The model couples records or cannot be differentiated one record at a time.
+        """
+        refuse_unsound(model)
+        step = _Step(self, model, public, records)
+        for chunk in chunks_of_patients(records, step.chunk_size):
+            step.add(chunk)
+        if step.num_not_finite:
+            _log.warning("%d gradients of studies were not finite and count as zero", step.num_not_finite)
+        return step.total
 
 
-def _finite(gradients: Gradients) -> Gradients:
-    """Gradients with every record that holds a non-finite number set to zero."""
-    good = torch.stack([value.flatten(1).isfinite().all(dim=1) for value in gradients.values()]).all(dim=0)
-    return {name: torch.where(good.view(-1, *[1] * (value.dim() - 1)), value, 0.0) for name, value in gradients.items()}
+class _Step:
+    """The running sum of one step, in float64 so that its error does not grow with the number of chunks."""
 
+    def __init__(self, engine: PatientDpSgd, model: DualEncoder, public: Public, records: Records) -> None:
+        differentiation = Differentiation(objective=engine.objective, precision=engine.precision)
+        self._path = path_for(engine.gradients, model, differentiation)
+        self._clipping = CLIPPINGS.load(engine.clipping)(engine.clip_norm)
+        self._model, self._public = model, public
+        self.chunk_size = self._path.chunk_size(records, engine.chunk_size)
+        self.total = {
+            name: torch.zeros_like(model.get_parameter(name), dtype=torch.float64, requires_grad=False)
+            for name in trainable_names(model)
+        }
+        self.num_not_finite = 0
 
-def _mean_by_patient(gradients: Gradients, chunk: Records) -> Gradients:
-    studies = torch.bincount(chunk.patients)
-    weight = (1.0 / studies)[chunk.patients]
-    return {
-        name: torch.zeros(len(studies), *value.shape[1:], dtype=value.dtype, device=value.device).index_add_(
-            0, chunk.patients, torch.einsum("r,r...->r...", weight.to(value), value)
-        )
-        for name, value in gradients.items()
-    }
+    def add(self, chunk: Records) -> None:
+        weight_R = (1.0 / chunk.studies_of_each())[chunk.patients]
+        if len(chunk.patients) <= self.chunk_size:
+            gradients = self._path.gradients(self._model, chunk, weight_R, self._public)
+        else:
+            gradients = self._of_one_patient(chunk, weight_R)
+        self.num_not_finite += gradients.num_not_finite
+        squares_LG = torch.stack([part.squares().double() for part in gradients.parts])
+        scales_LG = self._clipping.scales(squares_LG)
+        for total, part, scale_G in zip(self.total.values(), gradients.parts, scales_LG, strict=True):
+            total += part.weighted_sum(scale_G).view_as(total)
+
+    def _of_one_patient(self, chunk: Records, weight_R: Tensor) -> PatientGradients:
+        """The mean gradient of one patient who has more studies than a chunk holds, piece by piece."""
+        mean = [torch.zeros_like(total, dtype=torch.float32).unsqueeze(0) for total in self.total.values()]
+        num_not_finite = 0
+        for rows in torch.arange(len(chunk.patients), device=weight_R.device).split(self.chunk_size):
+            piece = Records(chunk.images[rows], chunk.reports[rows], chunk.patients[rows])
+            gradients = self._path.gradients(self._model, piece, weight_R[rows], self._public)
+            num_not_finite += gradients.num_not_finite
+            for value, part in zip(mean, gradients.parts, strict=True):
+                value += part.weighted_sum(weight_R.new_ones(1)).view_as(value)
+        return PatientGradients([Materialised(value) for value in mean], num_not_finite)

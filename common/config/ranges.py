@@ -62,6 +62,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "federation.deadline_seconds": (0.01, 10**6),
     "federation.max_update_norm": (1e-6, 1e9),
     "attack.num_sites": (0, 1000),
+    "evaluation.epsilon": (1e-3, 1000),
     "evaluation.num_bootstrap": (10, 10**5),
     "evaluation.least_group": (11, 10**6),
     "baselines.repeats": (0, 100),
@@ -72,6 +73,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "encoder.trainable": ("all", "heads", "lora"),
     "training.optimizer": ("sgd", "adam"),
     "training.precision": ("float32", "bfloat16"),
+    "training.gradients": ("auto", "vmap", "linear", "ghost"),
     "privacy.clipping": ("flat", "per_layer"),
 }
 """Words that are not the names of a registry."""

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 
-class HashHead(nn.Module):
+class HashHead(nn.Linear):
     """Linear map `[B, D] -> [B, K]` before the relaxation, with M public prototypes and their centres.
+
+    The signs of its output are the codes.
 
     The start is a random tight frame (semi-orthogonal rows), whose signs keep angles: the expected Hamming distance
     of two codes is proportional to the angle between their embeddings (Goemans & Williamson, 1995).
@@ -31,17 +33,14 @@ class HashHead(nn.Module):
     centres: Tensor
 
     def __init__(self, *, embedding_dim: int, bit_width: int, num_centres: int, generator: torch.Generator) -> None:
-        super().__init__()
+        super().__init__(embedding_dim, bit_width, bias=False)
         frame = torch.randn(bit_width, embedding_dim, generator=generator)
         nn.init.orthogonal_(frame, generator=generator)
         scale = (max(bit_width, embedding_dim) / embedding_dim) ** 0.5
-        self.weight = nn.Parameter(frame * scale * embedding_dim**0.5)
+        with torch.no_grad():
+            self.weight.copy_(frame * scale * embedding_dim**0.5)
         self.register_buffer("prototypes", torch.zeros(num_centres, embedding_dim))
         self.register_buffer("centres", hadamard_centres(num_centres, bit_width))
-
-    def forward(self, embedding: Tensor) -> Tensor:
-        """Embeddings `[B, D]` to values `[B, K]` whose signs are the codes."""
-        return embedding @ self.weight.T
 
     def set_prototypes(self, embedding: Tensor, *, generator: torch.Generator) -> None:
         """Set the prototypes to the means of M clusters of public embeddings `[N, D]`."""

@@ -10,13 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from client.dp.engine import PatientDpSgd, sample_patients
+from client.dp.engine import PatientDpSgd
 from client.dp.randomness import Randomness, SeededRandomness, SystemRandomness
+from client.dp.records import sample_patients
+from client.dp.views import NO_VIEWS
 from client.site import Site
 from client.train import PlainGradient, gradient_source, train
 from common.encoders.dual import trainable_names
 from common.errors import AdmissionError, ConfigError
-from common.losses.objective import build_objective, embed_public
+from common.losses.objective import Objective, build_objective, embed_public
 from common.privacy.bands import middle_of
 from common.privacy.events import SampledGaussian
 from common.privacy.plan import PrivacyPlan
@@ -32,6 +34,18 @@ def seeded(round_number: int = 1) -> Randomness:
 
 def always(source: Callable[[], Randomness]) -> Callable[[int], Randomness]:
     return lambda round_number: source()  # noqa: ARG005 - the site's signature
+
+
+def plain(objective: Objective, *, sampling_probability: float) -> PlainGradient:
+    return PlainGradient(
+        objective=objective,
+        sampling_probability=sampling_probability,
+        expected_patients=6.5,
+        randomness=seeded(),
+        precision="float32",
+        views=NO_VIEWS,
+        view_generator=np.random.default_rng(0),
+    )
 
 
 def test_plain_gradient_equals_loop(tiny_site: Site) -> None:
@@ -51,7 +65,7 @@ def test_plain_gradient_equals_loop(tiny_site: Site) -> None:
                 gradient = model.get_parameter(name).grad
                 assert gradient is not None
                 total += gradient / len(rows) / 6.5
-    found = PlainGradient(objective, 0.5, 6.5, seeded()).gradient(model, tiny_site.private, public)
+    found = plain(objective, sampling_probability=0.5).gradient(model, tiny_site.private, public)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6)
 
@@ -59,14 +73,14 @@ def test_plain_gradient_equals_loop(tiny_site: Site) -> None:
 def test_plain_gradient_of_empty_sample_is_zero(tiny_site: Site) -> None:
     objective = build_objective(tiny_site.config.loss, tiny_site.config.code)
     public = embed_public(tiny_site.model, tiny_site.anchors.images, tiny_site.anchors.reports)
-    found = PlainGradient(objective, 0.0, 6.5, seeded()).gradient(tiny_site.model, tiny_site.private, public)
+    found = plain(objective, sampling_probability=0.0).gradient(tiny_site.model, tiny_site.private, public)
     assert not any(value.any() for value in found.values())
 
 
 def test_gradient_source_follows_the_privacy_of_the_run(tiny_site: Site) -> None:
     objective = build_objective(tiny_site.config.loss, tiny_site.config.code)
-    private = gradient_source(replace(tiny_site, privacy=PLAN), objective, seeded())
-    assert isinstance(gradient_source(tiny_site, objective, seeded()), PlainGradient)
+    private = gradient_source(replace(tiny_site, privacy=PLAN), objective, round_number=1)
+    assert isinstance(gradient_source(tiny_site, objective, round_number=1), PlainGradient)
     assert isinstance(private, PatientDpSgd)
     assert private.event(EVENT.steps) == EVENT
     assert private.clip_norm == PLAN.clip_norm
@@ -80,7 +94,7 @@ def test_gradient_source_normaliser_is_the_bands_not_the_number(tiny_site: Site)
     kept = tiny_site.private.patients < 11
     fewer = replace(whole, private=type(whole.private)(*(column[kept] for column in vars(whole.private).values())))
     assert fewer.private.num_patients != whole.private.num_patients
-    sources = [gradient_source(site, objective, seeded()) for site in (whole, fewer)]
+    sources = [gradient_source(site, objective, round_number=1) for site in (whole, fewer)]
     assert sources[0].expected_patients == sources[1].expected_patients
 
 

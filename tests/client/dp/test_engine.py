@@ -37,13 +37,13 @@ class Chosen:
         """See `Randomness`."""
         return self._chosen[:num_patients]
 
-    def standard_normal(self, shape: torch.Size) -> Tensor:
+    def noised(self, total: Tensor, *, standard_deviation: float) -> Tensor:
         """See `Randomness`."""
-        return self._noise * torch.randn(shape, generator=self._generator)
+        return total + self._noise * standard_deviation * torch.randn(total.shape, generator=self._generator)
 
 
 def objective(name: str = "anchor_contrast") -> Objective:
-    return build_objective(LossConfig(name=name, temperature=0.1, num_anchors=20, agreement_weight=0.5), CODE)
+    return build_objective(LossConfig(name=name, temperature=0.1, num_anchors=20, agreement_weight=0.5, negative_clip=0.5), CODE)
 
 
 def engine(randomness: Randomness | None = None, *, chunk_size: int = 1000, noise: float = 1.0) -> PatientDpSgd:
