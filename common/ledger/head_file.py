@@ -40,8 +40,7 @@ def read_head(ledger: Path) -> Head | None:
     """The remembered head, its signature not yet checked; None where there is no head file.
 
     Raises:
-        LedgerError: The file is damaged.
-        OSError: It cannot be read.
+        LedgerError: The file is damaged or cannot be read.
     """
     path = head_file_of(ledger)
     try:
@@ -51,6 +50,8 @@ def read_head(ledger: Path) -> Head | None:
         )
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise LedgerError(f"{path}: cannot be read ({error.strerror}); nothing is released until it can") from error
     except (ValueError, KeyError, TypeError) as error:
         raise LedgerError(f"{path}: is damaged; restore it from any backup, an older one will do") from error
 
