@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
@@ -12,9 +13,11 @@ from flwr.clientapp.typing import Mod
 
 from client.evaluate import brief_statistics, full_statistics
 from client.gate import Gate, Guard
+from client.noised_statistics import FIGURES, noise_of, noised_statistics
 from client.site import Site
 from client.train import train
 from common.errors import LedgerError, PolicyRefusal
+from common.privacy.events import Event
 from common.privacy.release import Mechanism, Release
 from common.wire.flower import (
     MODEL,
@@ -28,7 +31,7 @@ from common.wire.flower import (
     reply_to_records,
     task_from_records,
 )
-from common.wire.update import NamedArrays
+from common.wire.update import NamedArrays, check_arrays
 
 SiteSource = Callable[[Context], AbstractContextManager[Site]]
 """Lends the site that a message is for; a simulation lends many sites one model, one after another."""
@@ -68,17 +71,16 @@ def answer(site: Site, task: Task, arrays: NamedArrays) -> Reply:
 
     Raises:
         AdmissionError: The arrays are not those of the site's model; nothing was charged.
-        BudgetExhausted: The site's ledger does not cover the round; nothing was drawn.
+        BudgetExhausted: The site's ledger does not cover the answer; nothing was drawn.
         LedgerError: The ledger cannot be charged; nothing was drawn.
     """
-    update: NamedArrays | None = None
-    releases = [
-        Release(name=SITE, mechanism=Mechanism.PUBLIC),
-        Release(name=STATISTICS, mechanism=Mechanism.NOT_PRIVATE),
-    ]
-    # Measured first: arrays of another model are refused before the ledger is charged for a round with them.
-    brief = task.train and task.round_number > 1
-    statistics = brief_statistics(site, arrays) if brief else full_statistics(site, arrays)
+    # Before the ledger is charged for anything that would be made with them.
+    check_arrays(site.model, arrays)
+    releases = [Release(name=SITE, mechanism=Mechanism.PUBLIC)]
+    statistics, update = None, None
+    if (measured := _measured(site, task, arrays)) is not None:
+        statistics, release = measured
+        releases.append(release)
     if task.train:
         update, release = _trained(site, task, arrays)
         releases.append(release)
@@ -91,24 +93,43 @@ def answer(site: Site, task: Task, arrays: NamedArrays) -> Reply:
     )
 
 
+def _measured(site: Site, task: Task, arrays: NamedArrays) -> tuple[dict[str, Any], Release] | None:
+    """What is told of the held-out patients, and how it was made; None where that is nothing."""
+    in_between = task.train and task.round_number > 1
+    noise = noise_of(site.config)
+    if noise is None:
+        exact = brief_statistics(site, arrays) if in_between else full_statistics(site, arrays)
+        return exact, Release(name=STATISTICS, mechanism=Mechanism.NOT_PRIVATE)
+    if in_between:
+        return None
+    event = noise.event(FIGURES)
+    entry = _reserve(site, task, STATISTICS, event)
+    noised = noised_statistics(site, arrays, noise)
+    if noised is None:
+        return None
+    return noised, Release(name=STATISTICS, mechanism=Mechanism.DISCRETE_LAPLACE, event=event, ledger_entry=entry)
+
+
 def _trained(site: Site, task: Task, arrays: NamedArrays) -> tuple[NamedArrays, Release]:
     """The update, and how it was made; under privacy its event is charged before any noise is drawn."""
     if site.privacy is None:
         open_update = train(site, arrays, round_number=task.round_number)
         return open_update, Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE)
-    if site.purse is None:
-        raise LedgerError(f"{site.name}: has no ledger that could pay for private training; nothing was drawn")
-    reservation = site.purse.ledger.reserve(
-        site.purse.training,
-        run=site.config_digest,
-        round_number=task.round_number,
-        release=UPDATE,
-        event=site.privacy.event,
-    )
+    event = site.privacy.event
+    entry = _reserve(site, task, UPDATE, event)
     update = train(site, arrays, round_number=task.round_number)
-    return update, Release(
-        name=UPDATE,
-        mechanism=Mechanism.PATIENT_DP_SGD,
-        event=site.privacy.event,
-        ledger_entry=reservation.entry,
-    )
+    return update, Release(name=UPDATE, mechanism=Mechanism.PATIENT_DP_SGD, event=event, ledger_entry=entry)
+
+
+def _reserve(site: Site, task: Task, release: str, event: Event) -> str:
+    """Charge the patients that a release speaks of.
+
+    Returns:
+        Digest of the ledger's entry.
+    """
+    if site.purse is None:
+        raise LedgerError(f"{site.name}: has no ledger that could pay for {release!r}; nothing was drawn")
+    account = site.purse.training if release == UPDATE else site.purse.held_out
+    return site.purse.ledger.reserve(
+        account, run=site.config_digest, round_number=task.round_number, release=release, event=event
+    ).entry

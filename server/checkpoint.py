@@ -67,9 +67,9 @@ class RunState:
     def note_statistics(self, statistics: dict[str, dict[str, Any]]) -> None:
         """Keep what the sites measured: it speaks of the model that the last committed round left."""
         self.latest.update(statistics)
-        if self.rounds:
+        if self.rounds and statistics:
             self.rounds[-1]["metrics"] = {site: found["brief"] for site, found in statistics.items()}
-        else:
+        elif not self.rounds:
             self.start = statistics
 
 

@@ -23,7 +23,8 @@ from common.config.schema import RunConfig
 from common.errors import AdmissionError, AggregationError, BudgetExhausted, CheckFailed, PolicyRefusal
 from common.privacy.bands import middle_of
 from common.privacy.plan import PlanOf, PrivacyPlan
-from common.wire.flower import Reply, Task
+from common.privacy.release import Mechanism
+from common.wire.flower import STATISTICS, Reply, Task
 from common.wire.update import ArrayPlan, NamedArrays
 from server.admission import Admission
 from server.checkpoint import RunState, SiteHistory, note_asked, save_state
@@ -113,6 +114,8 @@ class Federation:
             plan=self._plan,
             max_norm=config.federation.max_update_norm,
         )
+        exact = config.evaluation.epsilon is None
+        self._statistics_by = Mechanism.NOT_PRIVATE if exact else Mechanism.DISCRETE_LAPLACE
 
     def run(self) -> None:
         """The rounds that are left, then one message that measures the final model.
@@ -208,9 +211,10 @@ class Federation:
         ):
             if answer.site not in round_.waiting:
                 continue  # not even looked at: a second answer must not overwrite an admitted update
-            problem = _unreadable(answer)
+            problem = _unreadable(answer, statistics_by=self._statistics_by)
             if answer.reply is not None and problem is None:
-                statistics[answer.site] = answer.reply.statistics
+                if answer.reply.statistics is not None:
+                    statistics[answer.site] = answer.reply.statistics
                 self._state.sites[answer.site].ledger_head = answer.reply.ledger_head
                 problem = _refusal(answer.reply, answer.site, accept)
             if problem is None:
@@ -278,17 +282,29 @@ class Federation:
         self._setup.observer.round_committed(self._state)
 
 
-def _unreadable(answer: Answer) -> str | None:
+def _unreadable(answer: Answer, *, statistics_by: Mechanism) -> str | None:
     """The reason why nothing of an answer is used; None where it can be."""
     if answer.reply is None:
         return answer.problem or "malformed"
     if answer.reply.site != answer.site:
         return "identity"
     try:
-        check_statistics(answer.reply.statistics)
+        if answer.reply.statistics is not None:
+            check_statistics(answer.reply.statistics)
+            _check_mechanism(answer.reply, statistics_by)
     except AdmissionError as error:
         return str(error)
     return None
+
+
+def _check_mechanism(reply: Reply, statistics_by: Mechanism) -> None:
+    """Figures are marked in the report by the run's config, so they must have been made as it says.
+
+    Raises:
+        AdmissionError: They were made in another way, or it is not said how.
+    """
+    if [release.mechanism for release in reply.releases if release.name == STATISTICS] != [statistics_by]:
+        raise AdmissionError("mechanism")
 
 
 def _refusal(reply: Reply, site: str, accept: Callable[[Reply, str], None]) -> str | None:

@@ -43,7 +43,7 @@ class Consortium:
         roles: On which side of the split each stands.
         pictures: Grey images of held-out studies by position, for examples in the report.
         bad_rows: Rows that could not be read.
-        digests: Digest of each study's image and report.
+        anchors_digest: Digest of the public studies.
     """
 
     images: Tensor
@@ -52,23 +52,7 @@ class Consortium:
     roles: tuple[Role, ...]
     pictures: dict[int, Image]
     bad_rows: tuple[BadRow, ...]
-    digests: tuple[tuple[str, str], ...]
-
-    @property
-    def anchors_digest(self) -> str:
-        """Digest of the public studies, in the data's order."""
-        return digest([self.digests[i] for i, role in enumerate(self.roles) if role is Role.PUBLIC])
-
-    def digest_of(self, sites: Sequence[str]) -> str:
-        """Digest of some sites' studies, whatever their order and side of the split."""
-        wanted = set(sites)
-        return digest(
-            sorted(
-                [record.study_id, record.patient_id, *self.digests[i]]
-                for i, record in enumerate(self.records)
-                if self._site(i) in wanted and self.roles[i] is not Role.PUBLIC
-            )
-        )
+    anchors_digest: str
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -152,7 +136,7 @@ def read_consortium(config: RunConfig, encoder: Encoder, *, progress: Progress) 
             if found[position] is Role.TEST and i in reader.pictures
         },
         bad_rows=tuple(reader.bad_rows),
-        digests=tuple(reader.digests[i] for i in kept),
+        anchors_digest=digest([reader.digests[i] for position, i in enumerate(kept) if found[position] is Role.PUBLIC]),
     )
 
 

@@ -25,7 +25,7 @@ from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
 from common.errors import BudgetExhausted, CheckFailed, ConfigError
 from common.losses.objective import build_objective
-from common.privacy.bands import SMALL, band_of
+from common.privacy.bands import SMALL, band_of, delta_for
 from common.privacy.plan import privacy_plan
 from common.seeds import torch_generator
 from common.wire.update import ArrayPlan
@@ -182,16 +182,8 @@ def build_sites(members: Members) -> list[Site]:
     sites = []
     for name, held in sorted(members.cut.items()):
         private, held_out = consortium.private(held), consortium.held_out(held)
-        privacy = privacy_plan(config, band_of(private.num_patients))
-        purse = None
-        if privacy is not None:
-            purse = open_purse(
-                members.folder,
-                name,
-                dataset_digest=consortium.digest_of(held),
-                epsilon=config.policy.epsilon,
-                delta=privacy.delta,
-            )
+        band = band_of(private.num_patients)
+        privacy = privacy_plan(config, band)
         if not held_out.records:
             raise ConfigError(f"site {name} has no held-out patients; raise data.test_fraction or choose another split")
         sites.append(
@@ -204,7 +196,13 @@ def build_sites(members: Members) -> list[Site]:
                 held_out=held_out.to(config.device),
                 anchors=anchors,
                 privacy=privacy,
-                purse=purse,
+                purse=open_purse(
+                    members.folder,
+                    name,
+                    data=config.data.adapter,
+                    epsilon=config.policy.epsilon,
+                    delta=privacy.delta if privacy else delta_for(band),
+                ),
                 randomness=_randomness(members, name, private=privacy is not None),
             )
         )

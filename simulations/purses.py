@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from client.data.identity import dataset_digest
 from client.ledger import Ledger
 from client.site import Purse
 from common.errors import TrustError
@@ -20,13 +21,13 @@ FOLDER = "ledgers"
 TRAINING, HELD_OUT = "train", "held_out"
 
 
-def open_purse(folder: Path, site: str, *, dataset_digest: str, epsilon: float | None, delta: float) -> Purse:
+def open_purse(folder: Path, site: str, *, data: str, epsilon: float | None, delta: float) -> Purse:
     """The ledger of one site in a run folder, and the accounts of its patients.
 
     Args:
         folder: Run folder.
         site: The site's name.
-        dataset_digest: Digest of its studies.
+        data: Name of its data set.
         epsilon: Its cap; None sets none.
         delta: At which epsilon is stated.
 
@@ -40,8 +41,8 @@ def open_purse(folder: Path, site: str, *, dataset_digest: str, epsilon: float |
     )
     return Purse(
         ledger=ledger,
-        training=Account(dataset_digest=dataset_digest, cohort=TRAINING),
-        held_out=Account(dataset_digest=dataset_digest, cohort=HELD_OUT),
+        training=Account(dataset_digest=dataset_digest(site=site, name=data), cohort=TRAINING),
+        held_out=Account(dataset_digest=dataset_digest(site=site, name=data), cohort=HELD_OUT),
     )
 
 

@@ -164,6 +164,7 @@ class AttackConfig:
 class EvaluationConfig:
     """Retrieval on held-out patients."""
 
+    epsilon: float | None = MISSING
     num_bootstrap: int = MISSING
     least_group: int = MISSING
 

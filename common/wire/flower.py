@@ -61,14 +61,14 @@ class Reply:
     Attributes:
         site: The site's name.
         update: New minus old trained parameters; None when the task was only to measure.
-        statistics: Retrieval statistics on held-out patients.
+        statistics: Retrieval statistics on held-out patients; None where the reply tells none.
         releases: One for each record of the reply.
         ledger_head: Digest of the last entry of the site's privacy ledger; None where the site has none.
     """
 
     site: str
     update: NamedArrays | None
-    statistics: dict[str, Any]
+    statistics: dict[str, Any] | None
     releases: tuple[Release, ...]
     ledger_head: str | None = None
 
@@ -161,10 +161,11 @@ def reply_to_records(reply: Reply) -> RecordDict:
     records = RecordDict(
         {
             SITE: ConfigRecord({NAME_FIELD: reply.site, HEAD_FIELD: reply.ledger_head or ""}),
-            STATISTICS: ConfigRecord({JSON_FIELD: json.dumps(reply.statistics)}),
             RELEASES: releases_to_record(reply.releases),
         }
     )
+    if reply.statistics is not None:
+        records[STATISTICS] = ConfigRecord({JSON_FIELD: json.dumps(reply.statistics)})
     if reply.update is not None:
         records[UPDATE] = arrays_to_record(reply.update)
     return records
@@ -178,11 +179,10 @@ def reply_from_records(records: RecordDict, plan: ArrayPlan) -> Reply:
     """
     try:
         configs = records.config_records
-        statistics = _json(configs[STATISTICS])
         return Reply(
             site=str(configs[SITE][NAME_FIELD]),
             update=_update(records.array_records[UPDATE], plan) if UPDATE in records else None,
-            statistics=dict(statistics),
+            statistics=dict(_json(configs[STATISTICS])) if STATISTICS in records else None,
             releases=releases_of(records),
             ledger_head=_digest_or_none(configs[SITE].get(HEAD_FIELD)),
         )

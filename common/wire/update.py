@@ -84,10 +84,19 @@ def load_into(model: nn.Module, arrays: NamedArrays) -> None:
     Raises:
         AdmissionError: The arrays are not those of the model.
     """
+    check_arrays(model, arrays)
+    for name, value in model.state_dict().items():
+        write_tensor(value, arrays[name])
+
+
+def check_arrays(model: nn.Module, arrays: NamedArrays) -> None:
+    """Check that named arrays are a model's.
+
+    Raises:
+        AdmissionError: They are not.
+    """
     state = model.state_dict()
     ArrayPlan({name: (tuple(value.shape), str(value.dtype)[6:]) for name, value in state.items()}).check(arrays)
-    for name, value in state.items():
-        write_tensor(value, arrays[name])
 
 
 def write_tensor(tensor: Tensor, array: NDArray[Any]) -> None:

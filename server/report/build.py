@@ -13,7 +13,10 @@ from common.privacy.cross_check import spent_by
 from common.privacy.events import NEIGHBORING_RELATION, UNIT_OF_PRIVACY
 from common.privacy.plan import PrivacyPlan, privacy_plan
 from common.wire.update import arrays_digest
-from server.checkpoint import RunState, SiteHistory
+from server.checkpoint import RunState
+
+ONLY_SIMULATED = ["$.pooled", "$.baselines", "$.data.bad_rows"]
+"""What only a simulation can know: it is exact whatever the sites tell."""
 
 NOT_PRIVATE = [
     "$.sites[*].metrics",
@@ -23,10 +26,9 @@ NOT_PRIVATE = [
     "$.sites[*].start_metrics",
     "$.groups",
     "$.fairness",
-    "$.pooled",
-    "$.baselines",
-    "$.data.bad_rows",
+    *ONLY_SIMULATED,
 ]
+"""Paths of figures without noise where the sites tell theirs exactly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,7 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
         AccountingError: Two accountants differ on what a site spent; then no epsilon is reported.
     """
     plans = {name: privacy_plan(config, history.patients_band) for name, history in state.sites.items()}
-    sites = {name: _site(state, name, history, plans[name]) for name, history in state.sites.items()}
+    sites = {name: _site(config, state, name, plans[name]) for name in state.sites}
     private = [plan for plan in plans.values() if plan is not None]
     groups = [{**group, "site": name} for name in state.sites for group in state.latest.get(name, {}).get("groups", [])]
     return {
@@ -96,12 +98,12 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
         "least_group": config.evaluation.least_group,
         "fairness": _fairness(groups),
         "pooled": dict(facts.pooled) if facts.pooled is not None else None,
-        "not_private": NOT_PRIVATE,
+        "not_private": NOT_PRIVATE if config.evaluation.epsilon is None else ONLY_SIMULATED,
     }
 
 
-def _site(state: RunState, name: str, history: SiteHistory, privacy: PrivacyPlan | None) -> dict[str, Any]:
-    latest = state.latest.get(name, {})
+def _site(config: RunConfig, state: RunState, name: str, privacy: PrivacyPlan | None) -> dict[str, Any]:
+    latest, history = state.latest.get(name, {}), state.sites[name]
     spent = spent_by([privacy.event] * history.rounds_asked, delta=privacy.delta) if privacy else None
     return {
         "epsilon": spent.epsilon if spent else None,
@@ -115,7 +117,8 @@ def _site(state: RunState, name: str, history: SiteHistory, privacy: PrivacyPlan
         **{key: latest.get(key) for key in ("metrics", "intervals", "codes", "code_intervals", "gallery")},
         "chance_recall_at_10": latest.get("chance_recall_at_10"),
         "start_metrics": state.start.get(name, {}).get("metrics"),
-        "private": False,
+        "private": config.evaluation.epsilon is not None,
+        "statistics_epsilon": config.evaluation.epsilon,
     }
 
 

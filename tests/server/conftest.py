@@ -17,7 +17,7 @@ from common.errors import AdmissionError
 from common.privacy.events import SampledGaussian
 from common.privacy.plan import PrivacyPlan
 from common.privacy.release import Mechanism, Release
-from common.wire.flower import UPDATE, Reply, Task, reply_from_records, reply_to_records
+from common.wire.flower import STATISTICS, UPDATE, Reply, Task, reply_from_records, reply_to_records
 from common.wire.update import ArrayPlan, NamedArrays
 from server.checkpoint import RunState
 from server.federation import Answer, Federation, Setup
@@ -27,6 +27,7 @@ BRIEF = {"brief": {"recall_at_10": 0.5, "codes_recall_at_10": 0.25}}
 MODEL = {"towers.weight": np.zeros((2, 3), dtype=np.float32), "frozen.scale": np.ones(2, dtype=np.float32)}
 TRAINED = ("towers.weight",)
 IN_THE_OPEN = Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE)
+MEASURED = Release(name=STATISTICS, mechanism=Mechanism.NOT_PRIVATE)
 PRIVACY = PrivacyPlan(  # every patient in every step: epsilon has a closed form
     event=SampledGaussian(noise_multiplier=2.0, sampling_probability=1.0, steps=1),
     delta=1e-3,
@@ -85,7 +86,7 @@ class MemoryMailbox:
         for site in self.order(sites):
             update = honest_update(site, task.round_number) if task.train else None
             sent: Reply | RecordDict | str | None = Reply(
-                site=site, update=update, statistics=BRIEF, releases=(self.release,)
+                site=site, update=update, statistics=BRIEF, releases=(self.release, MEASURED)
             )
             if site in self.faults and task.train:
                 sent = self.faults[site](sent, task)  # type: ignore[arg-type]

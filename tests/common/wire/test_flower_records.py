@@ -270,7 +270,13 @@ def test_reply_malformed_is_refused_with_the_reason(changes: dict[str, ConfigRec
         reply_from_records(reply(**changes), PLAN)
 
 
-@pytest.mark.parametrize("name", [SITE, STATISTICS, RELEASES])
+def test_reply_may_tell_no_statistics() -> None:
+    records = reply()
+    del records[STATISTICS]
+    assert reply_from_records(records, PLAN).statistics is None
+
+
+@pytest.mark.parametrize("name", [SITE, RELEASES])
 def test_reply_without_a_record_is_malformed(name: str) -> None:
     records = reply()
     del records[name]
