@@ -10,8 +10,8 @@ Edge cases: deviation 0 returns the total itself and gives no privacy. A total t
 
 Why integers. Noise that is made and added in floating point leaves traces of the sum in the low bits: which floats can
 come out depends on what went in (Mironov, CCS 2012, doi:10.1145/2382196.2382264). Here the sum is rounded to integers,
-the noise is an integer, and the addition is exact: what can come out of one sum can come out of its neighbour's. The
-step back to floats reads nothing but that result, so it is post-processing.
+the noise is an integer, and the addition is exact: within the range of the noise, what can come out of one sum can come
+out of its neighbour too. The step back to floats reads that result alone, so it is post-processing.
 """
 
 from __future__ import annotations

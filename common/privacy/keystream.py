@@ -3,8 +3,8 @@
 One key serves one draw, is held in memory only and is never derived from anything that stands in a config. Whoever
 sees all values but one of a draw cannot tell that one from chance, short of breaking the cipher.
 
-A key's counter has 32 bits of 64-byte blocks, 256 GiB; the largest draw, the noise of a step, takes 12 bytes a
-parameter.
+A key yields 2^32 blocks of 64 bytes, 256 GiB, and the cipher refuses to go on after them. The largest draw, the noise
+of a step, takes 12 bytes a parameter.
 
 Source: Nir and Langley, RFC 8439, section 2.4; the cipher is that of `cryptography` (OpenSSL).
 """
