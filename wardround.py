@@ -57,15 +57,14 @@ class LazyGroup(click.Group):
         """Names of the commands and groups."""
         return list(dict.fromkeys(name.partition(" ")[0] for name in self._table))
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a name, imported now, or the group."""
-        below = {
-            rest: found for name, found in self._table.items() if (rest := name.removeprefix(f"{cmd_name} ")) != name
-        }
-        if below:
-            return LazyGroup(name=cmd_name, table=below, help=GROUPS[cmd_name])
-        if cmd_name not in self._table:
+        if cmd_name not in self.list_commands(ctx):
             return None
+        if cmd_name in GROUPS:
+            prefix = f"{cmd_name} "
+            below = {name.removeprefix(prefix): row for name, row in self._table.items() if name.startswith(prefix)}
+            return LazyGroup(name=cmd_name, table=below, help=GROUPS[cmd_name])
         module, _, function = self._table[cmd_name][0].partition(":")
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command(cmd_name)(getattr(import_module(module), function))

@@ -1,0 +1,66 @@
+"""The command's groups: listed without loading anything, and one import for the command that is called."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import wardround
+
+
+def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command, in a process that fails where it loaded a heavy package."""
+    heavy = "{'torch', 'flwr', 'dp_accounting', 'sqlite3'}"
+    script = f"import sys, wardround\ntry: wardround.main()\nfinally: assert not {heavy} & set(sys.modules)"
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=Path(wardround.__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_general_help_lists_every_command_by_its_full_name() -> None:
+    done = ended("--help")
+    assert done.returncode == 0, done.stderr
+    for name, (_, purpose) in wardround.COMMANDS.items():
+        assert f"\n  {name} " in done.stdout
+        assert len(purpose) <= 62, "one line on a terminal of 80 columns"
+
+
+@pytest.mark.parametrize("group", sorted(wardround.GROUPS))
+def test_group_help_lists_its_own_commands(group: str) -> None:
+    done = ended(group, "--help")
+    assert done.returncode == 0, done.stderr
+    assert wardround.GROUPS[group] in done.stdout
+    for name in wardround.COMMANDS:
+        first, _, rest = name.partition(" ")
+        assert (f"\n  {rest} " in done.stdout) == (first == group)
+    assert ended(group).returncode == 2
+
+
+@pytest.mark.parametrize("arguments", [("sit",), ("site", "budge"), ("site", "simulate"), ("site budget",), ("site ",)])
+def test_unknown_command_is_a_usage_error(arguments: tuple[str, ...]) -> None:
+    done = ended(*arguments)
+    assert done.returncode == 2
+    assert "No such command" in done.stderr
+
+
+def test_every_group_is_described_and_used() -> None:
+    assert set(wardround.GROUPS) == {first for first, _, rest in (n.partition(" ") for n in wardround.COMMANDS) if rest}
+
+
+@pytest.mark.parametrize("name", sorted(wardround.COMMANDS))
+def test_every_command_can_be_loaded_and_says_how_it_is_called(name: str) -> None:
+    found: click.Command | None = wardround.cli
+    for word in name.split():
+        assert isinstance(found, click.Group)
+        found = found.get_command(click.Context(found), word)
+    assert found is not None
+    assert found.name == name.split()[-1]
+    assert found.get_short_help_str()
