@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from opacus.accountants import PRVAccountant
 
@@ -84,7 +86,10 @@ def _checked(events: Sequence[Event], delta: float) -> float | None:
     if not shared or by_pld > _MOST_EPSILON or sum(event.steps for event in shared) > _MOST_STEPS:
         return None
     allowed = MOST_DIFFERENCE * max(by_pld, LEAST_EPSILON)
-    by_prv = _by_prv(shared, delta=delta, error=allowed / 4)
+    steps: Counter[tuple[float, float]] = Counter()
+    for event in shared:
+        steps[event.noise_multiplier, event.sampling_probability] += event.steps
+    by_prv = _by_prv(tuple((*kind, count) for kind, count in sorted(steps.items())), delta=delta, error=allowed / 4)
     if not abs(by_prv - by_pld) <= allowed:
         raise AccountingError(
             f"two accountants differ: epsilon {by_pld:.4f} by PLD and {by_prv:.4f} by PRV at delta {delta}; "
@@ -93,14 +98,14 @@ def _checked(events: Sequence[Event], delta: float) -> float | None:
     return by_prv
 
 
-def _by_prv(events: Sequence[SampledGaussian], *, delta: float, error: float) -> float:
-    """PRV's upper bound, at most about `error` above its estimate; below it PRV may go negative, where 0 is meant."""
-    steps: dict[tuple[float, float], int] = {}
-    for event in events:
-        kind = (event.noise_multiplier, event.sampling_probability)
-        steps[kind] = steps.get(kind, 0) + event.steps
+@lru_cache(maxsize=64)
+def _by_prv(history: tuple[tuple[float, float, int], ...], *, delta: float, error: float) -> float:
+    """PRV's upper bound of steps of (noise multiplier, sampling probability, count).
+
+    At most about `error` above its estimate. Where 0 is meant, PRV may go below it.
+    """
     accountant = PRVAccountant()
-    accountant.history = [(noise, probability, count) for (noise, probability), count in steps.items()]
+    accountant.history = list(history)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the Renyi orders by which PRV only sizes its grid

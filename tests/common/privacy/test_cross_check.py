@@ -18,6 +18,12 @@ from common.privacy.cross_check import Spent, spent_by
 from common.privacy.events import DiscreteLaplace, Event, SampledGaussian, TruncatedSampledGaussian
 
 
+@pytest.fixture(autouse=True)
+def forgetful() -> None:
+    """What a broken PRV said is not remembered."""
+    cross_check._by_prv.cache_clear()
+
+
 def event(steps: int, *, noise: float = 1.6, probability: float = 0.3) -> SampledGaussian:
     return SampledGaussian(noise_multiplier=noise, sampling_probability=probability, steps=steps)
 
