@@ -33,10 +33,6 @@ class Randomness(Protocol):
         """
         ...
 
-    def standard_normal(self, shape: torch.Size) -> Tensor:
-        """Independent standard normal values."""
-        ...
-
 
 class SystemRandomness:
     """Fresh entropy of the operating system for every call, so that nothing repeats over steps, sites or restarts.
@@ -53,10 +49,6 @@ class SystemRandomness:
         """See `Randomness`."""
         return add_grid_noise(total, standard_deviation=standard_deviation, stream=Keystream.fresh())
 
-    def standard_normal(self, shape: torch.Size) -> Tensor:
-        """See `Randomness`."""
-        return self.noised(torch.zeros(shape), standard_deviation=1.0)
-
 
 class KeystreamRandomness:
     """The same sampler and noise from one key, in sequence. It gives no privacy: tests repeat a private run with it."""
@@ -72,10 +64,6 @@ class KeystreamRandomness:
         """See `Randomness`."""
         return add_grid_noise(total, standard_deviation=standard_deviation, stream=self._stream)
 
-    def standard_normal(self, shape: torch.Size) -> Tensor:
-        """See `Randomness`."""
-        return self.noised(torch.zeros(shape), standard_deviation=1.0)
-
 
 class SeededRandomness:
     """Repeatable sampling and noise of torch's generator. No privacy: for runs without it, and for tests."""
@@ -89,11 +77,8 @@ class SeededRandomness:
 
     def noised(self, total: Tensor, *, standard_deviation: float) -> Tensor:
         """See `Randomness`."""
-        return total + standard_deviation * self.standard_normal(total.shape).to(total)
-
-    def standard_normal(self, shape: torch.Size) -> Tensor:
-        """See `Randomness`."""
-        return torch.randn(shape, generator=self._generator)
+        noise = torch.randn(total.shape, generator=self._generator).to(total.device)
+        return total.detach().to(torch.float32) + standard_deviation * noise
 
 
 def poisson_sample(num_patients: int, probability: float, stream: Keystream) -> Tensor:
