@@ -76,8 +76,9 @@ def budget_command(
     ] = None,
     as_object: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
-    """Show what a hospital's patients have spent, and what a run would cost them. Nothing is written or spent.
+    """Show what a hospital's patients have spent, and what a run would cost them.
 
+    Nothing is written or spent.
     Exits with 0, with 3 where the run does not fit, and with 4 where the ledger is damaged.
     """
     spent = _of_ledger(ledger) if ledger is not None and config is None else _of_config(config, ledger)

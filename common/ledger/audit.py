@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from common.ledger.books import Books
 from common.ledger.entries import Account, Budget, BudgetStated, Reserved
 from common.ledger.spending import Statement, spending_of, statement_of
-from common.privacy.accountant import Relation, epsilon_of
+from common.privacy.cross_check import Spent, spent_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +20,13 @@ class AccountAudit:
     """One account, recomputed.
 
     Attributes:
-        statement: What it spent.
-        epsilon_replace: The same events' epsilon where neighbours differ by replacing one patient.
+        statement: What it spent, as the site counts it.
+        spent: The same, vouched for by two accountants, and for replacing one patient too.
         unsettled: Reservations that nothing followed, by the entry's digest.
     """
 
     statement: Statement
-    epsilon_replace: float
+    spent: Spent
     unsettled: dict[str, Reserved]
 
 
@@ -46,7 +46,11 @@ class LedgerAudit:
 
 
 def audit_ledger(books: Books) -> LedgerAudit:
-    """Recompute what a ledger's entries add up to."""
+    """Recompute what a ledger's entries add up to.
+
+    Raises:
+        AccountingError: The two accountants disagree.
+    """
     return LedgerAudit(
         books=books,
         accounts=tuple(_account_audit(books, account) for account in books.accounts),
@@ -58,7 +62,7 @@ def _account_audit(books: Books, account: Account) -> AccountAudit:
     events = [body.event for body in books.reservations(account).values()]
     return AccountAudit(
         statement=statement_of(books, account, budget=books.budget),
-        epsilon_replace=epsilon_of(events, delta=books.budget.delta, relation=Relation.REPLACE_ONE),
+        spent=spent_by(events, delta=books.budget.delta),
         unsettled=books.unsettled(account),
     )
 

@@ -31,9 +31,13 @@ def audit_command(
 ) -> None:
     """Check every entry of a ledger, and recompute what was spent, from the file alone.
 
-    The file is read and never changed. Exits with 0 where it holds, 1 where more was reserved than the hospital's
-    budget let, 2 where there is no ledger, 4 where an entry is damaged, forged or missing: the first one is named.
-    Without --public-key, a ledger written anew under another key passes; compare the key that is shown.
+    The file is read and never changed. Exits with 0 where it holds,
+    1 where more was reserved than the hospital's budget let,
+    2 where there is no ledger,
+    4 where an entry is damaged, forged or missing: the first one is named.
+
+    Without --public-key, a ledger written anew under another key passes:
+    compare the key that is shown with the one that the site made known.
     """
     known = None if public_key is None else PublicKey.load(public_key)
     audit = audit_ledger(read_books(path, public_key=known))
@@ -46,7 +50,7 @@ def audit_command(
 
 
 def _as_json(path: Path, audit: LedgerAudit, *, key_is_known: bool) -> dict[str, Any]:
-    """The findings; null stands for an infinite epsilon, and for a cap that was not set."""
+    """The findings; null is an infinite epsilon, one that PRV was not asked for, or a cap that was not set."""
     books = audit.books
     return {
         "ledger": str(path),
@@ -70,7 +74,8 @@ def _account_as_json(audit: AccountAudit) -> dict[str, Any]:
         **said.pop("account"),
         **said,
         "epsilon": _finite(audit.statement.epsilon),
-        "epsilon_replace_one": _finite(audit.epsilon_replace),
+        "epsilon_replace_one": _finite(audit.spent.epsilon_replace_one),
+        "epsilon_by_prv": audit.spent.epsilon_by_prv,
         "unsettled": [
             {
                 "entry": digest,
@@ -98,7 +103,7 @@ def _show(path: Path, audit: LedgerAudit, *, key_is_known: bool) -> None:
         table.add_row(
             said.account.name,
             f"{said.epsilon:.3f}",
-            f"{account.epsilon_replace:.3f}",
+            f"{account.spent.epsilon_replace_one:.3f}",
             "none" if said.cap is None else f"{said.cap:g}",
             str(said.num_reserved),
             str(len(account.unsettled)),

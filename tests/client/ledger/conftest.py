@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from client.ledger import Account, Budget, Ledger
-from common.ledger import audit, spending
+from common.ledger import spending
 from common.privacy.events import DiscreteLaplace, Event
 from common.trust.keys import SigningKey
 
@@ -61,5 +61,4 @@ def basic_composition(monkeypatch: pytest.MonkeyPatch) -> None:
     def epsilon_of(events: Iterable[DiscreteLaplace], *, delta: float, **_: object) -> float:  # noqa: ARG001
         return round(sum(event.releases / event.noise_scale for event in events), 9)
 
-    for module in (spending, audit):
-        monkeypatch.setattr(module, "epsilon_of", epsilon_of)
+    monkeypatch.setattr(spending, "epsilon_of", epsilon_of)

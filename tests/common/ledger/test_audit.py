@@ -43,8 +43,10 @@ def test_audit_states_each_account_by_the_accountant(bodies: list[Body], chain: 
     train, held_out = audit.accounts
     training = [body.event for body in (bodies[2], bodies[4]) if isinstance(body, Reserved)]
     assert train.statement.epsilon == epsilon_of(training, delta=1e-5)
-    assert train.epsilon_replace == epsilon_of(training, delta=1e-5, relation=Relation.REPLACE_ONE)
-    assert train.epsilon_replace > train.statement.epsilon
+    assert train.spent.epsilon_replace_one == epsilon_of(training, delta=1e-5, relation=Relation.REPLACE_ONE)
+    assert train.spent.epsilon_replace_one > train.statement.epsilon
+    assert train.spent.epsilon == train.statement.epsilon
+    assert train.spent.epsilon_by_prv == pytest.approx(train.statement.epsilon, rel=0.02)
     assert list(train.unsettled.values()) == [bodies[4]]
     assert held_out.statement.epsilon == pytest.approx(0.3, abs=1e-3)
     assert (held_out.statement.num_reserved, held_out.statement.num_settled) == (1, 1)
