@@ -49,14 +49,16 @@ class Spent:
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """What a run would cost the training patients.
+    """What a run would cost the patients of one cohort.
 
     Attributes:
+        account: Theirs.
         cost: Epsilon of the run alone.
         after: What the account would have spent, and what of it in this run; events compose, so this is less than the
             sum of the two.
     """
 
+    account: Account
     cost: float
     after: Spending
 
@@ -82,17 +84,18 @@ def budget_command(
     Exits with 0, with 3 where the run does not fit, and with 4 where the ledger is damaged.
     """
     spent = _of_ledger(ledger) if ledger is not None and config is None else _of_config(config, ledger)
-    outlook = None
-    if run is not None:
-        if config is None:
-            raise ConfigError("--run: needs --config, which says whose budget the run would spend")
-        outlook = _outlook(spent, run, patients)
+    if run is not None and config is None:
+        raise ConfigError("--run: needs --config, which says whose budget the run would spend")
+    outlooks = [] if run is None else _outlooks(spent, run, patients)
     if as_object:
-        typer.echo(json.dumps(_as_json(spent, outlook), indent=2, allow_nan=False))
+        typer.echo(json.dumps(_as_json(spent, outlooks), indent=2, allow_nan=False))
     else:
-        _show(spent, outlook, Console())
-    if outlook is not None and outlook.after.excess is not None:
-        raise BudgetExhausted(f"{run}: does not fit: it would come to {outlook.after.excess}")
+        _show(spent, outlooks, Console())
+    for outlook in outlooks:
+        if outlook.after.excess is not None:
+            raise BudgetExhausted(
+                f"{run}: does not fit: the {outlook.account.name} would come to {outlook.after.excess}"
+            )
 
 
 def _of_config(path: Path | None, ledger: Path | None) -> Spent:
@@ -120,36 +123,50 @@ def _spent(site: str, ledger: Path, books: Books, budget: Budget, accounts: Sequ
     return Spent(site=site, ledger=ledger, budget=budget, statements=statements, books=books)
 
 
-def _outlook(spent: Spent, path: Path, patients: int | None) -> Outlook:
+def _outlooks(spent: Spent, path: Path, patients: int | None) -> list[Outlook]:
+    """What a run would cost each cohort that it asks something of, the training patients first."""
     run = read_run_config(path)
-    events, account = _planned(run, path, patients), spent.statements[0].account
-    reserved, digest = spent.books.reservations(account).values(), config_digest(run)
-    return Outlook(
-        cost=spending_of((), budget=spent.budget, run=digest, more=events).total,
-        after=spending_of(reserved, budget=spent.budget, run=digest, more=events),
-    )
+    digest, outlooks = config_digest(run), []
+    # Those of the site.yaml's own data set come first, and count before any other's.
+    of_cohort = {statement.account.cohort: statement.account for statement in reversed(spent.statements)}
+    for cohort, events in _planned(run, path, patients).items():
+        account = of_cohort[cohort]
+        reserved = spent.books.reservations(account).values()
+        cost = spending_of((), budget=spent.budget, run=digest, more=events).total
+        after = spending_of(reserved, budget=spent.budget, run=digest, more=events)
+        outlooks.append(Outlook(account=account, cost=cost, after=after))
+    return outlooks
 
 
-def _planned(run: RunConfig, path: Path, patients: int | None) -> list[Event]:
-    """What the training of a run would reserve, over all rounds.
+def _planned(run: RunConfig, path: Path, patients: int | None) -> dict[str, list[Event]]:
+    """What a run would reserve of each cohort, over all rounds.
 
     Raises:
         ConfigError: The run is not private, or its noise follows from a number of patients that was not given.
     """
-    from common.privacy.plan import privacy_plan  # waits for torch, and only a run needs it
+    # They wait for torch, and only a run needs them.
+    from client.noised_statistics import FIGURES, MEASUREMENTS, noise_of
+    from common.losses.interface import Coupling
+    from common.privacy.plan import privacy_plan, private_coupling
 
-    if run.privacy.delta is None and patients is None:
+    if run.privacy.epsilon is None:
+        raise ConfigError(f"{path}: privacy.epsilon is null, and no budget covers a run without privacy")
+    if patients is None and (run.privacy.delta is None or private_coupling(run) is Coupling.PAIRS):
         raise ConfigError(
-            f"{path}: privacy.delta is null, so the noise follows from the number of training patients: give it with "
-            "--patients, or use wardround site check, which counts them"
+            f"{path}: its noise follows from the number of training patients, for privacy.delta is null or loss.name "
+            "couples pairs: give it with --patients, or use wardround site check, which counts them"
         )
     plan = privacy_plan(run, band_of(patients or 1))
-    if plan is None:
-        raise ConfigError(f"{path}: privacy.epsilon is null, and no budget covers a run without privacy")
-    return [plan.event] * run.federation.rounds
+    planned: dict[str, list[Event]] = {}
+    if plan is not None:
+        planned[TRAINING] = [plan.event] * run.federation.rounds
+    noise = noise_of(run)
+    if noise is not None:
+        planned[HELD_OUT] = [noise.event(FIGURES)] * MEASUREMENTS
+    return planned
 
 
-def _as_json(spent: Spent, outlook: Outlook | None) -> dict[str, Any]:
+def _as_json(spent: Spent, outlooks: Sequence[Outlook]) -> dict[str, Any]:
     """Everything; null stands for an infinite epsilon, and for a cap or a head that there is not."""
     head = spent.books.head if len(spent.books) else None
     return {
@@ -161,13 +178,17 @@ def _as_json(spent: Spent, outlook: Outlook | None) -> dict[str, Any]:
         "unit_of_privacy": UNIT_OF_PRIVACY,
         "neighboring_relation": NEIGHBORING_RELATION,
         "accounts": [_account_as_json(statement) for statement in spent.statements],
-        "run": outlook
-        and {
-            "cost": _finite(outlook.cost),
-            "epsilon_after": _finite(outlook.after.total),
-            "epsilon_of_run_after": _finite(outlook.after.of_run),
-            "fits": outlook.after.excess is None,
-        },
+        "run": [_outlook_as_json(outlook) for outlook in outlooks],
+    }
+
+
+def _outlook_as_json(outlook: Outlook) -> dict[str, Any]:
+    return {
+        **asdict(outlook.account),
+        "cost": _finite(outlook.cost),
+        "epsilon_after": _finite(outlook.after.total),
+        "epsilon_of_run_after": _finite(outlook.after.of_run),
+        "fits": outlook.after.excess is None,
     }
 
 
@@ -186,7 +207,7 @@ def _finite(epsilon: float) -> float | None:
     return epsilon if math.isfinite(epsilon) else None
 
 
-def _show(spent: Spent, outlook: Outlook | None, console: Console) -> None:
+def _show(spent: Spent, outlooks: Sequence[Outlook], console: Console) -> None:
     table = Table(title=f"Privacy budget of {spent.site} (unit: the patient; neighbours: add or remove one patient)")
     for column in ("patients", "spent", "remaining", "cap", "reserved", "not settled"):
         table.add_column(column, justify="left" if column == "patients" else "right")
@@ -200,11 +221,11 @@ def _show(spent: Spent, outlook: Outlook | None, console: Console) -> None:
             str(statement.num_reserved - statement.num_settled),
         )
     console.print(table)
-    for line in _lines(spent, outlook):
+    for line in _lines(spent, outlooks):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def _lines(spent: Spent, outlook: Outlook | None) -> list[str]:
+def _lines(spent: Spent, outlooks: Sequence[Outlook]) -> list[str]:
     per_run = spent.budget.epsilon_per_run
     lines = [
         f"Delta: {spent.budget.delta:g}",
@@ -213,9 +234,10 @@ def _lines(spent: Spent, outlook: Outlook | None) -> list[str]:
     ]
     if len(spent.books):
         lines.append(f"Head: {spent.books.head.digest}")
-    if outlook is not None:
+    for outlook in outlooks:
+        fits = "it fits" if outlook.after.excess is None else "it does not fit"
         lines.append(
-            f"The run: epsilon {outlook.cost:.3f} alone, {outlook.after.total:.3f} spent after it; "
-            + ("it fits" if outlook.after.excess is None else "it does not fit")
+            f"The run, {outlook.account.cohort} patients: epsilon {outlook.cost:.3f} alone, "
+            f"{outlook.after.total:.3f} spent after it; {fits}"
         )
     return lines

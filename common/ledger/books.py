@@ -60,6 +60,7 @@ class Books:
         self._key: PublicKey | None = None
         self._budget: Budget | None = None
         self._reservations: dict[str, Reserved] = {}
+        self._accounts: dict[Account, dict[str, Reserved]] = {}
         self._settled: set[str] = set()
         for entry in entries:
             self.add(entry)
@@ -103,6 +104,9 @@ class Books:
             raise LedgerError("something is reserved before there is a budget")
         elif isinstance(body, Reserved):
             self._reservations[digest] = body
+            of_account = self._accounts.pop(body.account, {})
+            of_account[digest] = body
+            self._accounts[body.account] = of_account
         else:
             self._refuse_second_settling(body)
             self._settled.add(body.reservation)
@@ -171,8 +175,7 @@ class Books:
     @property
     def accounts(self) -> tuple[Account, ...]:
         """Accounts that anything was reserved of, the one charged last at the end."""
-        last = {body.account: number for number, body in enumerate(self._reservations.values())}
-        return tuple(sorted(last, key=last.__getitem__))
+        return tuple(self._accounts)
 
     def digest_of(self, sequence: int) -> str | None:
         """Digest of an entry; None past the end."""
@@ -180,7 +183,7 @@ class Books:
 
     def reservations(self, account: Account) -> dict[str, Reserved]:
         """What was reserved of an account, by the entry's digest."""
-        return {digest: body for digest, body in self._reservations.items() if body.account == account}
+        return dict(self._accounts.get(account, {}))
 
     def unsettled(self, account: Account) -> dict[str, Reserved]:
         """What was reserved of an account and never left: a crash, a refusal, or a round that is under way."""

@@ -197,7 +197,7 @@ def test_budget_shows_each_account(command: Command, site: Path) -> None:
     assert (train["cohort"], train["epsilon"], train["remaining"], train["cap"]) == ("train", spent, 8.0 - spent, 8.0)
     assert (train["num_reserved"], train["num_unsettled"], train["delta"]) == (2, 1, 1e-5)
     assert (held_out["cohort"], held_out["epsilon"], held_out["num_reserved"]) == ("held_out", 0.0, 0)
-    assert (said["site"], said["entries"], said["head"]["sequence"], said["run"]) == ("north", 5, 5, None)
+    assert (said["site"], said["entries"], said["head"]["sequence"], said["run"]) == ("north", 5, 5, [])
     shown = command("site", "budget", "--config", site).out
     for words in (
         "Privacy budget of north",
@@ -231,7 +231,10 @@ def test_budget_says_what_a_run_would_cost(command: Command, site: Path, run_con
     plan = privacy_plan(small_run(), band_of(100))
     assert plan is not None
     assert (ended.code, ended.err) == (0, "")
-    assert ended.said["run"] == {
+    (of_training,) = ended.said["run"]
+    assert of_training == {
+        "dataset_digest": ACCOUNT.dataset_digest,
+        "cohort": "train",
         "cost": epsilon_of([plan.event] * 2, delta=1e-5),
         "epsilon_after": epsilon_of([EVENT, EVENT, plan.event, plan.event], delta=1e-5),
         "epsilon_of_run_after": epsilon_of([plan.event] * 2, delta=1e-5),
@@ -248,7 +251,7 @@ def test_run_that_does_not_fit_is_refused(
 ) -> None:
     site.write_text(SITE % caps)
     ended = command("site", "budget", "--config", site, "--run", run_config(), "--json")
-    assert (ended.code, ended.said["run"]["fits"]) == (3, False)
+    assert (ended.code, ended.said["run"][0]["fits"]) == (3, False)
     assert which in ended.err
     assert ended.err.count("\n") == 1
 
@@ -260,19 +263,33 @@ def test_run_counts_towards_what_it_spent_before(
     digest = config_digest(small_run())
     with Ledger.open(ledger, site="north", key=key, budget=Budget(epsilon=8.0, delta=1e-5)) as opened:
         opened.reserve(ACCOUNT, run=digest, round_number=1, release="update", event=EVENT)
-    said = command("site", "budget", "--config", site, "--run", run_config(), "--json").said["run"]
+    said = command("site", "budget", "--config", site, "--run", run_config(), "--json").said["run"][0]
     assert said["epsilon_of_run_after"] > said["cost"]
+
+
+def test_run_that_measures_in_earnest_costs_the_held_out_patients(
+    command: Command, site: Path, run_config: Callable[..., Path]
+) -> None:
+    path = run_config("evaluation.epsilon=1")
+    ended = command("site", "budget", "--config", site, "--run", path, "--json")
+    train, held_out = ended.said["run"]
+    assert (train["cohort"], held_out["cohort"]) == ("train", "held_out")
+    assert held_out["cost"] == held_out["epsilon_after"] == pytest.approx(1.0, abs=0.01)
+    assert "held_out patients: epsilon 1.000 alone" in command("site", "budget", "--config", site, "--run", path).out
 
 
 def test_run_whose_noise_follows_from_the_patients_needs_their_number(
     command: Command, site: Path, run_config: Callable[..., Path]
 ) -> None:
-    path = run_config("privacy.delta=null")
-    ended = command("site", "budget", "--config", site, "--run", path)
-    assert ended.code == 2
-    assert "--patients" in ended.err
+    for override in ("loss.name=pair_clip", "privacy.delta=null"):
+        path = run_config(override)
+        ended = command("site", "budget", "--config", site, "--run", path)
+        assert ended.code == 2
+        assert "--patients" in ended.err
     costs = [
-        command("site", "budget", "--config", site, "--run", path, "--patients", number, "--json").said["run"]["cost"]
+        command("site", "budget", "--config", site, "--run", path, "--patients", number, "--json").said["run"][0][
+            "cost"
+        ]
         for number in ("100", "5000")
     ]
     assert costs[0] > costs[1], "more patients, smaller delta, more noise"
