@@ -7,14 +7,16 @@ come to the same plan, and nothing of a patient enters it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TypeAlias
 
 from common.config.schema import RunConfig
+from common.losses.interface import Coupling
 from common.losses.objective import build_objective, refuse_coupled
-from common.privacy.accountant import epsilon_of, noise_multiplier_for
-from common.privacy.bands import delta_for
-from common.privacy.events import SampledGaussian, TrainingEvent
+from common.privacy.accountant import epsilon_of, least_noise, truncation_for
+from common.privacy.bands import delta_for, most_of
+from common.privacy.events import SampledGaussian, TrainingEvent, TruncatedSampledGaussian
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,22 +59,70 @@ def privacy_plan(config: RunConfig, patients_band: str) -> PrivacyPlan | None:
     """
     if config.privacy.epsilon is None:
         return None
-    refuse_coupled(build_objective(config.loss, config.code))
+    coupling = private_coupling(config)
     delta = config.privacy.delta if config.privacy.delta is not None else delta_for(patients_band)
-    steps = config.training.steps_per_round
-    noise = noise_multiplier_for(
-        epsilon=config.privacy.epsilon,
-        delta=delta,
+    whole = _Training(
         sampling_probability=config.training.sampling_probability,
-        steps=steps * config.federation.rounds,
+        steps=config.training.steps_per_round * config.federation.rounds,
+        most_patients=most_of(patients_band) if coupling is Coupling.PAIRS else None,
+        overflow=delta,
     )
-    event = SampledGaussian(
-        noise_multiplier=noise, sampling_probability=config.training.sampling_probability, steps=steps
-    )
+    noise = _least_noise(whole, epsilon=config.privacy.epsilon, delta=delta)
     return PrivacyPlan(
-        event=event,
+        event=replace(whole.event(noise), steps=config.training.steps_per_round),
         delta=delta,
         clip_norm=config.privacy.clip_norm,
         learning_rate=config.privacy.learning_rate / max(noise, 1.0),
         public_weight=config.privacy.public_weight * noise,
     )
+
+
+def private_coupling(config: RunConfig) -> Coupling:
+    """How far the run's loss couples records; no further than a private engine can clip.
+
+    Raises:
+        ConfigError: It couples the whole batch, or the loss is unknown.
+    """
+    objective = build_objective(config.loss, config.code)
+    refuse_coupled(objective, allowed=Coupling.PAIRS)
+    return objective.coupling
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Training:
+    """All steps of a run at one site, but for their noise.
+
+    Attributes:
+        sampling_probability: Of a patient in a step.
+        steps: Of the whole run.
+        most_patients: Upper end of the site's band where a step must not read too many patients; None where it may.
+        overflow: Probability at most, over all steps together, with which more patients are sampled than are read.
+    """
+
+    sampling_probability: float
+    steps: int
+    most_patients: int | None
+    overflow: float
+
+    def event(self, noise_multiplier: float) -> TrainingEvent:
+        if self.most_patients is None:
+            return SampledGaussian(
+                noise_multiplier=noise_multiplier, sampling_probability=self.sampling_probability, steps=self.steps
+            )
+        most_sampled = truncation_for(
+            most_patients=self.most_patients,
+            sampling_probability=self.sampling_probability,
+            overflow=self.overflow / max(self.steps, 1),
+        )
+        return TruncatedSampledGaussian(
+            noise_multiplier=noise_multiplier,
+            sampling_probability=self.sampling_probability,
+            steps=self.steps,
+            most_patients=self.most_patients,
+            most_sampled=max(most_sampled, 1),
+        )
+
+
+@lru_cache(maxsize=256)
+def _least_noise(training: _Training, *, epsilon: float, delta: float) -> float:
+    return least_noise(lambda noise: [training.event(noise)], epsilon=epsilon, delta=delta)
