@@ -11,8 +11,8 @@ so its gradient lies in three disjoint groups of parameters, and the squared nor
 3. hash head, which both modalities share: the codes tanh(W u_i) and tanh(W t_j) give a u_i^T + b t_j^T with a and b the
    derivatives at W u_i and W t_j, so |a|^2 |u_i|^2 + |b|^2 |t_j|^2 + 2 (a . b)(u_i . t_j).
 
-Once each pair has its factor c, the sum of the clipped gradients is one pull-back of the cotangents sum_j c slope t_j
-(Gram trick; per-example norms of a contrastive loss, cf. Kong et al., arXiv 2310.03104). All is float64.
+Once each pair has its factor c, the sum of the clipped gradients is one pull-back of the cotangents sum_j c slope t_j.
+All is float64.
 
 Shapes: B records, I records of a block, D embedding, K bits. Rows are images, columns are reports.
 """

@@ -17,10 +17,9 @@ Sensitivity: (1 + 2k) C. A pair's gradient reads its two records and public quan
     most C + 2 (M - 1) k C / M.
 Truncation: of more than M sampled patients, M chosen uniformly at random are read. Then x takes another patient's
     place, and the sum moves by at most twice the sensitivity: remove one, add one. This is the mechanism that
-    `TruncatedSampledGaussian` accounts for (Ganesh, arXiv 2508.15089). Given that S alone is at least M, the patients
-    read are uniform among M-subsets without x, and with x among those and the (M - 1)-subsets joined by x; by joint
-    convexity, the two bounds above are all that the analysis asks of the sum, which need not be one vector a patient.
-    The same convexity averages out which study of a patient is read, since patients' choices are independent.
+    `TruncatedSampledGaussian` stands for (Ganesh, arXiv 2508.15089), and these two bounds are all that its analysis
+    asks of the sum, which need not be one vector a patient: it fixes the other patients' draws and, by joint convexity,
+    averages over them (`common/privacy/accountant.py`). Which study of a patient is read is such a draw too.
 Edge cases: an empty sample still adds noise; a patient alone has a positive and no negatives; a record with a number
     that is not finite, in its features, embedding, code or their derivatives, takes part in no pair, and that is told
     from the record alone; noise multiplier 0 gives no privacy.
