@@ -77,5 +77,5 @@ def _raise_first(result: DryRun, config: Path) -> None:
     if refusals:
         names = ", ".join(verdict.rule for verdict in refusals)
         raise PolicyRefusal(f"{config}: the policy refuses this run: {names}")
-    if result.budget.refused:
-        raise BudgetExhausted(f"{config}: the budget does not cover this run; see budget.epsilon")
+    if result.budget.refusals:
+        raise BudgetExhausted(f"{config}: the budget does not cover this run: {result.budget.refusals[0]}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -12,10 +13,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from client.data.splits import Role
-from client.policy.dry_run import DryRun, Outlook, RunCheck
+from client.policy.budget import BudgetCheck
+from client.policy.dry_run import DryRun, RunCheck
 from client.policy.readiness import Copies, Readiness
 from client.policy.site_schema import SiteConfig
+from common.ledger.entries import HELD_OUT, TRAINING
 
+COHORTS = {TRAINING: "training patients", HELD_OUT: "held-out patients"}
 FEW_ROWS = 10
 """Unreadable rows that a terminal lists; the JSON object lists all."""
 PASSES, REFUSES, REMARK = "[green]passes[/green]", "[red]refuses[/red]", "[yellow]look[/yellow]"
@@ -24,13 +28,12 @@ FINE, WRONG = "[green]fine[/green]", "[red]wrong[/red]"
 
 def as_json(result: DryRun) -> dict[str, Any]:
     """The dry run as one JSON object; it holds exact counts and is the hospital's own."""
-    budget = result.budget
     return {
         "site": result.site,
         "data": asdict(result.readiness),
         "problems": list(result.problems),
         "run": None if result.run is None else _run_as_json(result.run),
-        "budget": {**asdict(budget), "remaining": budget.remaining, "refused": budget.refused},
+        "budget": _budget_as_json(result.budget),
     }
 
 
@@ -41,17 +44,16 @@ def show(result: DryRun, site: SiteConfig, console: Console) -> None:
         tables.append(_bad_rows_table(result.readiness))
     if result.run is not None:
         tables.append(_verdicts_table(result.run))
-    for table in (*tables, _budget_table(result.budget)):
+    for table in (*tables, _budget_table(result)):
         console.print(table)
         console.print()
     if result.run is not None:
         console.print(f"Digest of this run's config: {result.run.config_digest}", soft_wrap=True, highlight=False)
     for problem in result.problems:
         console.print(f"{WRONG}: {escape(problem)}", highlight=False)
-    if result.problems:
-        return
-    refused = result.budget.refused or (result.run is not None and bool(result.run.refusals))
-    if not refused:
+    for refusal in result.budget.refusals:
+        console.print(f"{REFUSES}: {escape(refusal)}", highlight=False)
+    if not (result.problems or result.budget.refusals or (result.run is not None and result.run.refusals)):
         console.print(f"{FINE}: nothing stands against {'the data' if result.run is None else 'this run'}")
 
 
@@ -66,6 +68,19 @@ def _run_as_json(run: RunCheck) -> dict[str, Any]:
                 "refusal": None if verdict.refusal is None else str(verdict.refusal),
             }
             for verdict in run.verdicts
+        ],
+    }
+
+
+def _budget_as_json(check: BudgetCheck) -> dict[str, Any]:
+    """Null stands for an infinite epsilon."""
+    outlooks = [asdict(outlook) for outlook in check.outlooks]
+    return {
+        **asdict(check.budget),
+        "has_ledger": check.has_ledger,
+        "num_other_data": check.num_other_data,
+        "cohorts": [
+            {name: None if figure == math.inf else figure for name, figure in outlook.items()} for outlook in outlooks
         ],
     }
 
@@ -142,15 +157,21 @@ def _verdicts_table(run: RunCheck) -> Table:
     return table
 
 
-def _budget_table(budget: Outlook) -> Table:
-    table = _table("Budget of the training patients", "adding or removing one", "epsilon", "")
-    table.columns[1].justify = "right"
-    table.add_row("cap over all runs", f"{budget.cap:.3f}", f"at delta {budget.delta:.1e}")
-    table.add_row("spent" if budget.has_ledger else "spent (no ledger yet)", f"{budget.spent:.3f}", "")
-    if budget.num_other_data:
-        table.add_row("other data in the ledger", f"{budget.num_other_data}", REMARK)
-    if budget.cost is not None and budget.after is not None:
-        table.add_row("this run alone", f"{budget.cost:.3f}", "")
-        table.add_row("spent after it", f"{budget.after:.3f}", REFUSES if budget.refused else PASSES)
-    table.add_row("remaining" if budget.after is None else "remaining after it", f"{budget.remaining:.3f}", "")
+def _budget_table(result: DryRun) -> Table:
+    check, outlooks = result.budget, result.budget.outlooks
+    table = _table(f"Budget at delta {check.budget.delta:.1e}", "epsilon, adding or removing one", *COHORTS.values())
+    for column in table.columns[1:]:
+        column.justify = "right"
+
+    def row(what: str, figures: Iterable[float]) -> None:
+        table.add_row(what, *(f"{figure:.3f}" for figure in figures))
+
+    row("cap over all runs", (check.cap for _ in outlooks))
+    row("spent" if check.has_ledger else "spent (no ledger yet)", (outlook.spent for outlook in outlooks))
+    if result.run is not None:
+        row("this run alone", (outlook.cost for outlook in outlooks))
+        row("spent after it", (outlook.after for outlook in outlooks))
+    row("remaining" if result.run is None else "remaining after it", (outlook.remaining for outlook in outlooks))
+    if check.num_other_data:
+        table.add_row(f"other data sets in the ledger: {check.num_other_data}", REMARK)
     return table

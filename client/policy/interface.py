@@ -30,7 +30,7 @@ class RunRequest:
         config: The run's configuration.
         config_digest: Its digest.
         bundle_hash: SHA-256 of the bundle that the server sent; None where the site's own installed code runs.
-        events: Privacy events of one round; none where the run is not private.
+        events: Privacy events of one round of training; none where the run is not private.
         rounds: Rounds of the run.
         arrays: Arrays that it will train; None where they are not known before the model is built.
         device: Torch device it would run on.

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 COUNTS = frozenset({Mechanism.DISCRETE_LAPLACE, Mechanism.NOT_PRIVATE})
 """Mechanisms whose releases show counts of patients."""
-ACCOUNTED = frozenset({Mechanism.PATIENT_DP_SGD, Mechanism.DISCRETE_LAPLACE})
-"""Mechanisms that cost a privacy event."""
+
+Allowed = Mapping[str, AbstractSet[Mechanism]]
+"""Record of a reply to the mechanisms that may have made it; the record `any` stands for every other."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class AllowedMechanisms:
     """Each record of the reply is known, and was made by a mechanism that the hospital allows for it.
 
     Attributes:
-        allowed: Record to mechanisms; the record `any` stands for every other.
+        allowed: What may have made which record.
     """
 
-    allowed: Mapping[str, AbstractSet[Mechanism]]
+    allowed: Allowed
     name: ClassVar[str] = "mechanisms"
 
     def looks_at(self, request: ReleaseRequest) -> str:
@@ -41,19 +42,8 @@ class AllowedMechanisms:
 
     def check(self, request: ReleaseRequest) -> Refusal | None:
         """See `PolicyRule`."""
-        for release in request.releases:
-            mechanisms = self.allowed.get(release.name, self.allowed.get(ANY))
-            if mechanisms is None:
-                return Refusal(
-                    reason=f"record {release.name!r} is not one that may leave",
-                    remedy="add it to releases.allowed with its mechanism",
-                )
-            if release.mechanism not in mechanisms:
-                return Refusal(
-                    reason=f"record {release.name!r} was made by {release.mechanism}, which may not make it",
-                    remedy=f"add the mechanism to releases.allowed.{release.name}",
-                )
-        return None
+        refusals = (refuse_record(release.name, release.mechanism, self.allowed) for release in request.releases)
+        return next((refusal for refusal in refusals if refusal is not None), None)
 
 
 @dataclass(frozen=True)
@@ -64,12 +54,12 @@ class AccountedReleases:
 
     def looks_at(self, request: ReleaseRequest) -> str:
         """See `PolicyRule`."""
-        return f"{sum(release.mechanism in ACCOUNTED for release in request.releases)} releases with a cost"
+        return f"{sum(release.mechanism.costs_privacy for release in request.releases)} releases with a cost"
 
     def check(self, request: ReleaseRequest) -> Refusal | None:
         """See `PolicyRule`."""
         for release in request.releases:
-            if release.mechanism in ACCOUNTED and (release.event is None or release.ledger_entry is None):
+            if release.mechanism.costs_privacy and (release.event is None or release.ledger_entry is None):
                 return Refusal(
                     reason=f"record {release.name!r} names no privacy event or no ledger entry",
                     remedy="reserve it in the ledger before the noise is drawn",
@@ -160,6 +150,22 @@ class LeastCell:
                 remedy="raise the run's evaluation.least_group, or lower releases.least_cell",
             )
         return None
+
+
+def refuse_record(name: str, mechanism: Mechanism, allowed: Allowed) -> Refusal | None:
+    """Why a record that a mechanism made may not leave; None where it may."""
+    mechanisms = allowed.get(name, allowed.get(ANY))
+    if mechanisms is None:
+        return Refusal(
+            reason=f"record {name!r} is not one that may leave",
+            remedy="add it to releases.allowed with its mechanism",
+        )
+    if mechanism not in mechanisms:
+        return Refusal(
+            reason=f"record {name!r} is made by {mechanism}, which may not make it",
+            remedy=f"change the run, or add the mechanism to releases.allowed.{name}",
+        )
+    return None
 
 
 def _shows_counts(request: ReleaseRequest) -> bool:

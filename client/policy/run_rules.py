@@ -8,12 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from client.policy.hours import Hours
 from client.policy.interface import Refusal, RunRequest
+from client.policy.release_rules import Allowed, refuse_record
 from client.policy.site_schema import ANY
 from common.privacy.events import DiscreteLaplace
+from common.privacy.release import Mechanism
+
+if TYPE_CHECKING:
+    from common.config.schema import RunConfig
+
+UPDATE, STATISTICS = "update", "statistics"
+"""Records of a reply, as in `common/wire/flower.py`, which would bring Flower."""
 
 DIGEST_LENGTH, SHORT = 64, 12
 """Digits of a SHA-256, and as many of them as a person compares."""
@@ -239,6 +247,29 @@ class AllowedHours:
 
 
 @dataclass(frozen=True)
+class PlannedReleases:
+    """What the run's replies will hold may leave.
+
+    `AllowedMechanisms` asks again of each reply; by then the ledger has been charged for it.
+
+    Attributes:
+        allowed: What may have made which record.
+    """
+
+    allowed: Allowed
+    name: ClassVar[str] = "planned releases"
+
+    def looks_at(self, request: RunRequest) -> str:
+        """See `PolicyRule`."""
+        return ", ".join(f"{name} by {mechanism}" for name, mechanism in _planned(request.config).items())
+
+    def check(self, request: RunRequest) -> Refusal | None:
+        """See `PolicyRule`."""
+        refusals = (refuse_record(name, made_by, self.allowed) for name, made_by in _planned(request.config).items())
+        return next((refusal for refusal in refusals if refusal is not None), None)
+
+
+@dataclass(frozen=True)
 class LeastGroup:
     """The run suppresses groups of fewer patients than the hospital shows counts of.
 
@@ -264,6 +295,15 @@ class LeastGroup:
             reason=f"groups of {shown} patients would be shown, below {self.least}",
             remedy="raise the run's evaluation.least_group, or lower releases.least_cell",
         )
+
+
+def _planned(config: RunConfig) -> dict[str, Mechanism]:
+    """The records of a reply that say something of patients, and what will make them."""
+    open_training, exact_figures = config.privacy.epsilon is None, config.evaluation.epsilon is None
+    return {
+        UPDATE: Mechanism.NOT_PRIVATE if open_training else Mechanism.PATIENT_DP_SGD,
+        STATISTICS: Mechanism.NOT_PRIVATE if exact_figures else Mechanism.DISCRETE_LAPLACE,
+    }
 
 
 def _unless_listed(value: str, allowed: Sequence[str], *, what: str, key: str) -> Refusal | None:

@@ -15,6 +15,7 @@ from client.policy.run_rules import (
     EpsilonOfRun,
     LeastGroup,
     LeastNoise,
+    PlannedReleases,
     PrivateTrainingOnly,
 )
 from client.policy.site_schema import SiteConfig
@@ -40,6 +41,7 @@ def policy_of(config: SiteConfig) -> Policy:
             PrivateTrainingOnly(),
             LeastNoise(training.least_noise_multiplier),
             EpsilonOfRun(config.budget.epsilon_per_run, config.budget.delta),
+            PlannedReleases(allowed),
             LeastGroup(config.releases.least_cell),
             largest,
         ),

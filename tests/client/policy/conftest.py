@@ -31,7 +31,8 @@ Rows = Sequence[Sequence[str]]
 
 @pytest.fixture(scope="session")
 def run_config() -> RunConfig:
-    return load_config(["encoder.embedding_dim=8", "code.bit_width=48", "code.num_centres=4", "federation.rounds=2"])
+    tiny = ["encoder.embedding_dim=8", "code.bit_width=48", "code.num_centres=4", "federation.rounds=2"]
+    return load_config([*tiny, "evaluation.epsilon=1", "evaluation.least_group=20"])
 
 
 @pytest.fixture
@@ -88,7 +89,10 @@ def site_yaml(run_config: RunConfig) -> SiteYaml:
             "devices": ["cpu"],
         },
         "update": {"most_values": 10_000, "most_bytes": 40_000, "keys": ["*"]},
-        "releases": {"allowed": {"site": ["public"], "update": ["patient_dp_sgd"]}, "least_cell": 11},
+        "releases": {
+            "allowed": {"site": ["public"], "update": ["patient_dp_sgd"], "statistics": ["discrete_laplace"]},
+            "least_cell": 11,
+        },
     }
 
 

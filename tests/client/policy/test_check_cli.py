@@ -19,10 +19,9 @@ import yaml
 import wardround
 from client.data.identity import dataset_digest
 from client.ledger import Ledger
-from client.policy.dry_run import COHORT
 from common.config.load import config_as_yaml, config_digest, load_config, read_run_config
 from common.config.schema import RunConfig
-from common.ledger.entries import Account, Budget
+from common.ledger.entries import HELD_OUT, TRAINING, Account, Budget
 from common.privacy.accountant import epsilon_of
 from common.privacy.plan import privacy_plan
 from common.trust.keys import SigningKey
@@ -89,7 +88,7 @@ def spend(site_file: Path, run: RunConfig, *, rounds: int, name: str = "chest") 
     key = state / "site_key.pem"
     budget = Budget(epsilon=1000.0, delta=1e-3)
     signing = SigningKey.load(key) if key.exists() else SigningKey.create(key)
-    account = Account(dataset_digest=dataset_digest(site="north", name=name), cohort=COHORT)
+    account = Account(dataset_digest=dataset_digest(site="north", name=name), cohort=TRAINING)
     with Ledger.open(state / "ledger.sqlite3", site="north", key=signing, budget=budget) as ledger:
         for number in range(rounds):
             ledger.reserve(account, run="0" * 64, round_number=number + 1, release="update", event=plan.event)
@@ -131,12 +130,14 @@ def test_json_is_one_object_that_agrees_with_the_tables(check: Check, site_file:
     assert ended.code == 0
     assert (found["data"]["num_studies"], found["data"]["patients_band"], found["problems"]) == (GOOD, BAND, [])
     assert all(verdict["passes"] for verdict in found["run"]["verdicts"])
-    assert (found["budget"]["has_ledger"], found["budget"]["spent"], found["budget"]["refused"]) == (False, 0, False)
+    assert found["budget"]["has_ledger"] is False
+    assert [cohort["cohort"] for cohort in found["budget"]["cohorts"]] == [TRAINING, HELD_OUT]
+    assert all(cohort["spent"] == 0 and cohort["refusal"] is None for cohort in found["budget"]["cohorts"])
 
 
 def test_without_a_run_only_data_and_budget_are_shown(check: Check, site_file: Path) -> None:
     ended = check("--config", site_file, "--json")
-    assert (ended.code, ended.json["run"], ended.json["budget"]["after"]) == (0, None, None)
+    assert (ended.code, ended.json["run"], ended.json["budget"]["cohorts"][0]["after"]) == (0, None, 0)
     assert "fine: nothing stands against the data" in check("--config", site_file).out
 
 
@@ -160,11 +161,14 @@ def test_budget_adds_up_what_the_ledger_holds(
 ) -> None:
     spent = spend(site_file, run_config, rounds=2)
     before = files_under(site_file.parent)
-    budget = check("--config", site_file, "--run", run_file, "--json").json["budget"]
-    assert budget["spent"] == pytest.approx(spent)
-    assert budget["cost"] == pytest.approx(spent)
-    assert spent < budget["after"] < 2 * spent
-    assert budget["remaining"] == pytest.approx(20 - budget["after"])
+    training, held_out = check("--config", site_file, "--run", run_file, "--json").json["budget"]["cohorts"]
+    assert training["spent"] == pytest.approx(spent)
+    assert training["cost"] == pytest.approx(spent)
+    assert spent < training["after"] < 2 * spent
+    assert training["remaining"] == pytest.approx(20 - training["after"])
+    # Pure epsilon composed: all releases of a run together spend evaluation.epsilon, and a little less at delta.
+    assert 0.9 < held_out["cost"] <= 1.0 == run_config.evaluation.epsilon
+    assert (held_out["spent"], held_out["after"]) == (0, held_out["cost"])
     assert files_under(site_file.parent) == before
 
 
@@ -175,8 +179,20 @@ def test_budget_that_does_not_cover_the_run_ends_with_three(
     edit(site_file, "budget", epsilon=spent * 1.1, epsilon_per_run=spent * 1.05)
     ended = check("--config", site_file, "--run", run_file)
     assert ended.code == 3
-    assert "the budget does not cover this run" in ended.err
-    assert "refuses" in ended.out
+    assert "the budget does not cover this run: train patients: epsilon" in ended.err
+    assert "refuses: train patients" in ended.out
+
+
+def test_held_out_patients_can_refuse_a_run_too(check: Check, site_file: Path, tmp_path: Path) -> None:
+    # Little is asked of the training patients, and too much of the held-out ones.
+    run = load_config(["privacy.epsilon=1", "evaluation.epsilon=30", "evaluation.least_group=20"])
+    edit(site_file, "training", config_digests=["any"])
+    edit(site_file, "update", most_values=20_000, most_bytes=80_000)
+    path = tmp_path / "loud.yaml"
+    path.write_text(config_as_yaml(run), encoding="utf-8")
+    ended = check("--config", site_file, "--run", path)
+    assert ended.code == 3
+    assert "the budget does not cover this run: held_out patients: epsilon" in ended.err
 
 
 def test_added_study_does_not_begin_the_budget_anew(
@@ -187,12 +203,12 @@ def test_added_study_does_not_begin_the_budget_anew(
     write_studies(GOOD + 1)
     after = check("--config", site_file, "--json").json
     assert before["data"]["content_digest"] != after["data"]["content_digest"]
-    assert before["budget"]["spent"] == after["budget"]["spent"] == pytest.approx(spent)
+    assert [found["budget"]["cohorts"][0]["spent"] for found in (before, after)] == [pytest.approx(spent)] * 2
 
 
 def test_other_data_in_the_ledger_are_pointed_out(check: Check, site_file: Path, run_config: RunConfig) -> None:
     spend(site_file, run_config, rounds=1, name="chest-renamed")
-    assert "other data in the ledger" in check("--config", site_file).out
+    assert "other data sets in the ledger: 1" in check("--config", site_file).out
     assert check("--config", site_file, "--json").json["budget"]["num_other_data"] == 1
 
 
@@ -228,7 +244,7 @@ def test_run_without_privacy_is_refused_and_costs_nothing(check: Check, site_fil
     path = tmp_path / "open.yaml"
     path.write_text(config_as_yaml(load_config(["privacy.epsilon=null"])), encoding="utf-8")
     ended = check("--config", site_file, "--run", path, "--json")
-    assert (ended.code, ended.json["budget"]["cost"]) == (3, None)
+    assert (ended.code, ended.json["budget"]["cohorts"][0]["cost"]) == (3, 0)
     assert "private training" in ended.err
 
 

@@ -112,7 +112,6 @@ def test_least_cell_needs_no_figure_where_no_counts_are_shown(release_request: M
 
 @pytest.fixture
 def site_policy(site_yaml: dict[str, Any], write_site: Callable[..., Path]) -> Policy:
-    site_yaml["releases"]["allowed"]["statistics"] = ["discrete_laplace"]
     return policy_of(load_site_config(write_site(site_yaml)))
 
 

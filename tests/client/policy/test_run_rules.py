@@ -22,6 +22,7 @@ from client.policy.run_rules import (
     EpsilonOfRun,
     LeastGroup,
     LeastNoise,
+    PlannedReleases,
     PrivateTrainingOnly,
 )
 from client.policy.simulated import simulation_policy
@@ -31,6 +32,8 @@ from common.config.load import load_config
 from common.errors import PolicyRefusal
 from common.privacy.accountant import epsilon_of
 from common.privacy.events import DiscreteLaplace, SampledGaussian
+from common.privacy.release import Mechanism
+from common.wire import flower as wire
 
 Make = Callable[..., RunRequest]
 DIGEST, OTHER = "ab" * 32, "cd" * 32
@@ -129,16 +132,19 @@ def test_epsilon_of_run_without_rounds_is_nothing(run_request: Make) -> None:
 
 @pytest.fixture
 def site_policy(site_yaml: dict[str, Any], write_site: Callable[..., Path]) -> Policy:
+    site_yaml["releases"]["least_cell"] = 20
     return policy_of(load_site_config(write_site(site_yaml)))
 
 
+NOISED = ["evaluation.epsilon=1", "evaluation.least_group=20"]
 FORBIDDEN: dict[str, dict[str, Any]] = {
     "configuration": {"config_digest": OTHER},
     "bundle": {"bundle_hash": OTHER},
-    "loss": {"config": load_config(["loss.name=pair_clip"])},
-    "encoder": {"config": load_config(["encoder.name=pretrained"])},
+    "loss": {"config": load_config(["loss.name=pair_clip", *NOISED])},
+    "encoder": {"config": load_config(["encoder.name=pretrained", *NOISED])},
     "device": {"device": "cuda"},
-    "private training": {"config": load_config(["privacy.epsilon=null"])},
+    "planned releases": {"config": load_config([*NOISED, "evaluation.epsilon=null"])},
+    "least group": {"config": load_config([*NOISED, "evaluation.least_group=19"])},
     "least noise": {"events": (noise(0.4),)},
     "epsilon of one run": {"rounds": 3_000},
 }
@@ -158,6 +164,32 @@ def test_site_policy_refuses_a_run_that_differs_in_one_thing(rule: str, site_pol
     with pytest.raises(PolicyRefusal, match=f"^{rule}: ") as caught:
         site_policy.enforce(request)
     assert (caught.value.reason, caught.value.exit_code) == ("policy", 3)
+
+
+def test_site_policy_refuses_a_run_without_privacy_on_every_ground(site_policy: Policy, run_request: Make) -> None:
+    request = run_request(events=(), config=load_config([*NOISED, "privacy.epsilon=null"]))
+    refusing = [verdict.rule for verdict in site_policy.verdicts(request) if verdict.refusal is not None]
+    assert refusing == ["private training", "least noise", "planned releases"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "made_by"),
+    [
+        (("privacy.epsilon=8", "evaluation.epsilon=1"), (Mechanism.PATIENT_DP_SGD, Mechanism.DISCRETE_LAPLACE)),
+        (("privacy.epsilon=null", "evaluation.epsilon=1"), (Mechanism.NOT_PRIVATE, Mechanism.DISCRETE_LAPLACE)),
+        (("privacy.epsilon=8", "evaluation.epsilon=null"), (Mechanism.PATIENT_DP_SGD, Mechanism.NOT_PRIVATE)),
+    ],
+)
+def test_planned_releases_follow_from_the_config(
+    overrides: tuple[str, str], made_by: tuple[Mechanism, Mechanism], run_request: Make
+) -> None:
+    request = run_request(config=load_config(overrides))
+    update, statistics = made_by
+    allowed = {wire.UPDATE: {update}, wire.STATISTICS: {statistics}}
+    assert PlannedReleases(allowed).check(request) is None
+    for name in allowed:
+        assert PlannedReleases({**allowed, name: set()}).check(request) is not None
+        assert PlannedReleases({other: made for other, made in allowed.items() if other != name}).check(request)
 
 
 @pytest.mark.parametrize("request_of", FORBIDDEN.values())

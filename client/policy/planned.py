@@ -1,11 +1,15 @@
-"""The arrays that a run will train, known from its configuration before any study is read."""
+"""What a run will train and spend at a site, known from its configuration before any study is learned from."""
 
 from __future__ import annotations
 
+from client.noised_statistics import FIGURES, MEASUREMENTS, noise_of
 from common.config.schema import RunConfig
 from common.encoders.dual import trainable_names
 from common.encoders.public_fit import fresh_model, split_frozen
 from common.encoders.registry import ENCODERS
+from common.ledger.entries import HELD_OUT, TRAINING
+from common.privacy.events import Event
+from common.privacy.plan import PrivacyPlan
 from common.wire.update import ArrayPlan
 
 
@@ -21,3 +25,12 @@ def planned_arrays(config: RunConfig) -> ArrayPlan:
     return ArrayPlan(
         {name: (tuple(array.shape), str(array.dtype).removeprefix("torch.")) for name, array in arrays.items()}
     )
+
+
+def planned_events(config: RunConfig, plan: PrivacyPlan | None) -> dict[str, list[Event]]:
+    """What a run reserves of each cohort of a site's patients over all its rounds; nothing where it is not private."""
+    noise = noise_of(config)
+    return {
+        TRAINING: [] if plan is None else [plan.event] * config.federation.rounds,
+        HELD_OUT: [] if noise is None else [noise.event(FIGURES)] * MEASUREMENTS,
+    }
