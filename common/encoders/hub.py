@@ -28,6 +28,7 @@ from common.encoders.hub_backbone import (
     load_report_backbone,
 )
 from common.encoders.interface import Encoder, FeatureKeys, Tower
+from common.encoders.lora import adapted
 from common.encoders.whitened_head import WhitenedHead
 from common.errors import ConfigError
 from common.types import Image
@@ -42,11 +43,16 @@ def build(config: EncoderConfig) -> Encoder:
     """The encoder of `encoder.image_path` and `encoder.report_path`; models are loaded at first use.
 
     Raises:
-        ConfigError: A path is missing or is not a model folder, or `encoder.trainable_blocks` is negative.
+        ConfigError: A path is missing or is not a model folder, or `encoder.trainable_blocks` is negative, or 0 where
+            adapters are to train.
     """
     if config.trainable_blocks < 0:
         raise ConfigError(
             f"encoder.trainable_blocks={config.trainable_blocks}: cannot be negative; set it to 0 or more"
+        )
+    if config.trainable == "lora" and config.trainable_blocks == 0:
+        raise ConfigError(
+            "encoder.trainable=lora: there is no block to adapt; set encoder.trainable_blocks to 1 or more"
         )
     return HubEncoder(config)
 
@@ -99,12 +105,15 @@ class HubEncoder:
         """Fresh towers; they start from the models' own blocks and the identity."""
         image = self.image_features([np.zeros((16, 16), np.uint8)])
         report = self.report_features([""])
-        return self._tower(self._image_backbone.tail, image), self._tower(self._report_backbone.tail, report)
+        return self._tower(self._image_backbone.tail, image, 0), self._tower(self._report_backbone.tail, report, 1)
 
-    def _tower(self, tail: Tail, example: Tensor) -> Tower:
+    def _tower(self, tail: Tail, example: Tensor, seed: int) -> Tower:
         if not tail.blocks:
             return WhitenedHead(example.shape[-1], self._config.embedding_dim)
-        return TransformerTower(tail, WhitenedHead(example.shape[-1] - 1, self._config.embedding_dim))
+        tower = TransformerTower(tail, WhitenedHead(example.shape[-1] - 1, self._config.embedding_dim))
+        if self._config.trainable == "lora":
+            tower.adapt(rank=self._config.lora_rank, seed=seed)
+        return tower
 
 
 def _features(backbone: Backbone[Image] | Backbone[str], hidden: HiddenStates) -> Tensor:
@@ -127,6 +136,15 @@ class TransformerTower(Tower):
         self.final_norm = copy.deepcopy(tail.final_norm)
         self.head = head
         self.requires_grad_(requires_grad=True)
+
+    def adapt(self, *, rank: int, seed: int) -> None:
+        """Freeze the blocks and the norm, and train adapters on the blocks' linear maps instead.
+
+        Raises:
+            ConfigError: The rank is too high for a block.
+        """
+        self.blocks = adapted(self.blocks, rank=rank, seed=seed).eval()
+        self.final_norm.requires_grad_(requires_grad=False)
 
     def train(self, mode: bool = True) -> TransformerTower:  # noqa: FBT001, FBT002 - the signature of nn.Module
         """Dropout stays off in training: vmap refuses random operations unless told how to share them."""

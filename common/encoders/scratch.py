@@ -9,6 +9,7 @@ Shapes: B batch, T tokens, W width, D embedding.
 
 from __future__ import annotations
 
+import copy
 import re
 import zlib
 from collections.abc import Sequence
@@ -17,15 +18,17 @@ import numpy as np
 import torch
 from PIL import Image as PillowImage
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from common.config.schema import EncoderConfig
+from common.encoders.attention import attention
 from common.encoders.interface import Tower
+from common.encoders.lora import adapted
 from common.encoders.whitened_head import WhitenedHead
 from common.errors import ConfigError
 from common.types import Image
 
 PADDING = 0
+_FIT_BATCH = 64
 _WORD = re.compile(r"[a-z]+|\d+|[.;:]")
 
 
@@ -52,7 +55,7 @@ class Block(nn.Module):
     def _attend(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         heads = self.query_key_value(tokens).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = heads.movedim(-3, 0).transpose(-3, -2)
-        mixed = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        mixed = attention(query, key, value, mask)
         attended: Tensor = self.attention_out(mixed.transpose(-3, -2).flatten(-2))
         return attended
 
@@ -113,14 +116,15 @@ class TrunkTower(Tower):
     """A trunk and a linear map on top of it, `[B, W]` to embeddings `[B, D]`.
 
     Where only heads train, the trunk stays as the first public fit left it, and a whitened head takes the place of
-    the linear map.
+    the linear map. Where adapters train, they train in the trunk that the public fit left, below such a head.
     """
 
-    def __init__(self, trunk: nn.Module, config: EncoderConfig) -> None:
+    def __init__(self, trunk: nn.Module, config: EncoderConfig, *, adapter_seed: int) -> None:
         super().__init__()
         self.trunk = trunk
         self.head = nn.Linear(config.width, config.embedding_dim)
         self._config = config
+        self._adapter_seed = adapter_seed
 
     def forward(self, features: Tensor) -> Tensor:
         """Embeddings `[B, D]`."""
@@ -131,7 +135,41 @@ class TrunkTower(Tower):
         """See `Tower`."""
         if self._config.trainable == "all":
             return None
-        return self.trunk, WhitenedHead(self._config.width, self._config.embedding_dim)
+        head = WhitenedHead(self._config.width, self._config.embedding_dim)
+        if self._config.trainable == "heads":
+            return self.trunk, head
+        return nn.Identity(), AdaptedTower(self.trunk, head, rank=self._config.lora_rank, seed=self._adapter_seed)
+
+
+class AdaptedTower(Tower):
+    """A fitted trunk with adapters on its blocks' linear maps, and a whitened head.
+
+    Args:
+        trunk: Image or report trunk; it is copied.
+        head: Maps the trunk's output to the embedding.
+        rank: Rank of the adapters.
+        seed: Of their start.
+    """
+
+    def __init__(self, trunk: nn.Module, head: WhitenedHead, *, rank: int, seed: int) -> None:
+        super().__init__()
+        self.trunk = copy.deepcopy(trunk).requires_grad_(requires_grad=False)
+        self.trunk.set_submodule("blocks", adapted(self.trunk.get_submodule("blocks"), rank=rank, seed=seed))
+        self.head = head
+
+    def fit_to_public(self, features: Tensor) -> None:
+        """Fit the head to the trunk's output of the anchors.
+
+        Raises:
+            ConfigError: Fewer anchors than the embedding needs.
+        """
+        with torch.no_grad():
+            self.head.fit_to_public(torch.cat([self.trunk(rows) for rows in features.split(_FIT_BATCH)]))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Embeddings `[B, D]`."""
+        embedding: Tensor = self.head(self.trunk(features))
+        return embedding
 
 
 class ScratchEncoder:
@@ -160,10 +198,11 @@ class ScratchEncoder:
 
     def towers(self, generator: torch.Generator) -> tuple[Tower, Tower]:
         """Transformers whose random start comes from `generator` alone."""
-        towers = TrunkTower(ImageTrunk(self._config), self._config), TrunkTower(ReportTrunk(self._config), self._config)
-        for tower in towers:
+        trunks = ImageTrunk(self._config), ReportTrunk(self._config)
+        image, report = (TrunkTower(trunk, self._config, adapter_seed=seed) for seed, trunk in enumerate(trunks))
+        for tower in (image, report):
             _start(tower, generator)
-        return towers
+        return image, report
 
 
 def word_numbers(report: str, *, vocabulary: int) -> list[int]:

@@ -65,7 +65,7 @@ def capture(
     outputs = [output for output, _ in recorder.calls]
     leaving = torch.autograd.grad(value_R.sum(), outputs)
     pairs = [(entered, gradient) for (_, entered), gradient in zip(recorder.calls, leaving, strict=True)]
-    bad_R = _not_finite(pairs, len(value_R))
+    bad_R = _not_finite(pairs)
     num_bad = int(bad_R.sum())
     calls: dict[str, list[Call]] = {name: [] for name in modules}
     for name, (entered, gradient) in zip(recorder.names, pairs, strict=True):
@@ -127,13 +127,16 @@ def _leaves(value: Tensor) -> Iterator[Tensor]:
                 waiting.append(following)
 
 
-def _not_finite(pairs: Sequence[tuple[Tensor, Tensor]], num_records: int) -> Tensor:
-    bad_R = torch.zeros(num_records, dtype=torch.bool, device=pairs[0][1].device)
-    for pair in pairs:
-        for value in pair:
-            if value.is_floating_point():
-                bad_R |= ~value.flatten(1).isfinite().all(dim=1)
-    return bad_R
+def _not_finite(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Records with a number that is not finite, or so large that its square is not."""
+    norms = [
+        torch.linalg.vector_norm(value.flatten(1), dim=1, dtype=torch.float32)
+        for pair in pairs
+        for value in pair
+        if value.is_floating_point()
+    ]
+    finite_R: Tensor = torch.stack(norms).isfinite().all(dim=0)
+    return ~finite_R
 
 
 def _zeroed(value: Tensor, bad_R: Tensor) -> Tensor:

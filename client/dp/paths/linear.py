@@ -6,9 +6,10 @@ matrices (Goodfellow, arXiv 1510.01799; for rows of a sequence, Li et al., arXiv
 gradients is one product of all rows (Bu et al., arXiv 2210.00038). Rows of several calls, tokens and studies of a
 patient are treated alike, so a map may be called twice and a patient may have several studies.
 
-Cancellation: Gram matrices are float64, exact to 1e-12 of the sum S of the terms' lengths `|g_i||z_i|`. The clipped sum
-itself is float32, whose error is a share of S, not of the norm. So a patient whose terms cancel to less than
-`LEAST_SHARE` of S is clipped as if to that share: the bound holds, and no honest gradient is that small a difference.
+Cancellation: rounding is a share of S, the sum of the terms' lengths `|g_i||z_i|`, not of the norm. Where the terms of
+a patient cancel to less than `DOUBTFUL_SHARE` of S, the norm is computed again in float64; where to less than
+`LEAST_SHARE`, not even the clipped sum could carry the difference in float32, and the patient is clipped as if to that
+share. The bound holds, and no honest gradient is that small a difference.
 
 Shapes: R studies, G patients, N rows of a patient, I inputs, O outputs.
 """
@@ -27,6 +28,9 @@ from client.dp.records import Records
 from common.encoders.dual import DualEncoder, trainable_names
 from common.errors import ConfigError
 from common.losses.objective import Public
+
+DOUBTFUL_SHARE = 0.1
+"""Norm of a patient's gradient, over the sum of its terms' lengths, below which float32 may err by 1e-5 of it."""
 
 LEAST_SHARE = 1e-3
 """Least norm of a patient's gradient, over the sum of its terms' lengths, that float32 sums can carry."""
@@ -49,11 +53,14 @@ class FactoredWeight:
 
     def squares(self) -> Tensor:
         """See `Part`."""
-        z_GNI, g_GNO = self.entered.double(), self.leaving.double()
-        length_G = (z_GNI.norm(dim=-1) * g_GNO.norm(dim=-1)).sum(dim=-1)
-        gram_GNN = (z_GNI @ z_GNI.mT) * (g_GNO @ g_GNO.mT)
+        squares_G, lengths_G = _squares(self.entered, self.leaving)
+        doubtful_G = ~(squares_G >= (DOUBTFUL_SHARE * lengths_G).square())
+        if not bool(doubtful_G.any()):
+            return squares_G
+        again_D, lengths_D = _squares(self.entered[doubtful_G].double(), self.leaving[doubtful_G].double())
         # torch.maximum, unlike clamp, lets NaN through: it must not pass for a small norm.
-        return torch.maximum(gram_GNN.sum(dim=(-2, -1)), (LEAST_SHARE * length_G).square())
+        squares_G[doubtful_G] = torch.maximum(again_D, (LEAST_SHARE * lengths_D).square()).to(squares_G)
+        return squares_G
 
     def weighted_sum(self, scale_G: Tensor) -> Tensor:
         """See `Part`."""
@@ -141,7 +148,7 @@ def linear_parts(
     """Parts of a linear map's trained weight and bias, by the parameter's name."""
     z_GNI = padding.rows(_joined([call.entered for call in calls]))
     g_RNO = _joined([call.leaving for call in calls])
-    g_GNO = padding.rows(g_RNO * weight_R.to(g_RNO)[:, None, None])
+    g_GNO = padding.rows(g_RNO if bool((weight_R == 1).all()) else g_RNO * weight_R.to(g_RNO)[:, None, None])
     parts: dict[str, Part] = {}
     weight, bias = module.weight, module.bias
     if weight.requires_grad:
@@ -158,6 +165,13 @@ def weight_part(z_GNI: Tensor, g_GNO: Tensor) -> Part:
     return Materialised(g_GNO.mT @ z_GNI)
 
 
-def _joined(rows: Sequence[Tensor]) -> Tensor:
+def _squares(z_GNI: Tensor, g_GNO: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared norms `[G]` of `sum_i g_i z_i^T`, and the sums `[G]` of the terms' lengths."""
+    gram_GNN = (z_GNI @ z_GNI.mT) * (g_GNO @ g_GNO.mT)
+    return gram_GNN.sum(dim=(-2, -1)), gram_GNN.diagonal(dim1=-2, dim2=-1).sqrt().sum(dim=-1)
+
+
+def _joined(values: Sequence[Tensor]) -> Tensor:
     """Rows `[R, N, F]` of all calls, float32; a call on `[R, F]` has one row a record."""
-    return torch.cat([value.float().reshape(len(value), -1, value.shape[-1]) for value in rows], dim=1)
+    rows = [value.float().reshape(len(value), -1, value.shape[-1]) for value in values]
+    return torch.cat(rows, dim=1) if len(rows) > 1 else rows[0]
