@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from client.dp import grid_noise
 from client.dp.discrete_gaussian import DEVIATION
 from client.dp.grid_noise import add_grid_noise, grid_spacing
 from common.errors import CheckFailed, ConfigError
@@ -72,6 +73,14 @@ def test_noise_is_added_to_the_sum(private_sum: float) -> None:
     values = torch.full((70_000,), private_sum)
     difference = noised(values).double() - noised(torch.zeros(70_000)).double()
     assert torch.allclose(difference, values.double(), rtol=0, atol=2e-7 * (abs(private_sum) + 9))
+
+
+def test_sum_is_rounded_to_the_nearest_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen without noise, on sums of a few steps; one that is cut off instead would be up to a whole step away."""
+    monkeypatch.setattr(grid_noise, "discrete_gaussian", lambda count, _: np.zeros(count, dtype=np.int64))
+    steps = torch.linspace(-5, 5, 1001, dtype=torch.float64)
+    rounded = noised(steps * grid_spacing(1.5)).double() / grid_spacing(1.5)
+    assert (rounded - steps).abs().max() < 0.50001
 
 
 def test_noise_of_chunks_does_not_repeat() -> None:
