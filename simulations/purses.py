@@ -14,11 +14,10 @@ from client.ledger import Ledger
 from client.site import Purse
 from common.errors import TrustError
 from common.files import sha256_hex
-from common.ledger.entries import Account, Budget
+from common.ledger.entries import HELD_OUT, TRAINING, Account, Budget
 from common.trust.keys import SigningKey
 
 FOLDER = "ledgers"
-TRAINING, HELD_OUT = "train", "held_out"
 
 
 def open_purse(folder: Path, site: str, *, data: str, epsilon: float | None, delta: float) -> Purse:

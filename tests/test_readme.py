@@ -40,6 +40,9 @@ def parse(command: str) -> tuple[str, dict[str, Any]]:
     """The sub-command and its parameters, as the command line itself reads them; nothing is run."""
     _, name, *arguments = shlex.split(command, comments=True)
     found = wardround.cli.get_command(click.Context(wardround.cli), name)
+    if isinstance(found, click.Group):
+        below, *arguments = arguments
+        found, name = found.get_command(click.Context(found), below), f"{name} {below}"
     if found is None:
         raise click.UsageError(f"no such command: {name}")
     return name, found.make_context(name, arguments).params
@@ -50,6 +53,10 @@ def check(command: str) -> None:
     name, parameters = parse(command)
     if name == "bench":
         assert parameters["name"] in BENCHES.names
+        return
+    if name != "simulate":
+        for path in (parameters.get("config"), parameters.get("ledger")):
+            assert path is None or str(path).startswith("runs/") or (ROOT / path).is_file()
         return
     config = load_config(parameters["overrides"] or (), scenario=parameters["scenario"])
     assert config.data.adapter in {*ADAPTERS.names, "synthetic"}
