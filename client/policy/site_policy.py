@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from client.policy.hours import hours_of
 from client.policy.interface import Policy
+from client.policy.privacy_rules import EpsilonOfRun, LeastGroup, LeastNoise, PlannedReleases, PrivateTrainingOnly
 from client.policy.release_rules import AccountedReleases, AllowedMechanisms, LargestUpdate, LeastCell
 from client.policy.run_rules import (
     AllowedBundle,
@@ -12,11 +13,6 @@ from client.policy.run_rules import (
     AllowedEncoder,
     AllowedHours,
     AllowedLoss,
-    EpsilonOfRun,
-    LeastGroup,
-    LeastNoise,
-    PlannedReleases,
-    PrivateTrainingOnly,
 )
 from client.policy.site_schema import SiteConfig
 from common.privacy.release import Mechanism

@@ -12,6 +12,7 @@ import pytest
 
 from client.policy.hours import hours_of
 from client.policy.interface import Policy, PolicyRule, Refusal, RunRequest
+from client.policy.privacy_rules import EpsilonOfRun, LeastGroup, LeastNoise, PlannedReleases, PrivateTrainingOnly
 from client.policy.run_rules import (
     AllowedBundle,
     AllowedConfig,
@@ -19,11 +20,6 @@ from client.policy.run_rules import (
     AllowedEncoder,
     AllowedHours,
     AllowedLoss,
-    EpsilonOfRun,
-    LeastGroup,
-    LeastNoise,
-    PlannedReleases,
-    PrivateTrainingOnly,
 )
 from client.policy.simulated import simulation_policy
 from client.policy.site_config import load_site_config
