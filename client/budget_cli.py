@@ -145,7 +145,7 @@ def _planned(run: RunConfig, path: Path, patients: int | None) -> dict[str, list
         ConfigError: The run is not private, or its noise follows from a number of patients that was not given.
     """
     # They wait for torch, and only a run needs them.
-    from client.noised_statistics import FIGURES, MEASUREMENTS, noise_of
+    from client.policy.planned import planned_events
     from common.losses.interface import Coupling
     from common.privacy.plan import privacy_plan, private_coupling
 
@@ -156,14 +156,8 @@ def _planned(run: RunConfig, path: Path, patients: int | None) -> dict[str, list
             f"{path}: its noise follows from the number of training patients, for privacy.delta is null or loss.name "
             "couples pairs: give it with --patients, or use wardround site check, which counts them"
         )
-    plan = privacy_plan(run, band_of(patients or 1))
-    planned: dict[str, list[Event]] = {}
-    if plan is not None:
-        planned[TRAINING] = [plan.event] * run.federation.rounds
-    noise = noise_of(run)
-    if noise is not None:
-        planned[HELD_OUT] = [noise.event(FIGURES)] * MEASUREMENTS
-    return planned
+    planned = planned_events(run, privacy_plan(run, band_of(patients or 1)))
+    return {cohort: events for cohort, events in planned.items() if events}
 
 
 def _as_json(spent: Spent, outlooks: Sequence[Outlook]) -> dict[str, Any]:

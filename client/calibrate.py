@@ -33,7 +33,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -95,6 +96,22 @@ class Calibration:
     rates: tuple[RateTrial, ...]
     gradient_norm: float | None
     noise_share: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """What was chosen, and what it follows from."""
+        privacy, training = self.config.privacy, self.config.training
+        return {
+            "settings": {
+                "training.steps_per_round": training.steps_per_round,
+                "training.sampling_probability": training.sampling_probability,
+                "privacy.clip_norm": privacy.clip_norm,
+                "privacy.learning_rate": privacy.learning_rate,
+                "privacy.public_weight": privacy.public_weight,
+            },
+            "rates": [asdict(rate) for rate in self.rates],
+            "gradient_norm": self.gradient_norm,
+            "noise_share": self.noise_share,
+        }
 
 
 def ignore_progress(what: str) -> None:
@@ -210,9 +227,10 @@ def _gradient_norm(
 ) -> float:
     parameters = [model.get_parameter(name) for name in trainable_names(model)]
     rows = (anchors.patients == patient).nonzero().flatten()
-    values: list[Tensor] = [
-        objective(*model(anchors.images[row : row + 1], anchors.reports[row : row + 1]), public) for row in rows
-    ]
+    values: list[Tensor] = []
+    for row in rows:  # one study at a time: a loss of pairs would couple a patient's own studies
+        image, report = model(anchors.images[row : row + 1], anchors.reports[row : row + 1])
+        values.append(objective(image, report, public))
     gradients = torch.autograd.grad(torch.cat(values).mean(), parameters)
     return float(torch.cat([gradient.flatten() for gradient in gradients]).norm())
 

@@ -189,7 +189,8 @@ class Federation:
             return False
         last = self._state.rounds[-1]
         out = sum(reason == BudgetExhausted.reason for reason in last["dropped"].values())
-        return out > 0 and len(last["admitted"]) + out >= self._setup.config.federation.quorum * len(last["asked"])
+        needed = self._setup.config.federation.quorum * len(last["asked"])
+        return out > 0 and bool(len(last["admitted"]) + out >= needed)
 
     def _measure(self, number: int) -> None:
         self._collect(number, lambda reply, site: None, train=False)  # noqa: ARG005 - nothing to admit

@@ -36,6 +36,7 @@ from simulations.simulate import (
     CONFIG_FILE,
     Clock,
     Watcher,
+    calibrated,
     facts_of,
     open_folder,
     pooled_of,
@@ -123,7 +124,7 @@ def simulate_baselines(config: RunConfig, folder: Path, *, watcher: Watcher) -> 
             if label in found and not shown:
                 continue
             trained = [
-                _train(repeat, baseline, cut, consortium, model, folder / "baselines" / label / name / str(i), watcher)
+                _train(repeat, baseline, cut, consortium, model, folder / "baselines" / label / name / str(i), clock)
                 for i, cut in enumerate(baseline.cuts(consortium))
             ]
             best = max(trained, key=lambda done: done.pooled["recall_at_10"])
@@ -160,11 +161,13 @@ def _train(
     consortium: Consortium,
     start: DualEncoder,
     folder: Path,
-    watcher: Watcher,
+    clock: Clock,
 ) -> _Trained:
     config = copy.deepcopy(repeat)
     baseline.change(config)
     model = copy.deepcopy(start)
+    if config.privacy.calibrate:
+        config = calibrated(config, consortium, model, folder, clock)
     experiment = Experiment(
         config=config,
         consortium=consortium,
@@ -172,7 +175,7 @@ def _train(
         model=model,
         folder=folder,
         state=open_folder(config, folder, model),
-        observer=watcher,
+        observer=clock.watcher,
     )
     if config.federation.rounds and (problem := federate(experiment)):
         raise type(problem)(f"{folder.parent.name}: {problem}")

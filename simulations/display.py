@@ -14,6 +14,7 @@ from server.report.words import drop_reason
 PHASES = {
     "prepare": "Reading and encoding studies",
     "public_fit": "Fitting the first model to the public anchors",
+    "calibrate": "Choosing the private settings on the public anchors",
     "rounds": "Training at the sites",
     "evaluation": "Measuring on held-out patients",
 }

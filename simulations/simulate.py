@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
+from client.calibrate import calibrate
 from common.config.load import config_as_yaml, config_digest
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
@@ -20,6 +21,7 @@ from common.encoders.public_fit import fit_to_public, fresh_model, split_frozen
 from common.encoders.registry import ENCODERS
 from common.errors import AdmissionError, CheckpointError, WardroundError
 from common.files import write_atomically
+from common.privacy.bands import band_of
 from common.wire.update import from_safetensors, load_into, model_arrays, to_safetensors
 from server.checkpoint import RunState, load_state, save_state
 from server.federation import Observer
@@ -40,13 +42,14 @@ from simulations.federate import (
 from simulations.pooled import examples, pooled_metrics
 
 CONFIG_FILE, ROUNDS_FILE, PUBLIC_MODEL_FILE = "config.yaml", "rounds.jsonl", "public_model.safetensors"
+CALIBRATION_FILE = "calibration.json"
 
 
 class Watcher(Observer, Protocol):
     """Who watches a simulation: a progress display, or nobody."""
 
     def phase(self, name: str) -> None:
-        """A phase begins: prepare, public_fit, rounds or evaluation."""
+        """A phase begins: prepare, public_fit, calibrate, rounds or evaluation."""
         ...
 
     def studies_read(self, num_studies: int) -> None:
@@ -141,6 +144,8 @@ def simulate(
     started_at, clock = datetime.now(UTC), Clock(watcher)
     check_names(config)
     consortium, model = prepare(config, clock, kept=folder / PUBLIC_MODEL_FILE)
+    if config.privacy.calibrate:
+        config = calibrated(config, consortium, model, folder, clock)
     check_attackers(config, len(consortium.sites))
     state = open_folder(config, folder, model)
     experiment = Experiment(
@@ -167,6 +172,19 @@ def simulate(
     if problem is not None:
         raise problem
     return summary
+
+
+def calibrated(config: RunConfig, consortium: Consortium, model: DualEncoder, folder: Path, clock: Clock) -> RunConfig:
+    """The config with the settings that public data ask for; what they follow from is kept in the folder.
+
+    Raises:
+        ConfigError: The rule does not know this kind of run.
+    """
+    with clock.phase("calibrate"):
+        bands = [band_of(consortium.private([site]).num_patients) for site in consortium.sites]
+        found = calibrate(config, consortium.anchors().to(config.device), model, bands)
+    write_atomically(folder / CALIBRATION_FILE, json.dumps(found.as_json(), indent=1).encode())
+    return found.config
 
 
 def write_run(
