@@ -22,7 +22,7 @@ The three constants of 4 and 5 were tuned on synthetic cohorts, see
 `common/decisions/0014-calibration-on-public-data.md`.
 
 Guarantee: a function of public arguments; it costs no epsilon. It reads the accountant, never a budget or a ledger.
-Edge cases: a config without privacy comes back as it is; the rule is for the mean of the sites' updates, and for other
+Edge cases: a config without privacy or without rounds comes back as it is; the rule is for the mean of the sites' updates, and for other
 aggregators an approximation.
 
 Shapes: B studies of one patient, D embedding.
@@ -88,8 +88,8 @@ class Calibration:
     Attributes:
         config: The config with its settings replaced, `privacy.calibrate` false.
         rates: The sampling probabilities that were tried.
-        gradient_norm: Median norm of the anchors' patients' gradients at the public start.
-        noise_share: The noise's random walk over the run, over the towers' trained parameters.
+        gradient_norm: Median norm of the anchors' patients' gradients at the public start; None where none was needed.
+        noise_share: The noise's random walk over the run, over the towers' trained parameters; None likewise.
     """
 
     config: RunConfig
@@ -136,11 +136,11 @@ def calibrate(
         progress: Told what is done next.
 
     Raises:
-        ConfigError: The optimizer is not SGD, there is no site or no step, or no noise reaches the epsilon.
+        ConfigError: The optimizer is not SGD, there is no site, or no noise reaches the epsilon.
     """
     chosen = copy.deepcopy(config)
     chosen.privacy.calibrate = False
-    if config.privacy.epsilon is None:
+    if config.privacy.epsilon is None or not config.federation.rounds:
         return Calibration(config=chosen, rates=(), gradient_norm=None, noise_share=None)
     _refuse_other_rules(config, bands)
     chosen.privacy.clip_norm = CLIP_NORM
@@ -158,8 +158,8 @@ def _refuse_other_rules(config: RunConfig, bands: Sequence[str]) -> None:
             f"training.optimizer={config.training.optimizer}: privacy.calibrate knows how far noise moves a model "
             "under sgd alone; set training.optimizer=sgd, or privacy.calibrate=false and the settings by hand"
         )
-    if not bands or not config.federation.rounds:
-        raise ConfigError("privacy.calibrate: needs a site and a round; set federation.rounds to 1 or more")
+    if not bands:
+        raise ConfigError("privacy.calibrate: needs the patients band of each site, and there is no site")
 
 
 def _choose_rate(chosen: RunConfig, bands: Sequence[str], progress: Progress) -> tuple[RateTrial, ...]:

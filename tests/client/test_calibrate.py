@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -173,16 +174,32 @@ def test_gradient_norm_agrees_with_the_engine(tiny_site: Site, private_config: R
     assert found == pytest.approx(float(np.median(norms)), rel=1e-4)
 
 
-def test_calibrate_without_privacy_changes_nothing(tiny_site: Site, private_config: RunConfig) -> None:
-    private_config.privacy.epsilon = None
+@pytest.mark.parametrize("key", ["privacy.epsilon", "federation.rounds"])
+def test_calibrate_without_privacy_or_rounds_changes_nothing(
+    tiny_site: Site, private_config: RunConfig, key: str
+) -> None:
+    if key == "privacy.epsilon":
+        private_config.privacy.epsilon = None
+    else:
+        private_config.federation.rounds = 0
     found = calibrated(tiny_site, private_config)
     private_config.privacy.calibrate = False
     assert found.config == private_config
     assert found.rates == ()
 
 
+def test_calibration_as_json_holds_its_settings_and_reasons(tiny_site: Site, private_config: RunConfig) -> None:
+    found = calibrated(tiny_site, private_config)
+    written = json.loads(json.dumps(found.as_json()))
+    settings = _flat(found.config)
+    assert written["settings"] == {key: settings[key] for key in written["settings"]}
+    assert len(written["settings"]) == 5
+    assert [rate["sampling_probability"] for rate in written["rates"]] == [0.05, 0.3, 1.0]
+    assert written["noise_share"] == found.noise_share
+
+
 def test_calibrate_refuses_what_it_has_no_rule_for(tiny_site: Site, private_config: RunConfig) -> None:
-    with pytest.raises(ConfigError, match="needs a site and a round"):
+    with pytest.raises(ConfigError, match="there is no site"):
         calibrated(tiny_site, private_config, [])
     private_config.training.optimizer = "adam"
     with pytest.raises(ConfigError, match=r"training\.optimizer=sgd"):
