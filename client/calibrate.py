@@ -22,10 +22,8 @@ The three constants of 4 and 5 were tuned on synthetic cohorts, see
 `common/decisions/0014-calibration-on-public-data.md`.
 
 Guarantee: a function of public arguments; it costs no epsilon. It reads the accountant, never a budget or a ledger.
-Edge cases: a config without privacy or without rounds comes back as it is; the rule is for the mean of the sites' updates, and for other
-aggregators an approximation.
-
-Shapes: B studies of one patient, D embedding.
+Edge cases: a config without privacy or without rounds comes back as it is. The rule is for the mean of the sites'
+updates; for other aggregators it is an approximation.
 """
 
 from __future__ import annotations
