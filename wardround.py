@@ -30,6 +30,7 @@ COMMANDS = {
     "simulate": ("simulations.cli:simulate_command", "Train a whole consortium on this machine, and report it."),
     "bench": ("simulations.benchmarks.cli:bench_command", "Measure speed, as ratios against a peer or a bound."),
     "site budget": ("client.budget_cli:budget_command", "Show what a hospital has spent, and what a run would cost."),
+    "site calibrate": ("client.calibrate_cli:calibrate_command", "Choose a run's private settings on public studies."),
     "site check": ("client.policy.cli:check_command", "Dry run at a hospital: its data, its policy, its budget."),
     "audit ledger": ("common.ledger.cli:audit_command", "Recompute epsilon and signatures from a ledger's file."),
 }

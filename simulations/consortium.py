@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from client.data.anchors import PUBLIC_SITE, STUDIES_AT_ONCE
 from client.data.registry import ADAPTERS
 from client.data.splits import Role, read_splits, split_groups
 from client.dp.engine import Records
@@ -25,9 +26,7 @@ from common.encoders.public_fit import AnchorFeatures, FrozenPart
 from common.errors import ConfigError, DataError
 from common.types import BadRow, Image, Study, StudyRecord
 
-STUDIES_AT_ONCE = 256
 MAX_KEPT_IMAGES = 4000
-PUBLIC_SITE = "public"
 
 Progress = Callable[[int], None]
 

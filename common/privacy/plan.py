@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from common.config.schema import RunConfig
+from common.errors import ConfigError
 from common.losses.interface import Coupling
 from common.losses.objective import build_objective, refuse_coupled
 from common.privacy.accountant import epsilon_of, least_noise, truncation_for
@@ -81,11 +82,29 @@ def private_coupling(config: RunConfig) -> Coupling:
     """How far the run's loss couples records; no further than a private engine can clip.
 
     Raises:
-        ConfigError: It couples the whole batch, or the loss is unknown.
+        ConfigError: It couples the whole batch, the loss is unknown, or it is clipped pair by pair and the config asks
+            for what only the clip by patient offers.
     """
     objective = build_objective(config.loss, config.code)
     refuse_coupled(objective, allowed=Coupling.PAIRS)
+    if objective.coupling is Coupling.PAIRS:
+        _refuse_other_clips(config)
     return objective.coupling
+
+
+def _refuse_other_clips(config: RunConfig) -> None:
+    asked = {
+        "training.gradients": (config.training.gradients, "auto"),
+        "training.precision": (config.training.precision, "float32"),
+        "training.augmentations": (config.training.augmentations, 1),
+        "privacy.clipping": (config.privacy.clipping, "flat"),
+    }
+    for key, (value, known) in asked.items():
+        if value != known:
+            raise ConfigError(
+                f"{key}={value}: loss.name={config.loss.name} is clipped pair by pair and knows {known} alone; "
+                f"set {key}={known}, or loss.name=anchor_contrast"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

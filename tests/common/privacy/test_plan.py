@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import comb
+
 import pytest
 
 from common.config.load import load_config
 from common.errors import ConfigError
 from common.privacy.accountant import epsilon_of
-from common.privacy.events import SampledGaussian
+from common.privacy.events import SampledGaussian, TruncatedSampledGaussian
 from common.privacy.plan import PrivacyPlan, privacy_plan
 
 BAND = "64-127"
@@ -54,3 +56,37 @@ def test_plan_shortens_the_steps_as_noise_grows() -> None:
 def test_plan_out_of_reach_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match=r"privacy\.epsilon"):
         plan("privacy.epsilon=0.001", "federation.rounds=100000", "training.sampling_probability=1")
+
+
+def test_plan_of_pairs_caps_what_a_step_reads_by_the_band() -> None:
+    found = privacy_plan(load_config([*RUN, "loss.name=pair_clip"]), BAND)
+    assert found is not None
+    event = found.event
+    assert isinstance(event, TruncatedSampledGaussian)
+    assert event.most_patients == 127
+    tail = sum(comb(127, k) * 0.2**k * 0.8 ** (127 - k) for k in range(event.most_sampled + 1, 128))
+    assert tail <= 0.001 / (4 * 10)
+    assert found.epsilon_after(10) == pytest.approx(8.0, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "training.gradients=vmap",
+        "training.precision=bfloat16",
+        "training.augmentations=2",
+        "privacy.clipping=per_layer",
+    ],
+)
+def test_plan_of_pairs_refuses_what_its_engine_does_not_know(override: str) -> None:
+    with pytest.raises(ConfigError, match=override.partition("=")[0]):
+        privacy_plan(load_config([*RUN, "loss.name=pair_clip", override]), BAND)
+
+
+def test_delta_follows_the_band_unless_it_is_given() -> None:
+    by_band = privacy_plan(load_config(["federation.rounds=2"]), BAND)
+    given = privacy_plan(load_config(["federation.rounds=2", "privacy.delta=0.002"]), BAND)
+    assert by_band is not None
+    assert given is not None
+    assert (by_band.delta, given.delta) == (1 / 1270, 0.002)
+    assert by_band.event.noise_multiplier > given.event.noise_multiplier
