@@ -1,0 +1,225 @@
+"""Sensitivity fuzz: the clipped sum never moves by more than C (1 + 1e-4) when a patient leaves.
+
+For each loss that does not couple records, each path, each precision and both rules of the clip, against patients made
+to be the worst. Three broken variants must fail the same fuzz: in-batch InfoNCE in the batched pass and under `vmap`,
+and a clip of each study by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from client.dp.records import Gradients, Records
+from common.config.load import load_config
+from common.losses.interface import LOSSES, Coupling
+from common.losses.objective import Objective, build_objective, embed_public
+
+CLIP = 0.5
+BOUND = CLIP * (1 + 1e-4)
+PATHS_OF = {
+    "heads": ("vmap", "linear", "ghost"),
+    "lora": ("vmap", "linear", "ghost"),
+    "towers": ("vmap",),
+    "towers_ghost": ("vmap", "ghost"),
+}
+CASES = [(case, path) for case, paths in PATHS_OF.items() for path in paths]
+CROWD = 40
+
+
+def objectives() -> dict[str, Objective]:
+    found = {}
+    for name in LOSSES.names:
+        config = load_config([f"loss.name={name}", "loss.temperature=0.1", "code.bit_width=48", "code.num_centres=4"])
+        objective = build_objective(config.loss, config.code)
+        if objective.coupling is Coupling.NONE:
+            found[name] = objective
+    return found
+
+
+# Patients
+
+
+def crowd(case: Any, probe: Callable[[Tensor], Tensor], *, studies: int) -> Records:
+    """A probe as patient 0, and 40 patients that are near copies of one study, so that their gradients add up.
+
+    Patient 0, because the others then stand in other chunks once it has left.
+    """
+    images, reports = (
+        torch.cat([value[:1].expand(CROWD, *value.shape[1:]), value[-1:]]).clone()
+        for value in (case.records.images, case.records.reports)
+    )
+    for value in (images, reports):
+        if value.is_floating_point():
+            value[:CROWD] += 0.05 * torch.randn(value[:CROWD].shape, generator=torch.Generator().manual_seed(4))
+        else:
+            value[:CROWD] = case.records.images[0] if value.dtype == torch.uint8 else case.records.reports[0]
+    special = [probe(value).expand(studies, *value.shape[1:]) for value in (images, reports)]
+    return Records(
+        torch.cat([special[0], images[:CROWD]]),
+        torch.cat([special[1], reports[:CROWD]]),
+        torch.tensor([*[0] * studies, *range(1, CROWD + 1)]),
+    )
+
+
+def hub(values: Tensor) -> Tensor:
+    """In the middle of the crowd: the hardest negative of every other patient."""
+    return values[:CROWD].mean(dim=0, keepdim=True) if values.is_floating_point() else values[:1]
+
+
+def duplicate(values: Tensor) -> Tensor:
+    """One of the crowd again."""
+    return values[:1]
+
+
+def orthogonal(values: Tensor) -> Tensor:
+    """Away from the crowd; for tokens, another study."""
+    if not values.is_floating_point() or values.dim() > 2:
+        return values[-1:]
+    return torch.linalg.svd(values[:CROWD].double())[2][-1:].float()
+
+
+def huge(values: Tensor) -> Tensor:
+    """A study 1e20 times as large; word numbers and bytes have no such, and take their greatest."""
+    if values.is_floating_point():
+        return values[-1:] * 1e20
+    return torch.full_like(values[-1:], 255 if values.dtype == torch.uint8 else 63)
+
+
+def not_a_number(values: Tensor) -> Tensor:
+    return values[-1:] * math.nan if values.is_floating_point() else values[-1:]
+
+
+PROBES = [hub, duplicate, orthogonal, huge, not_a_number]
+
+
+def without_first_patient(records: Records) -> Records:
+    kept = records.patients > 0
+    return Records(records.images[kept], records.reports[kept], records.patients[kept] - 1)
+
+
+def flat(gradients: Gradients) -> Tensor:
+    return torch.cat([value.flatten().double() for value in gradients.values()])
+
+
+def moved(engine: Any, case: Any, records: Records) -> float:
+    whole = flat(engine.clipped_sum(case.model, records, case.public))
+    rest = flat(engine.clipped_sum(case.model, without_first_patient(records), case.public))
+    assert whole.isfinite().all()
+    return float((whole - rest).norm())
+
+
+def floating(case: Any) -> Any:
+    """The case with pixels as numbers that can be huge or no number at all."""
+    return replace(case, records=replace(case.records, images=case.records.images.float()))
+
+
+# The bound
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("name", "path"), CASES)
+def test_sum_moves_by_at_most_the_clip(make_case: Any, name: str, path: str, precision: str) -> None:
+    """Every probe with one and three studies, in chunks of 7 and of all, for each loss and rule."""
+    case = floating(make_case(name))
+    for objective in objectives().values():
+        engine = case.engine(objective=objective, gradients=path, precision=precision)
+        for probe in PROBES:
+            for studies, chunk_size, clipping in ((1, 1000, "flat"), (3, 7, "flat"), (3, 1000, "per_layer")):
+                records = crowd(case, probe, studies=studies)
+                distance = moved(replace(engine, chunk_size=chunk_size, clipping=clipping), case, records)
+                assert distance <= BOUND, (probe.__name__, studies, chunk_size, clipping)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("name", "path"), CASES)
+def test_sum_on_gpu_moves_by_at_most_the_clip(make_case: Any, name: str, path: str, precision: str) -> None:
+    case = floating(make_case(name))
+    on_gpu = replace(case, model=case.model.to("cuda"), public=case.public_on("cuda"))
+    engine = case.engine(gradients=path, precision=precision, chunk_size=7)
+    for probe in PROBES:
+        records = crowd(case, probe, studies=3).to("cuda")
+        assert moved(engine, on_gpu, records) <= BOUND, probe.__name__
+
+
+@pytest.mark.parametrize("path", ["vmap", "linear"])
+def test_bound_is_reached(make_case: Any, path: str) -> None:
+    """The fuzz is no empty one: a patient far from the anchors moves the sum by the clip itself."""
+    case = make_case("heads")
+    assert moved(case.engine(gradients=path), case, crowd(case, orthogonal, studies=3)) > 0.999 * CLIP
+
+
+def test_many_equal_patients_leave_room_for_rounding(make_case: Any) -> None:
+    """1,000 patients whose gradients all point one way: the sum is 1,000 clips long, its error is not."""
+    case = make_case("heads")
+    images, reports = (value[:1].expand(1000, -1) for value in (case.records.images, case.records.reports))
+    records = Records(images, reports, torch.arange(1000))
+    for path in ("vmap", "linear"):
+        assert moved(case.engine(gradients=path, chunk_size=32), case, records) <= BOUND
+
+
+@pytest.mark.parametrize(("name", "path"), CASES)
+def test_record_that_is_not_finite_counts_as_zero(make_case: Any, name: str, path: str, caplog: Any) -> None:
+    """One broken study of a patient of three: the others still count, and the site's log says how many do not."""
+    case = floating(make_case(name))
+    records = crowd(case, orthogonal, studies=3)
+    images = records.images.clone()
+    images[1] = math.nan
+    broken = replace(records, images=images)
+    found = flat(case.engine(gradients=path, clip_norm=1e6).clipped_sum(case.model, broken, case.public))
+    kept = torch.arange(len(images)) != 1
+    fewer = Records(records.images[kept], records.reports[kept], records.patients[kept])
+    rest = without_first_patient(records)
+    whole = flat(case.engine(gradients=path, clip_norm=1e6).clipped_sum(case.model, fewer, case.public))
+    others = flat(case.engine(gradients=path, clip_norm=1e6).clipped_sum(case.model, rest, case.public))
+    # Two studies of three: two thirds of the mean of the two.
+    torch.testing.assert_close(found, others + (whole - others) * 2 / 3, rtol=1e-4, atol=1e-4)
+    assert [record.name for record in caplog.records] == ["wardround.site"]
+    assert "1 gradients" in caplog.text
+
+
+# Broken variants
+
+
+def test_in_batch_contrast_in_the_batched_pass_is_caught(make_case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same engine and fuzz, the refusal bypassed: one hub moves everybody's gradient."""
+    monkeypatch.setattr("client.dp.engine.refuse_coupled", lambda objective: None)  # noqa: ARG005
+    case = make_case("heads")
+    config = load_config(["loss.name=in_batch", "loss.temperature=0.02", "code.weight=0"])
+    engine = case.engine(objective=build_objective(config.loss, config.code), gradients="linear")
+    assert max(moved(engine, case, crowd(case, probe, studies=1)) for probe in (hub, duplicate, orthogonal)) > 2 * BOUND
+
+
+def test_in_batch_contrast_under_vmap_is_caught(make_case: Any) -> None:
+    """Under vmap a record is alone, so the batch comes in as what the engine takes for public."""
+    case = make_case("heads")
+    engine = case.engine(gradients="vmap")
+
+    def clipped_sum(records: Records) -> Tensor:
+        batch = embed_public(case.model, records.images, records.reports)
+        return flat(engine.clipped_sum(case.model, records, batch))
+
+    distances = []
+    for probe in (hub, duplicate, orthogonal):
+        records = crowd(case, probe, studies=1)
+        distances.append(float((clipped_sum(records) - clipped_sum(without_first_patient(records))).norm()))
+    assert max(distances) > 1.5 * BOUND
+
+
+@pytest.mark.parametrize(("name", "path"), CASES)
+def test_clip_of_each_study_by_itself_is_caught(make_case: Any, name: str, path: str) -> None:
+    case = make_case(name)
+    records = crowd(case, orthogonal, studies=3)
+    each_alone = replace(records, patients=torch.arange(len(records.patients)))
+    engine = case.engine(gradients=path)
+    whole = flat(engine.clipped_sum(case.model, each_alone, case.public))
+    rest = flat(engine.clipped_sum(case.model, without_first_patient(records), case.public))
+    assert (whole - rest).norm() > 2 * BOUND
