@@ -47,6 +47,7 @@ def test_private_run_spends_what_its_ledgers_say(tiny_run: TinyRun, tmp_path: Pa
         assert site["epsilon"] == pytest.approx(spent[name], rel=1e-6)
         assert site["epsilon"] <= 6 < site["epsilon_replace_one"]
         assert (site["private"], site["statistics_epsilon"]) == (True, 2)
-    assert list(audited(tmp_path, HELD_OUT).values()) == [pytest.approx(2.0)] * len(spent)
+    # Six integers of epsilon 1/3 each; a little less than 2 at a delta above 0.
+    assert all(1.5 < epsilon <= 2 for epsilon in audited(tmp_path, HELD_OUT).values())
     assert "$.sites[*].metrics" not in finished.summary["not_private"]
     assert "$.pooled" in finished.summary["not_private"]

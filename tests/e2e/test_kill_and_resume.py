@@ -21,8 +21,10 @@ import wardround
 from client.dp.randomness import SeededRandomness
 from common.config.load import config_digest, load_config
 from common.errors import CheckpointError
+from common.ledger.read import read_books
 from common.seeds import torch_generator
 from server.checkpoint import load_state
+from simulations.purses import ledger_path
 
 OPTIONS = (
     "privacy.epsilon=1",
@@ -88,6 +90,9 @@ def test_killed_run_is_gone_on_with_to_the_same_bits(
         found = resumed.state.sites[name]
         assert (found.rounds_joined, found.drops) == (site.rounds_joined, site.drops)
         assert site.rounds_asked <= found.rounds_asked <= site.rounds_asked + 1  # a round cut short is spent
+        books = read_books(ledger_path(folder, name))
+        charged = [reserved for account in books.accounts for reserved in books.reservations(account).values()]
+        assert site.rounds_joined <= len(charged) <= found.rounds_asked  # the ledger shows what was released, at least
 
 
 def test_other_noise_would_not_pass(whole: Any, tiny_run: Any, tmp_path: Path) -> None:
