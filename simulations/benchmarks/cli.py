@@ -12,7 +12,13 @@ from rich.console import Console
 from common.config.registry import Registry
 from simulations.benchmarks.report import Row, as_json, as_table
 
-BENCHES: Registry[Callable[[], list[Row]]] = Registry("bench", {"round": "simulations.benchmarks.round:bench_round"})
+BENCHES: Registry[Callable[[], list[Row]]] = Registry(
+    "bench",
+    {
+        "dp": "simulations.benchmarks.dp:bench_dp",
+        "round": "simulations.benchmarks.round:bench_round",
+    },
+)
 
 
 def bench_command(

@@ -13,7 +13,7 @@ from torch import Tensor
 from client.dp.engine import PatientDpSgd
 from client.dp.randomness import Randomness, SeededRandomness, SystemRandomness
 from client.dp.records import sample_patients
-from client.dp.views import NO_VIEWS
+from client.dp.views import NO_VIEWS, Views
 from client.site import Site
 from client.train import PlainGradient, gradient_source, train
 from common.encoders.dual import trainable_names
@@ -85,6 +85,29 @@ def test_gradient_source_follows_the_privacy_of_the_run(tiny_site: Site) -> None
     assert private.event(EVENT.steps) == EVENT
     assert private.clip_norm == PLAN.clip_norm
     assert private.expected_patients == 0.5 * middle_of("11-15")
+
+
+def test_gradient_source_follows_the_training_config(tiny_site: Site) -> None:
+    training = replace(tiny_site.config.training, gradients="vmap", precision="bfloat16", augmentations=3, chunk_size=7)
+    privacy = replace(tiny_site.config.privacy, clipping="per_layer")
+    config = replace(tiny_site.config, training=training, privacy=privacy)
+    objective = build_objective(config.loss, config.code)
+    private = gradient_source(replace(tiny_site, config=config, privacy=PLAN), objective, round_number=1)
+    assert isinstance(private, PatientDpSgd)
+    assert (private.gradients, private.precision, private.clipping) == ("vmap", "bfloat16", "per_layer")
+    assert (private.views.number, private.chunk_size) == (3, 7)
+    open_source = gradient_source(replace(tiny_site, config=config), objective, round_number=1)
+    assert isinstance(open_source, PlainGradient)
+    assert (open_source.precision, open_source.views.number) == ("bfloat16", 3)
+
+
+def test_plain_gradient_refuses_views_of_features(tiny_site: Site) -> None:
+    """Views need pixels, with and without privacy."""
+    objective = build_objective(tiny_site.config.loss, tiny_site.config.code)
+    public = embed_public(tiny_site.model, tiny_site.anchors.images, tiny_site.anchors.reports)
+    source = replace(plain(objective, sampling_probability=1.0), views=Views(2))
+    with pytest.raises(ConfigError, match=r"training\.augmentations=2"):
+        source.gradient(tiny_site.model, tiny_site.private, public)
 
 
 def test_gradient_source_normaliser_is_the_bands_not_the_number(tiny_site: Site) -> None:

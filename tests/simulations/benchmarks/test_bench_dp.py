@@ -1,0 +1,82 @@
+"""The steps that the benchmark times are the same work, and its rows set the right figures side by side."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from simulations.benchmarks import dp as bench
+from simulations.benchmarks.cli import BENCHES
+
+TINY = (
+    "encoder.trainable=all",
+    "encoder.width=16",
+    "encoder.image_depth=1",
+    "encoder.report_depth=1",
+    "encoder.image_size=16",
+    "encoder.patch_size=8",
+    "encoder.num_heads=2",
+    "encoder.max_tokens=8",
+    "encoder.vocabulary=64",
+    "encoder.embedding_dim=8",
+    "code.bit_width=48",
+    "code.num_centres=4",
+    "loss.num_anchors=20",
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "NUM_THREADS", 1)
+
+
+def test_bench_dp_is_registered() -> None:
+    assert BENCHES.load("dp") is bench.bench_dp
+
+
+def test_transformer_of_the_bench_has_six_million_parameters_of_known_layers() -> None:
+    model = bench.transformer(2, bench.TRANSFORMER).model
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert 5.5e6 < sum(parameter.numel() for parameter in trained) < 6.5e6
+
+
+@pytest.mark.parametrize("path", bench.PRIVATE)
+def test_private_step_does_the_work_of_the_plain_one(path: str) -> None:
+    """Without clip and noise the private gradient is the plain one."""
+    work = bench.transformer(6, TINY)
+    engine = replace(bench._engine(path, work, sampling_probability=1.0), clip_norm=1e6, noise_multiplier=0.0)
+    private, plain = engine.gradient(work.model, work.records, work.public), bench.plain_gradient(work)
+    for name, value in plain.items():
+        torch.testing.assert_close(private[name].float(), value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["plain", "vmap", "ghost", "opacus"])
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing", "ignore:Secure RNG turned off")
+def test_step_moves_every_trained_parameter(name: str) -> None:
+    work = bench.transformer(4, TINY)
+    before = {key: value.clone() for key, value in work.model.named_parameters() if value.requires_grad}
+    bench.step_of(name, work)()
+    after = dict(work.model.named_parameters())
+    moved = {key for key, value in before.items() if not torch.equal(after[key], value)}
+    assert len(moved) >= len(before) - 1  # a word that no report holds stands still without noise
+
+
+def test_rows_compare_each_path_with_the_peer_and_the_plain_step() -> None:
+    seconds = {name: bench.Seconds(wall, 2 * wall) for wall, name in enumerate(("plain", "vmap", "ghost", "opacus"), 1)}
+    rows = {row.name: row for row in bench.transformer_rows(seconds, {"plain": 1.0, "vmap": 2.0, "ghost": 3.0})}
+    wall, cpu = rows["ViT 6M, vmap"], rows["ViT 6M, vmap, CPU"]
+    assert (wall.seconds, wall.bound_seconds, wall.peer_seconds, wall.peak_mib) == (2, 1, 4, 2.0)
+    assert (cpu.seconds, cpu.bound_seconds, cpu.peer_seconds, cpu.peak_mib) == (4, 2, 8, None)
+    assert wall.speedup == 2
+
+
+def test_times_of_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "NUM_STEPS", 1)
+    monkeypatch.setattr(bench, "NUM_HEADS_STEPS", 2)
+    seconds = bench.time_transformer(4, TINY)
+    assert set(seconds) == {"plain", "vmap", "ghost", "opacus"}
+    assert all(0 < one.wall < 60 and one.cpu >= 0 for one in seconds.values())
+    row = bench.time_heads(40, ("encoder.embedding_dim=8", "loss.num_anchors=40"))
+    assert 0 < row.seconds < 10
