@@ -16,7 +16,7 @@ from torch import Tensor
 from client.data.anchors import PUBLIC_SITE, STUDIES_AT_ONCE
 from client.data.registry import ADAPTERS
 from client.data.splits import Role, read_splits, split_groups
-from client.dp.engine import Records
+from client.dp.records import Records
 from client.site import HeldOut
 from common.canonical import digest
 from common.config.schema import RunConfig

@@ -25,10 +25,7 @@ from client.dp.clipping import CLIPPINGS, ROUNDING_MARGIN
 from client.dp.paths.choice import path_for
 from client.dp.paths.interface import Differentiation, Materialised, PatientGradients
 from client.dp.randomness import Randomness
-from client.dp.records import Gradients as Gradients
-from client.dp.records import Records as Records
-from client.dp.records import chunks_of_patients
-from client.dp.records import sample_patients as sample_patients
+from client.dp.records import Gradients, Records, chunks_of_patients, sample_patients
 from client.dp.refusals import refuse_unsound
 from client.dp.views import NO_VIEWS, Views
 from common.encoders.dual import DualEncoder, trainable_names

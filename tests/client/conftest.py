@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from client.dp.engine import Records
 from client.dp.randomness import SeededRandomness
+from client.dp.records import Records
 from client.site import HeldOut, Site
 from common.config.load import config_digest, load_config
 from common.config.schema import RunConfig

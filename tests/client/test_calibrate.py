@@ -16,8 +16,9 @@ import torch
 
 import client.calibrate as rule
 from client.calibrate import Calibration, calibrate, mean_noise, median_gradient_norm, tower_scale
-from client.dp.engine import PatientDpSgd, Records
+from client.dp.engine import PatientDpSgd
 from client.dp.randomness import SeededRandomness
+from client.dp.records import Records
 from client.site import Site
 from common.config.load import config_as_json, load_config
 from common.config.schema import RunConfig

@@ -10,8 +10,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from client.dp.engine import Gradients, PatientDpSgd, Records, sample_patients
+from client.dp.engine import PatientDpSgd
 from client.dp.randomness import KeystreamRandomness, Randomness
+from client.dp.records import Gradients, Records, sample_patients
 from common.config.load import load_config
 from common.encoders.dual import DualEncoder
 from common.encoders.whitened_head import WhitenedHead
