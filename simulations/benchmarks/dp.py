@@ -3,12 +3,13 @@
 1. A 6M-parameter ViT dual encoder, batch 128, 2 threads: the private step (per-patient gradients, clip, noise from the
    operating system's entropy) beside the same step without privacy (the bound) and beside Opacus's hooks with its
    optimizer (the peer). Positions are frozen: neither Opacus's hooks nor the ghost path know a parameter that no layer
-   owns. The steps alternate in one process, because the speed of a shared machine changes by the minute; rows that
-   say CPU give user and system time over both threads instead of the wall clock.
+   owns. Rows that say CPU give user and system time over both threads instead of the wall clock.
 2. Linear heads on cached features, 256 expected patients a step, one thread as a simulated site has: sampling, closed
    form, clip and noise.
 
-Peak memory is that of a fresh process that does nothing else; some 400 MiB of it are libraries.
+Each kind of step has a process of its own, for its own peak memory (some 400 MiB of it are libraries) and because what
+one leaves in the allocator slows another. The processes take turns, step by step, because the speed of a shared machine
+changes by the minute.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from __future__ import annotations
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from opacus import GradSampleModule
@@ -44,9 +46,11 @@ from simulations.benchmarks.report import Row, peak_mib
 NUM_THREADS = 2
 NUM_STEPS = 5
 NUM_HEADS_STEPS = 50
-CHUNK_SIZE = 8
+CHUNK_SIZES = {"vmap": 16, "ghost": 32, "auto": 32}
+"""Studies at once; `vmap` keeps a gradient of each."""
 PEER = "opacus hooks"
 PRIVATE = ("vmap", "ghost")
+KINDS = ("plain", *PRIVATE, "opacus")
 TRANSFORMER = (
     "encoder.trainable=all",
     "encoder.width=256",
@@ -58,15 +62,15 @@ TRANSFORMER = (
 FEATURE_DIMS = (1280, 384)
 """Of the pretrained encoder's images and reports."""
 
-Result = TypeVar("Result")
 Step = Callable[[], object]
 
 
-class Seconds(NamedTuple):
-    """Median time of a step: by the wall clock, and of the process over all its threads."""
+class Measured(NamedTuple):
+    """Median time of a step by the wall clock, and of the process over all its threads; its peak memory."""
 
     wall: float
     cpu: float
+    peak_mib: float | None
 
 
 @dataclass(frozen=True)
@@ -81,54 +85,85 @@ class Workload:
 
 def bench_dp() -> list[Row]:
     """Private steps of a transformer and of heads."""
-    peaks = {name: _alone(partial(peak_of_steps, name)) for name in ("plain", *PRIVATE)}
-    return [*transformer_rows(_alone(time_transformer), peaks), _alone(time_heads)]
+    measured = measure(tuple(partial(transformer_step, name) for name in KINDS), NUM_STEPS)
+    (heads,) = measure((heads_step,), NUM_HEADS_STEPS)
+    rows = transformer_rows(dict(zip(KINDS, measured, strict=True)))
+    return [*rows, Row(name="heads on cached features", seconds=heads.wall, peak_mib=heads.peak_mib)]
 
 
-def transformer_rows(seconds: Mapping[str, Seconds], peaks: Mapping[str, float | None]) -> list[Row]:
+def transformer_rows(measured: Mapping[str, Measured]) -> list[Row]:
     """Rows of the wall clock and of CPU time."""
-    rows = [Row(name="ViT 6M, no privacy", seconds=seconds["plain"].wall, peak_mib=peaks["plain"])]
+    plain, peer = measured["plain"], measured["opacus"]
+    rows = [
+        Row(name="ViT 6M, no privacy", seconds=plain.wall, peak_mib=plain.peak_mib),
+        Row(name="ViT 6M, opacus", seconds=peer.wall, peak_mib=peer.peak_mib, bound_seconds=plain.wall),
+    ]
     for name in PRIVATE:
-        for unit, clock in (("", 0), (", CPU", 1)):
-            rows.append(
-                Row(
-                    name=f"ViT 6M, {name}{unit}",
-                    seconds=seconds[name][clock],
-                    peak_mib=None if unit else peaks[name],
-                    peer=PEER,
-                    peer_seconds=seconds["opacus"][clock],
-                    bound_seconds=seconds["plain"][clock],
-                )
-            )
+        private = measured[name]
+        rows += [
+            Row(
+                name=f"ViT 6M, {name}",
+                seconds=private.wall,
+                peak_mib=private.peak_mib,
+                peer=PEER,
+                peer_seconds=peer.wall,
+                bound_seconds=plain.wall,
+            ),
+            Row(
+                name=f"ViT 6M, {name}, CPU",
+                seconds=private.cpu,
+                peer=PEER,
+                peer_seconds=peer.cpu,
+                bound_seconds=plain.cpu,
+            ),
+        ]
     return rows
 
 
-def time_transformer(batch: int = 128, overrides: tuple[str, ...] = TRANSFORMER) -> dict[str, Seconds]:
-    """Seconds of a step of each kind, alternating."""
+def measure(makers: Sequence[Callable[[], Step]], repeats: int) -> list[Measured]:
+    """Medians of some kinds of step, each in a process of its own, taking turns; the first step is not counted."""
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_prepare, initargs=(maker,))
+            )
+            for maker in makers
+        ]
+        turns = [[process.submit(_timed_step).result() for process in processes] for _ in range(repeats + 1)]
+        peaks = [process.submit(peak_mib).result() for process in processes]
+    return [
+        Measured(*(statistics.median(clock) for clock in zip(*times[1:], strict=True)), peak)
+        for times, peak in zip(zip(*turns, strict=True), peaks, strict=True)
+    ]
+
+
+_steps: list[Step] = []
+"""In a process that measures: its one step."""
+
+
+def _prepare(maker: Callable[[], Step]) -> None:
+    _steps.append(maker())
+
+
+def _timed_step() -> tuple[float, float]:
+    (step,) = _steps
+    wall, cpu = time.perf_counter(), time.process_time()
+    step()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def transformer_step(name: str, batch: int = 128, overrides: tuple[str, ...] = TRANSFORMER) -> Step:
+    """A step of the transformer of one kind."""
     torch.set_num_threads(NUM_THREADS)
-    steps = {name: step_of(name, transformer(batch, overrides)) for name in ("plain", *PRIVATE, "opacus")}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Full backward hook is firing")  # Opacus's, on embeddings
-        return _alternating(steps, NUM_STEPS)
+    return step_of(name, transformer(batch, overrides))
 
 
-def peak_of_steps(name: str) -> float | None:
-    """Peak memory in MiB of a process that makes steps of one kind."""
-    torch.set_num_threads(NUM_THREADS)
-    step = step_of(name, transformer(128, TRANSFORMER))
-    for _ in range(2):
-        step()
-    return peak_mib()
-
-
-def time_heads(num_patients: int = 853, overrides: tuple[str, ...] = ()) -> Row:
+def heads_step(num_patients: int = 853, overrides: tuple[str, ...] = ()) -> Step:
     """A step of the engine on cached features, sampling and noise included."""
     torch.set_num_threads(1)
     work = heads(num_patients, load_config(["encoder.embedding_dim=64", "code.bit_width=128", *overrides]))
     engine = _engine("auto", work, sampling_probability=0.3)
-    step = _stepping(work.model, lambda: engine.gradient(work.model, work.records, work.public))
-    seconds = _alternating({"heads": step}, NUM_HEADS_STEPS)["heads"]
-    return Row(name="heads on cached features", seconds=seconds.wall, peak_mib=peak_mib())
+    return _stepping(work.model, lambda: engine.gradient(work.model, work.records, work.public))
 
 
 def transformer(batch: int, overrides: tuple[str, ...]) -> Workload:
@@ -199,7 +234,9 @@ def opacus_step(work: Workload) -> Step:
     def step() -> None:
         optimizer.zero_grad()
         image, report = model(work.records.images, work.records.reports)
-        work.objective(image, report, work.public).sum().backward()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Full backward hook is firing")  # on embeddings
+            work.objective(image, report, work.public).sum().backward()
         optimizer.step()
 
     return step
@@ -212,7 +249,7 @@ def _engine(path: str, work: Workload, *, sampling_probability: float) -> Patien
         clip_norm=1.0,
         noise_multiplier=1.0,
         expected_patients=sampling_probability * work.records.num_patients,
-        chunk_size=CHUNK_SIZE,
+        chunk_size=CHUNK_SIZES[path],
         randomness=SystemRandomness(),
         gradients=path,
     )
@@ -235,23 +272,3 @@ def _workload(model: DualEncoder, config: RunConfig, images: Tensor, reports: Te
     public = embed_public(model, images[num_private:], reports[num_private:])
     records = Records(images[:num_private], reports[:num_private], torch.arange(num_private))
     return Workload(model, records, public, build_objective(config.loss, config.code))
-
-
-def _alternating(steps: Mapping[str, Step], repeats: int) -> dict[str, Seconds]:
-    """Median seconds of each step; the first of each is not counted."""
-    found: dict[str, list[Seconds]] = {name: [] for name in steps}
-    for _ in range(repeats + 1):
-        for name, step in steps.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            step()
-            found[name].append(Seconds(time.perf_counter() - wall, time.process_time() - cpu))
-    return {
-        name: Seconds(*(statistics.median(clock) for clock in zip(*times[1:], strict=True)))
-        for name, times in found.items()
-    }
-
-
-def _alone(measure: Callable[[], Result]) -> Result:
-    """Measure in a fresh process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(measure).result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -53,7 +54,6 @@ def test_private_step_does_the_work_of_the_plain_one(path: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["plain", "vmap", "ghost", "opacus"])
-@pytest.mark.filterwarnings("ignore:Full backward hook is firing", "ignore:Secure RNG turned off")
 def test_step_moves_every_trained_parameter(name: str) -> None:
     work = bench.transformer(4, TINY)
     before = {key: value.clone() for key, value in work.model.named_parameters() if value.requires_grad}
@@ -64,19 +64,20 @@ def test_step_moves_every_trained_parameter(name: str) -> None:
 
 
 def test_rows_compare_each_path_with_the_peer_and_the_plain_step() -> None:
-    seconds = {name: bench.Seconds(wall, 2 * wall) for wall, name in enumerate(("plain", "vmap", "ghost", "opacus"), 1)}
-    rows = {row.name: row for row in bench.transformer_rows(seconds, {"plain": 1.0, "vmap": 2.0, "ghost": 3.0})}
+    measured = {name: bench.Measured(wall, 2.0 * wall, 3.0 * wall) for wall, name in enumerate(bench.KINDS, 1)}
+    rows = {row.name: row for row in bench.transformer_rows(measured)}
     wall, cpu = rows["ViT 6M, vmap"], rows["ViT 6M, vmap, CPU"]
-    assert (wall.seconds, wall.bound_seconds, wall.peer_seconds, wall.peak_mib) == (2, 1, 4, 2.0)
+    assert (wall.seconds, wall.bound_seconds, wall.peer_seconds, wall.peak_mib) == (2, 1, 4, 6)
     assert (cpu.seconds, cpu.bound_seconds, cpu.peer_seconds, cpu.peak_mib) == (4, 2, 8, None)
     assert wall.speedup == 2
 
 
-def test_times_of_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "NUM_STEPS", 1)
-    monkeypatch.setattr(bench, "NUM_HEADS_STEPS", 2)
-    seconds = bench.time_transformer(4, TINY)
-    assert set(seconds) == {"plain", "vmap", "ghost", "opacus"}
-    assert all(0 < one.wall < 60 and one.cpu >= 0 for one in seconds.values())
-    row = bench.time_heads(40, ("encoder.embedding_dim=8", "loss.num_anchors=40"))
-    assert 0 < row.seconds < 10
+def test_kinds_are_measured_in_processes_of_their_own() -> None:
+    makers = (
+        partial(bench.transformer_step, "ghost", 4, TINY),
+        partial(bench.heads_step, 40, ("encoder.embedding_dim=8", "loss.num_anchors=40")),
+    )
+    for measured in bench.measure(makers, 2):
+        assert 0 < measured.wall < 60
+        assert measured.cpu > 0
+        assert measured.peak_mib is None or measured.peak_mib > 100
