@@ -19,7 +19,7 @@ from client.dp.randomness import Randomness, SeededRandomness, SystemRandomness
 from client.gate import Guard
 from client.policy.interface import RunRequest
 from client.policy.simulated import simulation_policy
-from client.site import Site
+from client.site import Purse, Site
 from common.config.load import config_digest
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
@@ -196,17 +196,26 @@ def build_sites(members: Members) -> list[Site]:
                 held_out=held_out.to(config.device),
                 anchors=anchors,
                 privacy=privacy,
-                purse=open_purse(
-                    members.folder,
-                    name,
-                    data=config.data.adapter,
-                    epsilon=config.policy.epsilon,
-                    delta=privacy.delta if privacy else delta_for(band),
-                ),
+                purse=_purse(members, name, band),
                 randomness=_randomness(members, name, private=privacy is not None),
             )
         )
     return sites
+
+
+def _purse(members: Members, site: str, band: str) -> Purse | None:
+    """A site's ledger; none where the run spends nothing."""
+    config = members.config
+    privacy = privacy_plan(config, band)
+    if privacy is None and config.evaluation.epsilon is None:
+        return None
+    return open_purse(
+        members.folder,
+        site,
+        data=config.data.adapter,
+        epsilon=config.policy.epsilon,
+        delta=privacy.delta if privacy else delta_for(band),
+    )
 
 
 def _guard(site: Site) -> Guard:

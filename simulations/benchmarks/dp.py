@@ -131,10 +131,10 @@ def measure(makers: Sequence[Callable[[], Step]], repeats: int) -> list[Measured
         ]
         turns = [[process.submit(_timed_step).result() for process in processes] for _ in range(repeats + 1)]
         peaks = [process.submit(peak_mib).result() for process in processes]
-    return [
-        Measured(*(statistics.median(clock) for clock in zip(*times[1:], strict=True)), peak)
-        for times, peak in zip(zip(*turns, strict=True), peaks, strict=True)
+    medians = [
+        [statistics.median(clock) for clock in zip(*times[1:], strict=True)] for times in zip(*turns, strict=True)
     ]
+    return [Measured(wall, cpu, peak) for (wall, cpu), peak in zip(medians, peaks, strict=True)]
 
 
 _steps: list[Step] = []

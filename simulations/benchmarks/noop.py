@@ -39,11 +39,11 @@ NUM_ARRAYS = 10
 STEP = 1e-4
 CONFIG_DIGEST = "bench"
 STATISTICS_OF_A_ROUND = {"brief": {"recall_at_10": 0.5, "codes_recall_at_10": 0.5}}
-RELEASES = (
+MEASURED = (
     Release(name=SITE, mechanism=Mechanism.PUBLIC),
     Release(name=STATISTICS, mechanism=Mechanism.NOT_PRIVATE),
-    Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE),
 )
+RELEASES = (*MEASURED, Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE))
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -75,7 +75,8 @@ def build_noop_app(num_values: int) -> ClientApp:
         task = task_from_records(message.content)
         arrays_from_record(message.content.array_records[MODEL])
         update = constant_arrays(num_values) if task.train else None
-        reply = Reply(site=_name(context), update=update, statistics=STATISTICS_OF_A_ROUND, releases=RELEASES)
+        releases = RELEASES if task.train else MEASURED
+        reply = Reply(site=_name(context), update=update, statistics=STATISTICS_OF_A_ROUND, releases=releases)
         return Message(reply_to_records(reply), reply_to=message)
 
     return app

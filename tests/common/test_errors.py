@@ -17,6 +17,8 @@ EXIT_CODES = {
     "PolicyRefusal": 3,
     "BudgetExhausted": 3,
     "TrustError": 4,
+    "LedgerError": 4,
+    "AccountingError": 1,
 }
 
 

@@ -13,6 +13,7 @@ import pytest
 from client.dp.randomness import SeededRandomness
 from common.config.load import config_digest, read_run_config
 from common.errors import CheckFailed, CheckpointError
+from common.privacy.bands import delta_for
 from common.seeds import torch_generator
 from server.checkpoint import load_state
 from server.report.summary import validate
@@ -81,7 +82,8 @@ def test_private_run_spends_what_it_was_given_and_repeats_under_injected_noise_a
     validate(noised.summary)
     for site in noised.summary["sites"].values():
         assert 0.95 < site["epsilon"] <= 1.0
-        assert (site["delta"], site["noise_multiplier"] > 0) == (first.config.privacy.delta, True)
+        assert (site["delta"], site["noise_multiplier"] > 0) == (delta_for(site["patients_band"]), True)
+    assert {path.suffix for path in (tmp_path / "3" / "ledgers").iterdir()} >= {".sqlite3", ".head", ".pem"}
 
 
 def test_finished_run_is_gone_on_with_to_the_same_result(finished_run: Any, tiny_run: Any, tmp_path: Path) -> None:

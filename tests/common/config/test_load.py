@@ -78,7 +78,7 @@ def test_infinite_epsilon_is_none() -> None:
         ("federation.rounds=many", r"^federation\.rounds=many: wrong type; it takes a whole number$"),
         ("federation.rounds=1.5", r"^federation\.rounds=1\.5: wrong type"),
         ("federation.rounds=true", r"^federation\.rounds=True: wrong type"),
-        ("privacy.delta=small", r"^privacy\.delta=small: wrong type; it takes a number$"),
+        ("privacy.delta=small", r"^privacy\.delta=small: wrong type; it takes a number or null$"),
         ("data.allow_burned_in=perhaps", r"wrong type; it takes true or false$"),
         ("baselines.splits=a", r"wrong type; it takes a list of texts, such as \[a,b\]$"),
         ("encoder=3", r"^encoder=3: wrong type; it takes keys below it, not a value$"),
