@@ -103,7 +103,7 @@ def _refuse_other_uses(value_R: Tensor, modules: Mapping[str, nn.Module], record
     uses, calls = Counter(_leaves(value_R)), Counter(recorder.names)
     for name, module in modules.items():
         for own, parameter in module.named_parameters(recurse=False):
-            if parameter.requires_grad and uses[parameter] != calls[name]:
+            if parameter.requires_grad and (uses[parameter] != calls[name] or not calls[name]):
                 raise ConfigError(
                     f"training.gradients={path}: {name}.{own} is used {uses[parameter]} times "
                     f"in {calls[name]} calls of its module ({type(module).__name__}), so its gradient cannot be read "

@@ -212,6 +212,27 @@ def test_ghost_refuses_a_norm_that_is_called_twice(make_case: Any) -> None:
         case.engine(gradients="ghost").clipped_sum(case.model, case.records, case.public)
 
 
+class Idle(Around):
+    """Owns a trained map that it never calls."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__(inner)
+        self.idle = nn.Linear(8, 8)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """See the class."""
+        raw: Tensor = self.inner(features)
+        return raw
+
+
+@pytest.mark.parametrize("path", ["linear", "ghost"])
+def test_trained_map_that_is_never_called_is_refused(make_case: Any, path: str) -> None:
+    case = make_case("heads")
+    case.model.image_tower = Idle(case.model.image_tower)
+    with pytest.raises(ConfigError, match=r"image_tower\.idle\.weight is used 0 times in 0 calls"):
+        case.engine(gradients=path).clipped_sum(case.model, case.records, case.public)
+
+
 @pytest.mark.parametrize("kind", [Drawn, Branching])
 def test_vmap_names_the_module_it_cannot_differentiate(make_case: Any, kind: type[Around]) -> None:
     case = make_case("heads")
