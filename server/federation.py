@@ -131,7 +131,7 @@ class Federation:
         while number < rounds and not self._is_out_of_budget():
             number += 1
             self._round(number)
-        self._measure(number + 1)
+        self._measure(rounds + 1)
         if self._is_out_of_budget():
             raise BudgetExhausted(
                 f"stopped after round {number} of {rounds}: the hospitals' privacy budgets are spent "
