@@ -52,7 +52,7 @@ class Views:
         if records.images.dtype != torch.uint8 or records.images.dim() != _PIXEL_DIMENSIONS:
             raise ConfigError(
                 f"training.augmentations={self.number}: views are made from pixels, and this encoder trains on "
-                "computed features; set training.augmentations=1, or train the scratch encoder with encoder.trainable=all"
+                "computed features; set training.augmentations=1, or a scratch encoder with encoder.trainable=all"
             )
         rows = torch.arange(len(records.patients), device=records.patients.device).repeat_interleave(self.number)
         return Records(_view(records.images[rows], generator), records.reports[rows], records.patients[rows])
