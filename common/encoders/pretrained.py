@@ -45,8 +45,13 @@ def build(config: EncoderConfig) -> Encoder:
     """The encoder; its networks are loaded at first use and shared by all encoders of the process.
 
     Raises:
-        ConfigError: The packages with the weights are not installed.
+        ConfigError: The packages with the weights are not installed, or the config would train more than heads.
     """
+    if config.trainable != "heads":
+        raise ConfigError(
+            f"encoder.trainable={config.trainable}: the pretrained networks stay as they are; "
+            "set encoder.trainable=heads, or take encoder.name=hub or scratch"
+        )
     return PretrainedEncoder(
         image_weights=_image_weights(), report_folder=_report_folder(), embedding_dim=config.embedding_dim
     )

@@ -26,7 +26,7 @@ REPORTS = ["No pleural effusion.", "", "Left lower lobe mass, 3 cm.", "effusion 
 
 
 def encoder() -> Encoder:
-    return ENCODERS.load("pretrained")(EncoderConfig(name="pretrained", embedding_dim=64))
+    return ENCODERS.load("pretrained")(EncoderConfig(name="pretrained", embedding_dim=64, trainable="heads"))
 
 
 def images() -> list[Image]:
@@ -129,3 +129,9 @@ def test_pretrained_missing_extra_names_the_remedy(monkeypatch: pytest.MonkeyPat
         pytest.skip("the [pretrained] extra is not installed")
     with pytest.raises(ConfigError, match=rf"{package}.*pip install 'wardround\[pretrained\]'"):
         encoder()
+
+
+@pytest.mark.parametrize("trainable", ["all", "lora"])
+def test_more_than_heads_is_refused_with_the_remedy(trainable: str) -> None:
+    with pytest.raises(ConfigError, match=f"encoder.trainable={trainable}: .*set encoder.trainable=heads"):
+        ENCODERS.load("pretrained")(EncoderConfig(name="pretrained", embedding_dim=8, trainable=trainable))
