@@ -13,14 +13,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from client.data.identity import dataset_digest
 from client.ledger import KEY_FILE, LEDGER_FILE
+from client.policy.budget import accounts_of, budget_of
 from client.policy.site_config import load_site_config
 from common.config.load import config_digest, read_run_config
 from common.config.schema import RunConfig
 from common.errors import BudgetExhausted, ConfigError
 from common.ledger.books import Books
-from common.ledger.entries import HELD_OUT, TRAINING, Account, Budget
+from common.ledger.entries import Account, Budget
 from common.ledger.read import read_books
 from common.ledger.spending import Spending, Statement, spending_of, statement_of
 from common.privacy.bands import band_of
@@ -107,10 +107,8 @@ def _of_config(path: Path | None, ledger: Path | None) -> Spent:
     books = (
         read_books(file, public_key=SigningKey.load(key).public if key.exists() else None) if file.exists() else Books()
     )
-    budget = Budget(epsilon=site.budget.epsilon, delta=site.budget.delta, epsilon_per_run=site.budget.epsilon_per_run)
-    data = dataset_digest(site=site.site, name=site.data.name)
-    named = [Account(dataset_digest=data, cohort=cohort) for cohort in (TRAINING, HELD_OUT)]
-    return _spent(site.site, file, books, budget, list(dict.fromkeys([*named, *books.accounts])))
+    accounts = list(dict.fromkeys([*accounts_of(site), *books.accounts]))
+    return _spent(site.site, file, books, budget_of(site), accounts)
 
 
 def _of_ledger(path: Path) -> Spent:

@@ -86,8 +86,9 @@ class PatientDpSgd:
         """
         sample = self.views.secret(sample_patients(records, self.sampling_probability, self.randomness))
         total = self.clipped_sum(model, sample, public)
-        # One call on one vector: no two parameters can share a key, and the noise costs one pass.
-        flat = torch.cat([value.flatten() for value in total.values()]).float()
+        # One call on one vector: no two parameters can share a key, and the noise costs one pass. Not rounded to
+        # float32 before: the error would grow with the whole sum and not with what one patient adds.
+        flat = torch.cat([value.flatten() for value in total.values()])
         deviation = self.noise_multiplier * self.clip_norm * (1 + ROUNDING_MARGIN)
         noised = self.randomness.noised(flat, standard_deviation=deviation) / self.expected_patients
         pieces = noised.split([value.numel() for value in total.values()])

@@ -63,6 +63,17 @@ class BudgetCheck:
         return [f"{outlook.cohort} patients: {outlook.refusal}" for outlook in self.outlooks if outlook.refusal]
 
 
+def budget_of(site: SiteConfig) -> Budget:
+    """What the hospital lets each cohort of its patients spend."""
+    return Budget(epsilon=site.budget.epsilon, delta=site.budget.delta, epsilon_per_run=site.budget.epsilon_per_run)
+
+
+def accounts_of(site: SiteConfig) -> list[Account]:
+    """The accounts of the hospital's data set, the training patients' first."""
+    data = dataset_digest(site=site.site, name=site.data.name)
+    return [Account(dataset_digest=data, cohort=cohort) for cohort in (TRAINING, HELD_OUT)]
+
+
 def check_budget(site: SiteConfig, *, run: str, planned: Mapping[str, Sequence[Event]]) -> BudgetCheck:
     """Add up what was spent, and what a run would add.
 
@@ -76,16 +87,15 @@ def check_budget(site: SiteConfig, *, run: str, planned: Mapping[str, Sequence[E
         LedgerError: The ledger is damaged.
     """
     path = site.state_folder / LEDGER_FILE
-    budget = Budget(epsilon=site.budget.epsilon, delta=site.budget.delta, epsilon_per_run=site.budget.epsilon_per_run)
-    data = dataset_digest(site=site.site, name=site.data.name)
+    budget, accounts = budget_of(site), accounts_of(site)
     has_ledger = path.exists()
     books = read_books(path) if has_ledger else Books()
-    accounts = [Account(dataset_digest=data, cohort=cohort) for cohort in (TRAINING, HELD_OUT)]
+    own = {account.dataset_digest for account in accounts}
     return BudgetCheck(
         budget=budget,
         cap=site.budget.epsilon,
         has_ledger=has_ledger,
-        num_other_data=len({account.dataset_digest for account in books.accounts} - {data}),
+        num_other_data=len({account.dataset_digest for account in books.accounts} - own),
         outlooks=tuple(
             _outlook(
                 books, account, cap=site.budget.epsilon, budget=budget, run=run, planned=planned.get(account.cohort, ())

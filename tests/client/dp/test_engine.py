@@ -27,22 +27,18 @@ class Chosen:
     def __init__(self, chosen: Sequence[bool], *, noise: float = 0.0) -> None:
         self._chosen, self._noise = torch.tensor(chosen, dtype=torch.bool), noise
         self._generator = torch.Generator().manual_seed(0)
-        self.noised_sizes: list[torch.Size] = []
+        self.totals: list[Tensor] = []
         self.deviations: list[float] = []
 
     def participants(self, num_patients: int, probability: float) -> Tensor:  # noqa: ARG002 - the protocol
         """See `Randomness`."""
         return self._chosen[:num_patients]
 
-    def standard_normal(self, shape: torch.Size) -> Tensor:
-        """See `Randomness`."""
-        raise NotImplementedError
-
     def noised(self, total: Tensor, *, standard_deviation: float) -> Tensor:
         """See `Randomness`."""
-        self.noised_sizes.append(total.shape)
+        self.totals.append(total)
         self.deviations.append(standard_deviation)
-        return total + self._noise * standard_deviation * torch.randn(total.shape, generator=self._generator)
+        return (total + self._noise * standard_deviation * torch.randn(total.shape, generator=self._generator)).float()
 
 
 def objective(name: str = "anchor_contrast") -> Objective:
@@ -142,8 +138,9 @@ def test_noise_is_drawn_once_for_all_parameters_and_covers_the_clip(linear_model
     """One vector, so that no two parameters share a key; the deviation is never below the stated one."""
     randomness = Chosen([True] * 6)
     found = engine(randomness, noise=1.5).gradient(linear_model, linear_records(range(6)), anchors_of(linear_model))
-    assert [len(size) for size in randomness.noised_sizes] == [1]
-    assert randomness.noised_sizes[0].numel() == sum(value.numel() for value in found.values())
+    (total,) = randomness.totals
+    assert total.shape == (sum(value.numel() for value in found.values()),)
+    assert total.dtype is torch.float64  # in float32 the sum would be rounded before the noise hides it
     assert 1.5 * CLIP <= randomness.deviations[0] <= 1.5 * CLIP * 1.001
     assert all(value.dtype == torch.float32 for value in found.values())
     assert {name: value.shape for name, value in found.items()} == {
