@@ -30,7 +30,8 @@ from server.admission import Admission
 from server.checkpoint import RunState, SiteHistory, note_asked, save_state
 from server.rounds import Phase, Round
 from server.statistics import check_statistics
-from strategies.interface import AGGREGATORS, Aggregate, State
+from strategies.composition import build_aggregator
+from strategies.interface import Aggregate, State
 from strategies.server_optimizer import ServerMomentum
 
 REFUSALS = (BudgetExhausted.reason, PolicyRefusal.reason)
@@ -105,7 +106,7 @@ class Federation:
         self._setup = setup
         self._mailbox = mailbox
         self._state = setup.state
-        self._aggregator = AGGREGATORS.load(config.aggregator.name)(num_byzantine=config.aggregator.num_byzantine)
+        self._aggregator = build_aggregator(config.aggregator, seed=config.seed)
         self._optimizer = ServerMomentum(
             learning_rate=config.server_optimizer.learning_rate, momentum=config.server_optimizer.momentum
         )

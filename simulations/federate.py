@@ -36,7 +36,7 @@ from simulations.attacks.registry import ATTACKS
 from simulations.consortium import Consortium
 from simulations.purses import open_purse
 from simulations.runtime import Handler, run_in_process
-from strategies.interface import AGGREGATORS
+from strategies.composition import build_aggregator
 
 RandomnessOf = Callable[[str, int], Randomness]
 """Source of sampling and noise for a site and a round."""
@@ -138,7 +138,7 @@ def check_names(config: RunConfig) -> None:
         ConfigError: A name is unknown, no noise reaches the epsilon, or the loss couples records under privacy.
     """
     ATTACKS.load(config.attack.name)
-    AGGREGATORS.load(config.aggregator.name)(num_byzantine=config.aggregator.num_byzantine)
+    build_aggregator(config.aggregator, seed=config.seed)
     build_objective(config.loss, config.code)
     privacy_plan(config, SMALL)
 

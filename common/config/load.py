@@ -30,6 +30,8 @@ _TYPE_WORDS = {
     "str": "text",
     "bool": "true or false",
     "list[str]": "a list of texts, such as [a,b]",
+    "list[int]": "a list of whole numbers, such as [1,2]",
+    "list[float | None]": "a list of numbers or null, such as [null,8]",
 }
 
 
@@ -138,7 +140,7 @@ def _as_config_error(error: OmegaConfBaseException, layer: DictConfig) -> Config
     key = str(error.full_key or next(iter(layer)))
     if isinstance(error, ConfigKeyError):
         return ConfigError(f"{key}: unknown key; {near(key, list(types))}")
-    kind = _TYPE_WORDS.get(types.get(key, ""), "keys below it, not a value")
+    kind = _TYPE_WORDS.get(types.get(key.partition("[")[0], ""), "keys below it, not a value")
     return ConfigError(f"{key}={OmegaConf.select(layer, key)}: wrong type; it takes {kind}")
 
 

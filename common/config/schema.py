@@ -32,6 +32,7 @@ class DataConfig:
     root: str = MISSING
     split: str = MISSING
     site_column: str = MISSING
+    merged_sites: int = MISSING
     public_fraction: float = MISSING
     test_fraction: float = MISSING
     max_bad_fraction: float = MISSING
@@ -104,6 +105,7 @@ class TrainingConfig:
     augmentations: int = MISSING
     precision: str = MISSING
     gradients: str = MISSING
+    proximal_weight: float = MISSING
 
 
 @dataclass
@@ -138,8 +140,11 @@ class AggregatorConfig:
 class ServerOptimizerConfig:
     """How the server applies the aggregated update."""
 
+    name: str = MISSING
     learning_rate: float = MISSING
     momentum: float = MISSING
+    second_momentum: float = MISSING
+    adaptivity: float = MISSING
 
 
 @dataclass
@@ -178,6 +183,16 @@ class BaselinesConfig:
 
 
 @dataclass
+class RobustnessConfig:
+    """The grid of `--scenario robustness`: nothing when `rules` is empty."""
+
+    rules: list[str] = MISSING
+    attacks: list[str] = MISSING
+    num_byzantine: list[int] = MISSING
+    epsilons: list[float | None] = MISSING
+
+
+@dataclass
 class RunConfig:
     """A run."""
 
@@ -198,3 +213,4 @@ class RunConfig:
     attack: AttackConfig = MISSING
     evaluation: EvaluationConfig = MISSING
     baselines: BaselinesConfig = MISSING
+    robustness: RobustnessConfig = MISSING
