@@ -86,6 +86,8 @@ def answer(site: Site, task: Task, arrays: NamedArrays) -> Reply:
         releases.append(release)
     return Reply(
         site=site.name,
+        round_number=task.round_number,
+        run=task.config_digest,
         update=update,
         statistics=statistics,
         releases=tuple(releases),

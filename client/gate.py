@@ -3,7 +3,8 @@
 Deny by default. On the way in, the site's policy is asked about the run before any study is read. On the way out:
 
 1. The reply is content, not an error of the app's own, and lists its releases and nothing beside them.
-2. Every record is listed as a release, and is one of the forms below: its name, its type, its fields.
+2. Every record is listed as a release, and is one of the forms below: its name, its type, its fields. A round and a
+   run that it names are those of the task: a number that the site may choose would say what it likes.
 3. The site's policy allows each release, and the arrays of the update.
 4. A release that costs privacy names the ledger entry that reserved exactly this event for this run and round, and the
    ledger settles it: once, before the reply leaves.
@@ -30,6 +31,8 @@ from common.wire.flower import (
     JSON_FIELD,
     NAME_FIELD,
     RELEASES,
+    ROUND_FIELD,
+    RUN_FIELD,
     SITE,
     STATISTICS,
     TASK,
@@ -44,8 +47,11 @@ from common.wire.update import ArrayPlan
 Handler = Callable[[Message, Context], Message]
 ERROR_CODE = 1
 
-CONFIG_FIELDS = {SITE: frozenset({NAME_FIELD, BAND_FIELD, HEAD_FIELD}), STATISTICS: frozenset({JSON_FIELD})}
-"""The text records of a reply, and the fields that each may have."""
+CONFIG_FIELDS: Mapping[str, Mapping[str, type]] = {
+    SITE: {NAME_FIELD: str, BAND_FIELD: str, HEAD_FIELD: str, ROUND_FIELD: int, RUN_FIELD: str},
+    STATISTICS: {JSON_FIELD: str},
+}
+"""The records of a reply that hold no arrays, and the fields that each may have."""
 
 MECHANISMS = {
     SITE: frozenset({Mechanism.PUBLIC}),
@@ -122,6 +128,7 @@ def _let_out(records: RecordDict, guard: Guard, run: RunRequest, round_number: i
     for name in records:
         if name != RELEASES:
             _check_form(name, records, releases)
+    _check_task(records, run, round_number)
     update = ArrayPlan.of(arrays_from_record(records.array_records[UPDATE])) if UPDATE in records else None
     least_cell = run.config.evaluation.least_group if STATISTICS in records else None
     guard.policy.enforce(ReleaseRequest(releases=tuple(releases.values()), arrays=update, least_cell=least_cell))
@@ -157,12 +164,22 @@ def _check_form(name: str, records: RecordDict, releases: Mapping[str, Release])
     if name == UPDATE:
         if not isinstance(record, ArrayRecord):
             raise PolicyRefusal(f"{name!r} is not a record of arrays")
-    elif not (isinstance(record, ConfigRecord) and record.keys() <= CONFIG_FIELDS[name] and _is_text(record)):
-        raise PolicyRefusal(f"{name!r} is not a text record of the known fields")
+    elif not (isinstance(record, ConfigRecord) and _has_known_fields(record, CONFIG_FIELDS[name])):
+        raise PolicyRefusal(f"{name!r} is not a record of the known fields")
 
 
-def _is_text(record: ConfigRecord) -> bool:
-    return all(isinstance(value, str) for value in record.values())
+def _has_known_fields(record: ConfigRecord, known: Mapping[str, type]) -> bool:
+    return all(type(value) is known.get(field) for field, value in record.items())
+
+
+def _check_task(records: RecordDict, run: RunRequest, round_number: int) -> None:
+    if SITE not in records:
+        return
+    named = records.config_records[SITE]
+    if named.get(ROUND_FIELD, round_number) != round_number or named.get(RUN_FIELD, run.config_digest) != (
+        run.config_digest
+    ):
+        raise PolicyRefusal("the reply names another round or run than its task")
 
 
 def _settle(release: Release, ledger: Ledger | None, *, run: str, round_number: int) -> None:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
@@ -27,14 +27,21 @@ from common.privacy.events import event_as_json, event_from_json
 from common.privacy.release import Mechanism, Release
 from common.wire.update import ArrayPlan, NamedArrays
 
+T = TypeVar("T", str, int)
+
 HELLO, MODEL, TASK = "hello", "model", "task"
 UPDATE, STATISTICS, SITE, RELEASES = "update", "statistics", "site", "releases"
 NAME_FIELD, BAND_FIELD, HEAD_FIELD, JSON_FIELD = "name", "patients-band", "ledger-head", "json"
+ROUND_FIELD, RUN_FIELD = "round", "run"
 WIRE_VERSION = 1
 MAX_STATISTICS_BYTES = 4 * 2**20
 
+_REPLY = frozenset({SITE, RELEASES, STATISTICS, UPDATE})
 _PREFIX_BYTES = 10
 """Of NumPy's format 1.0: the magic text, the version, and the length of what follows of the header."""
+_MOST_HEADER_BYTES = 1024
+"""Of one array; a header of our own has 128."""
+_NUMBER_BYTES = 8
 _KEPT_HEADERS = 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -60,6 +67,8 @@ class Reply:
 
     Attributes:
         site: The site's name.
+        round_number: Round of the task that it answers.
+        run: Config digest of that task's run.
         update: New minus old trained parameters; None when the task was only to measure.
         statistics: Retrieval statistics on held-out patients; None where the reply tells none.
         releases: One for each record of the reply.
@@ -67,6 +76,8 @@ class Reply:
     """
 
     site: str
+    round_number: int
+    run: str
     update: NamedArrays | None
     statistics: dict[str, Any] | None
     releases: tuple[Release, ...]
@@ -158,12 +169,13 @@ def releases_of(records: RecordDict) -> tuple[Release, ...]:
 
 def reply_to_records(reply: Reply) -> RecordDict:
     """The reply as Flower records."""
-    records = RecordDict(
-        {
-            SITE: ConfigRecord({NAME_FIELD: reply.site, HEAD_FIELD: reply.ledger_head or ""}),
-            RELEASES: releases_to_record(reply.releases),
-        }
-    )
+    site: dict[str, str | int] = {
+        NAME_FIELD: reply.site,
+        ROUND_FIELD: reply.round_number,
+        RUN_FIELD: reply.run,
+        HEAD_FIELD: reply.ledger_head or "",
+    }
+    records = RecordDict({SITE: ConfigRecord({**site}), RELEASES: releases_to_record(reply.releases)})
     if reply.statistics is not None:
         records[STATISTICS] = ConfigRecord({JSON_FIELD: json.dumps(reply.statistics)})
     if reply.update is not None:
@@ -172,21 +184,30 @@ def reply_to_records(reply: Reply) -> RecordDict:
 
 
 def reply_from_records(records: RecordDict, plan: ArrayPlan) -> Reply:
-    """The reply in Flower records; nothing of the update is copied before it fits the plan.
+    """The reply in Flower records; no text is parsed and no array read before names and bytes fit the plan.
 
     Raises:
-        AdmissionError: With a reason code: `keys`, `shape`, `dtype`, `size` or `malformed`.
+        AdmissionError: With a reason code: `keys`, `size`, `shape`, `dtype` or `malformed`.
     """
+    if not records.keys() <= _REPLY:
+        raise AdmissionError("keys")
     try:
         configs = records.config_records
+        for record in configs.values():
+            _check_text_size(record)
+        update = planned_arrays(records.array_records[UPDATE], plan) if UPDATE in records else None
         return Reply(
-            site=str(configs[SITE][NAME_FIELD]),
-            update=_update(records.array_records[UPDATE], plan) if UPDATE in records else None,
+            site=_field(configs[SITE], NAME_FIELD, str),
+            round_number=_field(configs[SITE], ROUND_FIELD, int),
+            run=_field(configs[SITE], RUN_FIELD, str),
+            update=update,
             statistics=dict(_json(configs[STATISTICS])) if STATISTICS in records else None,
             releases=releases_of(records),
             ledger_head=_digest_or_none(configs[SITE].get(HEAD_FIELD)),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except AdmissionError:
+        raise
+    except Exception as error:  # a hostile reply finds the exception that a list of them forgets
         raise AdmissionError("malformed") from error
 
 
@@ -202,6 +223,21 @@ def arrays_from_record(record: ArrayRecord) -> NamedArrays:
         AdmissionError: An array's bytes are not what its header says.
     """
     return {name: _from_array(array) for name, array in record.items()}
+
+
+def planned_arrays(record: ArrayRecord, plan: ArrayPlan) -> NamedArrays:
+    """Named arrays as read-only views of a record that is checked against a plan: names, bytes, shapes, types.
+
+    Raises:
+        AdmissionError: With a reason code: `keys`, `size`, `shape`, `dtype` or `malformed`.
+    """
+    if record.keys() != plan.arrays.keys():
+        raise AdmissionError("keys")
+    if sum(len(array.data) for array in record.values()) > plan.num_bytes + _MOST_HEADER_BYTES * len(plan.arrays):
+        raise AdmissionError("size")
+    arrays = arrays_from_record(record)
+    plan.check(arrays)
+    return arrays
 
 
 def _to_array(array: NDArray[Any]) -> Array:
@@ -262,22 +298,36 @@ def _digest_or_none(value: object) -> str | None:
     return value
 
 
-def _update(record: ArrayRecord, plan: ArrayPlan) -> NamedArrays:
-    if record.keys() != plan.arrays.keys():
-        raise AdmissionError("keys")
-    update = arrays_from_record(record)
-    plan.check(update)
-    return update
+def _field(record: ConfigRecord, name: str, kind: type[T]) -> T:
+    """A field of exactly one type: for Python, True is a number."""
+    value = record[name]
+    if type(value) is not kind:
+        raise AdmissionError("malformed")
+    return value
 
 
 def _json(record: ConfigRecord) -> Any:  # noqa: ANN401 - any JSON value
-    text = str(record[JSON_FIELD])
-    if len(text) > MAX_STATISTICS_BYTES:
-        raise AdmissionError("size")
+    _check_text_size(record)
     try:
-        return json.loads(text)
+        return json.loads(_field(record, JSON_FIELD, str))
     except RecursionError as error:
         raise AdmissionError("malformed") from error
+
+
+def _check_text_size(record: ConfigRecord) -> None:
+    """Refuse a record whose texts, bytes and lists are too long to be read.
+
+    Raises:
+        AdmissionError: With the reason `size`.
+    """
+    if sum(map(_length, record.values())) > MAX_STATISTICS_BYTES:
+        raise AdmissionError("size")
+
+
+def _length(value: object) -> int:
+    if isinstance(value, list):
+        return sum(map(_length, value))
+    return len(value) if isinstance(value, str | bytes) else _NUMBER_BYTES
 
 
 def _release(value: Mapping[str, Any]) -> Release:

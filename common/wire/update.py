@@ -44,6 +44,11 @@ class ArrayPlan:
         """P."""
         return sum(int(np.prod(shape)) for shape, _ in self.arrays.values())
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all values together."""
+        return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in self.arrays.values())
+
     def check(self, arrays: NamedArrays) -> None:
         """Check names, then shapes, then types.
 

@@ -76,7 +76,14 @@ def build_noop_app(num_values: int) -> ClientApp:
         arrays_from_record(message.content.array_records[MODEL])
         update = constant_arrays(num_values) if task.train else None
         releases = RELEASES if task.train else MEASURED
-        reply = Reply(site=_name(context), update=update, statistics=STATISTICS_OF_A_ROUND, releases=releases)
+        reply = Reply(
+            site=_name(context),
+            round_number=task.round_number,
+            run=task.config_digest,
+            update=update,
+            statistics=STATISTICS_OF_A_ROUND,
+            releases=releases,
+        )
         return Message(reply_to_records(reply), reply_to=message)
 
     return app

@@ -89,7 +89,9 @@ def reserved(ledger: Ledger, **changes: object) -> str:
 def update_reply(entry: str | None, **changes: object) -> RecordDict:
     release = Release(name=UPDATE, mechanism=Mechanism.PATIENT_DP_SGD, event=EVENT, ledger_entry=entry)
     releases = (PUBLIC_SITE, replace(release, **changes))  # type: ignore[arg-type]
-    records = reply_to_records(Reply(site="north", update=UPDATE_ARRAYS, statistics={}, releases=releases))
+    records = reply_to_records(
+        Reply(site="north", round_number=ROUND, run=DIGEST, update=UPDATE_ARRAYS, statistics={}, releases=releases)
+    )
     del records[STATISTICS]
     return records
 
@@ -125,6 +127,18 @@ def local_loss_beside_the_site() -> RecordDict:
 
 def count_in_place_of_a_text() -> RecordDict:
     return _with(SITE, ConfigRecord({"name": [NAME]}), Mechanism.PUBLIC)
+
+
+def number_in_place_of_the_round() -> RecordDict:
+    return _with(SITE, ConfigRecord({"name": NAME, "round": 1951}), Mechanism.PUBLIC)
+
+
+def truth_in_place_of_the_round() -> RecordDict:
+    return _with(SITE, ConfigRecord({"name": NAME, "round": True}), Mechanism.PUBLIC)
+
+
+def secret_in_place_of_the_run() -> RecordDict:
+    return _with(SITE, ConfigRecord({"name": "north", "run": NAME}), Mechanism.PUBLIC)
 
 
 def site_as_metrics() -> RecordDict:
@@ -204,6 +218,9 @@ FORBIDDEN: dict[Answer, str] = {
     listed_unknown_record: "policy",
     local_loss_beside_the_site: "policy",
     count_in_place_of_a_text: "policy",
+    number_in_place_of_the_round: "policy",
+    truth_in_place_of_the_round: "policy",
+    secret_in_place_of_the_run: "policy",
     site_as_metrics: "policy",
     statistics_called_public: "policy",
     mechanism_not_allowed: "policy",

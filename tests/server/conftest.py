@@ -86,7 +86,12 @@ class MemoryMailbox:
         for site in self.order(sites):
             update = honest_update(site, task.round_number) if task.train else None
             sent: Reply | RecordDict | str | None = Reply(
-                site=site, update=update, statistics=BRIEF, releases=(self.release, MEASURED)
+                site=site,
+                round_number=task.round_number,
+                run=task.config_digest,
+                update=update,
+                statistics=BRIEF,
+                releases=(self.release, MEASURED),
             )
             if site in self.faults and task.train:
                 sent = self.faults[site](sent, task)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from common.errors import AdmissionError
 from common.privacy.events import SampledGaussian
 from common.privacy.release import Mechanism, Release
 from common.wire.flower import STATISTICS, UPDATE, Reply
-from common.wire.update import ArrayPlan
+from common.wire.update import ArrayPlan, NamedArrays
 from server.admission import Admission
 
 EVENT = SampledGaussian(noise_multiplier=1.0, sampling_probability=0.3, steps=5)
@@ -28,13 +28,17 @@ IN_PRIVATE = Release(name=UPDATE, mechanism=Mechanism.PATIENT_DP_SGD, event=EVEN
 WITHOUT_PRIVACY = Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE)
 
 
+def reply_of(update: NamedArrays | None, *releases: Release) -> Reply:
+    return Reply(site="north", round_number=1, run="ab", update=update, statistics={}, releases=releases)
+
+
 def admit(
     *releases: Release, event: SampledGaussian | None = EVENT, max_norm: float = 100.0, first_value: float = 0.0
 ) -> NDArray[np.float32]:
     """The row that an update is written to."""
     weight = ARRAYS["towers.weight"].copy()
     weight[0, 0] = first_value
-    reply = Reply(site="north", update={**ARRAYS, "towers.weight": weight}, statistics={}, releases=releases)
+    reply = reply_of({**ARRAYS, "towers.weight": weight}, *releases)
     row_P = np.full(PLAN.num_values, 9.0, dtype=np.float32)
     Admission(plan=PLAN, max_norm=max_norm).admit(reply, event=event, into_P=row_P)
     return row_P
@@ -45,14 +49,14 @@ def test_admitted_update_is_written_in_the_plans_order() -> None:
 
 
 def test_order_of_the_replys_arrays_does_not_matter() -> None:
-    reply = Reply(site="north", update=dict(reversed(ARRAYS.items())), statistics={}, releases=(IN_PRIVATE,))
+    reply = reply_of(dict(reversed(ARRAYS.items())), IN_PRIVATE)
     row_P = np.empty(PLAN.num_values, dtype=np.float32)
     Admission(plan=PLAN, max_norm=100.0).admit(reply, event=EVENT, into_P=row_P)
     assert row_P.tolist() == [0, 1, 2, 3, 4, 5, -3]
 
 
 def test_reply_without_an_update_is_refused() -> None:
-    reply = Reply(site="north", update=None, statistics={}, releases=(IN_PRIVATE,))
+    reply = reply_of(None, IN_PRIVATE)
     with pytest.raises(AdmissionError, match=r"^keys$"):
         Admission(plan=PLAN, max_norm=1.0).admit(reply, event=EVENT, into_P=np.empty(7, dtype=np.float32))
 

@@ -21,7 +21,7 @@ MAX_NORM = 100.0
 def _verdict(values: np.ndarray) -> str | None:
     update = {"first": values[:1], "rest": values[1:]}
     release = Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE)
-    reply = Reply(site="site", update=update, statistics={}, releases=(release,))
+    reply = Reply(site="site", round_number=1, run="ab", update=update, statistics={}, releases=(release,))
     admission = Admission(plan=ArrayPlan.of(update), max_norm=MAX_NORM)
     try:
         admission.admit(reply, event=None, into_P=np.empty(len(values), dtype=np.float32))

@@ -58,7 +58,14 @@ def site(name: str, *, band: str = "16-31", train: Handler | None = None) -> Han
 
     def honest(message: Message, _: Context) -> Message:
         update = {"weight": np.full(4, len(name), dtype=np.float32)}
-        reply = Reply(site=name, update=update, statistics={"brief": {}}, releases=RELEASES)
+        reply = Reply(
+            site=name,
+            round_number=TASK.round_number,
+            run=TASK.config_digest,
+            update=update,
+            statistics={"brief": {}},
+            releases=RELEASES,
+        )
         return Message(reply_to_records(reply), reply_to=message)
 
     return answer

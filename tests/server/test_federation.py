@@ -139,7 +139,7 @@ def test_order_of_arrival_changes_no_bit(world: Any) -> None:
     shuffle = np.random.default_rng(0)
     models = {
         world.run(world.mailbox(order=order)).arrays["model"][WEIGHT].tobytes()
-        for order in (sorted, lambda sites: sorted(sites, reverse=True), *[lambda s: list(shuffle.permutation(s))] * 4)
+        for order in (sorted, lambda sites: sorted(sites, reverse=True), *[lambda s: shuffle.permutation(s).tolist()] * 4)
     }
     assert len(models) == 1
 

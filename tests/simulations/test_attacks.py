@@ -32,7 +32,9 @@ def honest(message: Message, _: Context) -> Message:
     if message.metadata.message_type == MessageType.QUERY:
         return Message(hello_reply_to_records("north", "16-31"), reply_to=message)
     releases = (Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE),)
-    reply = Reply(site="north", update=HONEST, statistics={"brief": {}}, releases=releases)
+    reply = Reply(
+        site="north", round_number=1, run="ab" * 32, update=HONEST, statistics={"brief": {}}, releases=releases
+    )
     return Message(reply_to_records(reply), reply_to=message)
 
 

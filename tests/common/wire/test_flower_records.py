@@ -46,6 +46,7 @@ ARRAYS = DTYPES.flatmap(
 EVENT = SampledGaussian(noise_multiplier=1.5, sampling_probability=0.25, steps=5)
 UPDATE_ARRAYS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.zeros((), dtype=np.float32)}
 PLAN = ArrayPlan.of(UPDATE_ARRAYS)
+RUN = "ab" * 32
 
 
 def sent(array: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -216,7 +217,14 @@ def test_releases_round_trip(releases: list[Release]) -> None:
 def reply(**changes: object) -> RecordDict:
     listed = (Release(name=UPDATE, mechanism=Mechanism.PATIENT_DP_SGD, event=EVENT),)
     records = reply_to_records(
-        Reply(site="north", update=UPDATE_ARRAYS, statistics={"brief": {"recall_at_10": 0.5}}, releases=listed)
+        Reply(
+            site="north",
+            round_number=3,
+            run=RUN,
+            update=UPDATE_ARRAYS,
+            statistics={"brief": {"recall_at_10": 0.5}},
+            releases=listed,
+        )
     )
     for name, record in changes.items():
         records[name] = record
@@ -225,6 +233,7 @@ def reply(**changes: object) -> RecordDict:
 
 def test_reply_round_trips() -> None:
     found = reply_from_records(reply(), PLAN)
+    assert (found.round_number, found.run) == (3, RUN)
     assert (found.site, found.statistics) == ("north", {"brief": {"recall_at_10": 0.5}})
     assert found.releases == (Release(name=UPDATE, mechanism=Mechanism.PATIENT_DP_SGD, event=EVENT),)
     assert found.update is not None
@@ -232,12 +241,24 @@ def test_reply_round_trips() -> None:
 
 
 def test_reply_without_update_round_trips() -> None:
-    records = reply_to_records(Reply(site="north", update=None, statistics={}, releases=()))
+    nothing = Reply(site="north", round_number=1, run=RUN, update=None, statistics={}, releases=())
+    records = reply_to_records(nothing)
     assert reply_from_records(records, PLAN).update is None
 
 
 def text(value: str) -> ConfigRecord:
     return ConfigRecord({"json": value})
+
+
+def site(**changes: object) -> ConfigRecord:
+    return ConfigRecord({"name": "north", "round": 3, "run": RUN, "ledger-head": ""} | changes)
+
+
+def padded(num_bytes: int) -> ArrayRecord:
+    """The update, with so many bytes more after the values of one array."""
+    record = arrays_to_record(UPDATE_ARRAYS)
+    record["w"].data += bytes(num_bytes)
+    return record
 
 
 @pytest.mark.parametrize(
@@ -247,7 +268,25 @@ def text(value: str) -> ConfigRecord:
         ({UPDATE: arrays_to_record(UPDATE_ARRAYS | {"z": np.zeros(1)})}, "keys"),
         ({UPDATE: arrays_to_record(UPDATE_ARRAYS | {"b": np.zeros(1, dtype=np.float32)})}, "shape"),
         ({UPDATE: arrays_to_record(UPDATE_ARRAYS | {"b": np.zeros(())})}, "dtype"),
+        ({UPDATE: arrays_to_record(UPDATE_ARRAYS | {"w": UPDATE_ARRAYS["w"].astype(np.float16)})}, "dtype"),
+        ({UPDATE: arrays_to_record(UPDATE_ARRAYS | {"b": np.zeros((), dtype=np.complex64)})}, "dtype"),
+        ({UPDATE: arrays_to_record(UPDATE_ARRAYS | {"b": np.zeros((), dtype=np.int32)})}, "dtype"),
+        ({UPDATE: arrays_to_record(UPDATE_ARRAYS | {"w": np.zeros((100, 100), dtype=np.float32)})}, "size"),
+        ({UPDATE: padded(1)}, "malformed"),
+        ({UPDATE: padded(10_000)}, "size"),
         ({UPDATE: ConfigRecord()}, "malformed"),
+        ({"extra": ConfigRecord()}, "keys"),
+        ({"update2": arrays_to_record(UPDATE_ARRAYS)}, "keys"),
+        ({SITE: site(note="x" * (MAX_STATISTICS_BYTES + 1))}, "size"),
+        ({SITE: site(note=[b"x" * MAX_STATISTICS_BYTES, b"x"])}, "size"),
+        ({SITE: site(round="3")}, "malformed"),
+        ({SITE: site(round=3.0)}, "malformed"),
+        ({SITE: site(round=True)}, "malformed"),
+        ({SITE: site(run=7)}, "malformed"),
+        ({SITE: site(name=["north"])}, "malformed"),
+        ({SITE: ConfigRecord({"name": "north", "run": RUN})}, "malformed"),
+        ({SITE: ConfigRecord({"name": "north", "round": 3})}, "malformed"),
+        ({STATISTICS: ConfigRecord({"json": b"{}"})}, "malformed"),
         ({SITE: ConfigRecord()}, "malformed"),
         ({STATISTICS: ConfigRecord()}, "malformed"),
         ({STATISTICS: text("{")}, "malformed"),
