@@ -1,23 +1,34 @@
 """Admission: what a reply must be before any rule sees it. A reply that is not is dropped and counted, never raised.
 
-Checked in this order, with the reason that the report shows: the records (`malformed`, `size`), names, shapes and
-types of the arrays (`keys`, `shape`, `dtype`), the releases (`mechanism`), finite numbers (`nan`), the norm (`norm`).
+Checked in this order, with the reason that the report shows:
+
+1. On the wire (`common/wire/flower.py`): the names of the records and arrays (`keys`), bytes (`size`), the form of
+   each record (`malformed`), the arrays' shapes and types (`shape`, `dtype`).
+2. Where it comes from: the site that was asked (`identity`), this round of this run (`round`).
+3. What it measured: the form (`malformed`) and how it was made (`mechanism`).
+4. The update: that there is one (`keys`), how it was made (`mechanism`), finite numbers (`nan`), the norm (`norm`), and
+   that it is not one which this site sent before (`replay`).
+
+What a site claims of itself beside this is not used: its weight comes from its band alone (`server/weights.py`).
 
 Shapes: P trained parameters.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import AdmissionError
+from common.errors import AdmissionError, ConfigError
 from common.privacy.events import Event
 from common.privacy.release import Mechanism
-from common.wire.flower import UPDATE, Reply
+from common.wire.flower import STATISTICS, UPDATE, Reply, Task
 from common.wire.update import ArrayPlan
+from server.replay import fingerprint_of
+from server.statistics import check_statistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,20 +36,55 @@ class Admission:
     """The rules of one run.
 
     Attributes:
-        plan: Arrays that an update must have.
+        plan: Arrays that an update must have, all float32: whole numbers have no place in a distance.
         max_norm: Greatest Euclidean norm of an update.
+        statistics_by: How the statistics of a reply must have been made.
     """
 
     plan: ArrayPlan
     max_norm: float
+    statistics_by: Mechanism
 
-    def admit(self, reply: Reply, *, event: Event | None, into_P: NDArray[np.float32]) -> None:
-        """Check a reply and write its update into a row.
+    def __post_init__(self) -> None:
+        for name, (_, dtype) in self.plan.arrays.items():
+            if dtype != "float32":
+                raise ConfigError(f"array {name} is {dtype}: only float32 is trained; choose other encoder.trainable")
+
+    def check_reply(self, reply: Reply, *, site: str, task: Task) -> None:
+        """Check what does not concern the update: nothing of a reply is used before.
 
         Args:
             reply: Decoded reply; its arrays fit the plan.
+            site: Who was asked.
+            task: What it was asked.
+
+        Raises:
+            AdmissionError: With the reason code.
+        """
+        if reply.site != site:
+            raise AdmissionError("identity")
+        if (reply.round_number, reply.run) != (task.round_number, task.config_digest):
+            raise AdmissionError("round")
+        if reply.statistics is None:
+            return
+        check_statistics(reply.statistics)
+        # Figures are marked in the report by the run's config, so they must have been made as it says.
+        if [release.mechanism for release in reply.releases if release.name == STATISTICS] != [self.statistics_by]:
+            raise AdmissionError("mechanism")
+
+    def admit(
+        self, reply: Reply, *, event: Event | None, earlier: Collection[str], into_P: NDArray[np.float32]
+    ) -> str | None:
+        """Check a reply's update and write it into a row.
+
+        Args:
+            reply: Reply that `check_reply` passed.
             event: Privacy event that the site's update must state; None in a run without privacy.
+            earlier: Fingerprints of the site's updates that moved the model before.
             into_P: Row that receives the update; undefined where the reply is refused.
+
+        Returns:
+            The update's fingerprint; None where it is zero, which may come as often as it likes.
 
         Raises:
             AdmissionError: With the reason code.
@@ -56,3 +102,9 @@ class Admission:
             norm = float(np.linalg.norm(into_P))
         if not (np.isfinite(norm) and norm <= self.max_norm):
             raise AdmissionError("norm" if np.isfinite(into_P).all() else "nan")
+        if not norm and not into_P.any():
+            return None
+        fingerprint = fingerprint_of(into_P)
+        if fingerprint in earlier:
+            raise AdmissionError("replay")
+        return fingerprint

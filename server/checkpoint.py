@@ -33,6 +33,7 @@ class SiteHistory:
         rounds_joined: Rounds in which its update was admitted.
         drops: Reason to number of rounds.
         ledger_head: Digest of the last entry of its privacy ledger, as it last said; None without privacy.
+        fingerprints: Of its updates that moved the model, in the order of the rounds.
     """
 
     patients_band: str
@@ -40,6 +41,7 @@ class SiteHistory:
     rounds_joined: int = 0
     drops: dict[str, int] = field(default_factory=dict)
     ledger_head: str | None = None
+    fingerprints: list[str] = field(default_factory=list)
 
 
 @dataclass

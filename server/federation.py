@@ -18,21 +18,21 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from common.config.schema import RunConfig
 from common.errors import AdmissionError, AggregationError, BudgetExhausted, CheckFailed, PolicyRefusal
-from common.privacy.bands import middle_of
 from common.privacy.plan import PlanOf, PrivacyPlan
 from common.privacy.release import Mechanism
-from common.wire.flower import STATISTICS, Reply, Task
+from common.wire.flower import Reply, Task
 from common.wire.update import ArrayPlan, NamedArrays
 from server.admission import Admission
 from server.checkpoint import RunState, SiteHistory, note_asked, save_state
 from server.rounds import Phase, Round
-from server.statistics import check_statistics
+from server.weights import weights_of
 from strategies.composition import build_aggregator
 from strategies.interface import Aggregate, State
-from strategies.server_optimizer import ServerMomentum
+from strategies.optimizers.interface import build_optimizer
 
 REFUSALS = (BudgetExhausted.reason, PolicyRefusal.reason)
 """Reason codes of a site that did not train."""
@@ -107,16 +107,14 @@ class Federation:
         self._mailbox = mailbox
         self._state = setup.state
         self._aggregator = build_aggregator(config.aggregator, seed=config.seed)
-        self._optimizer = ServerMomentum(
-            learning_rate=config.server_optimizer.learning_rate, momentum=config.server_optimizer.momentum
-        )
+        self._optimizer = build_optimizer(config.server_optimizer)
         self._plan = ArrayPlan.of({name: self._state.arrays["model"][name] for name in setup.trained})
+        exact = config.evaluation.epsilon is None
         self._admission = Admission(
             plan=self._plan,
             max_norm=config.federation.max_update_norm,
+            statistics_by=Mechanism.NOT_PRIVATE if exact else Mechanism.DISCRETE_LAPLACE,
         )
-        exact = config.evaluation.epsilon is None
-        self._statistics_by = Mechanism.NOT_PRIVATE if exact else Mechanism.DISCRETE_LAPLACE
 
     def run(self) -> None:
         """The rounds that are left, then one message that measures the final model.
@@ -155,11 +153,17 @@ class Federation:
     def _round(self, number: int) -> None:
         started = time.monotonic()
         updates_SP = self._updates_SP
-        rows = {site: row for row, site in enumerate(self._state.sites)}
+        rows = {site: row for row, site in enumerate(sorted(self._state.sites))}
+        fingerprints: dict[str, str | None] = {}
 
         def accept(reply: Reply, site: str) -> None:
             plan = self._plan_of(site)
-            self._admission.admit(reply, event=plan.event if plan else None, into_P=updates_SP[rows[site]])
+            fingerprints[site] = self._admission.admit(
+                reply,
+                event=plan.event if plan else None,
+                earlier=self._state.sites[site].fingerprints,
+                into_P=updates_SP[rows[site]],
+            )
 
         self._charge()
         round_ = self._collect(number, accept, train=True)
@@ -173,7 +177,15 @@ class Federation:
             "seconds": time.monotonic() - started,
             "metrics": {},
         }
+        if record["outcome"] == "updated":
+            self._remember(fingerprints)
         self._commit(record, round_)
+
+    def _remember(self, fingerprints: dict[str, str | None]) -> None:
+        """Keep what moved the model: where it stays, an honest site may come to the same update in the next round."""
+        for site, fingerprint in fingerprints.items():
+            if fingerprint is not None:
+                self._state.sites[site].fingerprints.append(fingerprint)
 
     def _plan_of(self, site: str) -> PrivacyPlan | None:
         return self._setup.privacy(self._state.sites[site].patients_band)
@@ -213,12 +225,12 @@ class Federation:
         ):
             if answer.site not in round_.waiting:
                 continue  # not even looked at: a second answer must not overwrite an admitted update
-            problem = _unreadable(answer, statistics_by=self._statistics_by)
+            problem = self._refusal(answer, task)
             if answer.reply is not None and problem is None:
                 if answer.reply.statistics is not None:
                     statistics[answer.site] = answer.reply.statistics
                 self._state.sites[answer.site].ledger_head = answer.reply.ledger_head
-                problem = _refusal(answer.reply, answer.site, accept)
+                problem = _reason(accept, answer.reply, answer.site)
             if problem is None:
                 round_.admit(answer.site)
             else:
@@ -230,6 +242,12 @@ class Federation:
         self._state.note_statistics(statistics)
         return round_
 
+    def _refusal(self, answer: Answer, task: Task) -> str | None:
+        """The reason why nothing of an answer is used; None where it can be."""
+        if answer.reply is None:
+            return answer.problem or "malformed"
+        return _reason(self._admission.check_reply, answer.reply, site=answer.site, task=task)
+
     def _update(
         self, round_: Round, updates_SP: NDArray[np.float32], rows: dict[str, int], admitted: list[str]
     ) -> dict[str, Any]:
@@ -238,6 +256,7 @@ class Federation:
             return {"outcome": "quorum_missed", "update_norm": None, "weights": {}}
         try:
             aggregate = self._aggregate(updates_SP, [rows[site] for site in admitted], admitted)
+            update_norm = _finite_norm(aggregate.update_P)
         except AggregationError as error:
             return {"outcome": str(error), "update_norm": None, "weights": {}}
         change_P, optimizer = self._optimizer.step(aggregate.update_P, self._optimizer_state())
@@ -248,14 +267,14 @@ class Federation:
         self._state.arrays["optimizer"] = _to_arrays(optimizer)
         return {
             "outcome": "updated",
-            "update_norm": float(aggregate.update_P.norm()),
+            "update_norm": update_norm,
             "weights": dict(zip(admitted, aggregate.site_weights_S.tolist(), strict=True)),
         }
 
     def _aggregate(self, updates_SP: NDArray[np.float32], rows: list[int], admitted: list[str]) -> Aggregate:
         all_rows = torch.from_numpy(updates_SP)
         cohort_SP = all_rows if len(rows) == len(all_rows) else all_rows[rows]
-        weights_S = torch.tensor([middle_of(self._state.sites[site].patients_band) for site in admitted])
+        weights_S = weights_of([self._state.sites[site].patients_band for site in admitted])
         state = _to_tensors(self._state.arrays["aggregator"]) or self._aggregator.init()
         return self._aggregator.aggregate(cohort_SP, weights_S, state)
 
@@ -284,38 +303,20 @@ class Federation:
         self._setup.observer.round_committed(self._state)
 
 
-def _unreadable(answer: Answer, *, statistics_by: Mechanism) -> str | None:
-    """The reason why nothing of an answer is used; None where it can be."""
-    if answer.reply is None:
-        return answer.problem or "malformed"
-    if answer.reply.site != answer.site:
-        return "identity"
+def _reason(check: Callable[..., object], *arguments: object, **options: object) -> str | None:
+    """The reason for which a check refuses; None where it passes."""
     try:
-        if answer.reply.statistics is not None:
-            check_statistics(answer.reply.statistics)
-            _check_mechanism(answer.reply, statistics_by)
+        check(*arguments, **options)
     except AdmissionError as error:
         return str(error)
     return None
 
 
-def _check_mechanism(reply: Reply, statistics_by: Mechanism) -> None:
-    """Figures are marked in the report by the run's config, so they must have been made as it says.
-
-    Raises:
-        AdmissionError: They were made in another way, or it is not said how.
-    """
-    if [release.mechanism for release in reply.releases if release.name == STATISTICS] != [statistics_by]:
-        raise AdmissionError("mechanism")
-
-
-def _refusal(reply: Reply, site: str, accept: Callable[[Reply, str], None]) -> str | None:
-    """The reason for which a reply is refused; None where it is accepted."""
-    try:
-        accept(reply, site)
-    except AdmissionError as error:
-        return str(error)
-    return None
+def _finite_norm(update_P: Tensor) -> float:
+    norm = float(update_P.norm())
+    if not math.isfinite(norm):
+        raise AggregationError("the aggregated update is not finite")
+    return norm
 
 
 def _to_tensors(arrays: dict[str, NDArray[Any]]) -> State:
@@ -323,4 +324,5 @@ def _to_tensors(arrays: dict[str, NDArray[Any]]) -> State:
 
 
 def _to_arrays(state: State) -> dict[str, NDArray[Any]]:
-    return {name: tensor.numpy() for name, tensor in state.items()}
+    """Copies: a rule may return a view of the updates, whose memory the next round writes over."""
+    return {name: tensor.numpy().copy() for name, tensor in state.items()}

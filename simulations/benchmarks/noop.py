@@ -1,7 +1,7 @@
 """Sites without studies, and the state of a model of any size.
 
-They answer at once with a constant update, through the site's own encoding and gate: what is left of a round is what
-the system itself costs.
+They answer at once with an update that is ready, through the site's own encoding and gate: what is left of a round
+is what the system itself costs.
 """
 
 from __future__ import annotations
@@ -55,6 +55,16 @@ def constant_arrays(num_values: int) -> Arrays:
     return {f"layer{number}.weight": part for number, part in enumerate(parts)}
 
 
+@lru_cache(maxsize=1)
+def arrays_of_round(num_values: int, round_number: int) -> Arrays:
+    """The constant arrays but for the first number, which counts the rounds: the same update twice is a replay."""
+    arrays = constant_arrays(num_values)
+    name, first = next(iter(arrays.items()))
+    changed = first.copy()
+    changed[0] = round_number * STEP
+    return {**arrays, name: changed}
+
+
 def zero_state(num_values: int) -> RunState:
     """A run before its first round, its model all zeros."""
     model = {name: np.zeros_like(array) for name, array in constant_arrays(num_values).items()}
@@ -74,7 +84,7 @@ def build_noop_app(num_values: int) -> ClientApp:
     def train(message: Message, context: Context) -> Message:
         task = task_from_records(message.content)
         arrays_from_record(message.content.array_records[MODEL])
-        update = constant_arrays(num_values) if task.train else None
+        update = arrays_of_round(num_values, task.round_number) if task.train else None
         releases = RELEASES if task.train else MEASURED
         reply = Reply(
             site=_name(context),

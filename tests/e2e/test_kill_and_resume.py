@@ -29,6 +29,7 @@ from simulations.purses import ledger_path
 OPTIONS = (
     "privacy.epsilon=1",
     "federation.rounds=6",
+    "server_optimizer.name=fedavgm",
     "server_optimizer.momentum=0.5",
     "training.steps_per_round=20",
 )

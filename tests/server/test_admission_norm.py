@@ -22,9 +22,9 @@ def _verdict(values: np.ndarray) -> str | None:
     update = {"first": values[:1], "rest": values[1:]}
     release = Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE)
     reply = Reply(site="site", round_number=1, run="ab", update=update, statistics={}, releases=(release,))
-    admission = Admission(plan=ArrayPlan.of(update), max_norm=MAX_NORM)
+    admission = Admission(plan=ArrayPlan.of(update), max_norm=MAX_NORM, statistics_by=Mechanism.NOT_PRIVATE)
     try:
-        admission.admit(reply, event=None, into_P=np.empty(len(values), dtype=np.float32))
+        admission.admit(reply, event=None, earlier=(), into_P=np.empty(len(values), dtype=np.float32))
     except AdmissionError as error:
         return str(error)
     return None

@@ -48,6 +48,12 @@ def _unreadable_array(reply: Reply, _: Task) -> RecordDict:
     return records
 
 
+def _more_records(reply: Reply, _: Task) -> RecordDict:
+    records = reply_to_records(reply)
+    records["gradients"] = records.array_records["update"]
+    return records
+
+
 FAULTS: dict[str, tuple[Callable[[Reply, Task], Any], str]] = {
     "one number is NaN": (_value(float("nan")), "nan"),
     "one number is infinite": (_value(float("-inf")), "nan"),
@@ -68,6 +74,9 @@ FAULTS: dict[str, tuple[Callable[[Reply, Task], Any], str]] = {
     "statistics without their brief": (lambda reply, _: replace(reply, statistics={}), "malformed"),
     "statistics with another metric": (lambda reply, _: replace(reply, statistics={"brief": {"x": 1}}), "malformed"),
     "releases that are no list": (_damaged("releases", "json", "7"), "malformed"),
+    "answer to another round": (lambda reply, _: replace(reply, round_number=reply.round_number - 1), "round"),
+    "answer to another run": (lambda reply, _: replace(reply, run="00" * 32), "round"),
+    "a record that nobody asked for": (_more_records, "keys"),
     "empty reply": (lambda *_: RecordDict(), "malformed"),
     "error reply": (lambda *_: "raised", "raised"),
     "silence": (lambda *_: None, "late"),
@@ -139,15 +148,19 @@ def test_order_of_arrival_changes_no_bit(world: Any) -> None:
     shuffle = np.random.default_rng(0)
     models = {
         world.run(world.mailbox(order=order)).arrays["model"][WEIGHT].tobytes()
-        for order in (sorted, lambda sites: sorted(sites, reverse=True), *[lambda s: shuffle.permutation(s).tolist()] * 4)
+        for order in (
+            sorted,
+            lambda sites: sorted(sites, reverse=True),
+            *[lambda s: shuffle.permutation(s).tolist()] * 4,
+        )
     }
     assert len(models) == 1
 
 
-def test_updates_are_weighted_by_the_middle_of_their_band(world: Any) -> None:
-    """Middles 24, 48, 24 and 96: an eighth, a quarter, an eighth and a half."""
+def test_updates_are_weighted_by_the_middle_of_their_band_up_to_the_cap(world: Any) -> None:
+    """Middles 24, 48, 24 and 96, of which the last counts as three of the median: 24, 48, 24, 72 of 168."""
     state = world.run(world.mailbox(), "federation.rounds=1")
-    shares = {"east": 1 / 8, "north": 1 / 4, "south": 1 / 8, "west": 1 / 2}
+    shares = {"east": 1 / 7, "north": 2 / 7, "south": 1 / 7, "west": 3 / 7}
     assert state.rounds[0]["weights"] == pytest.approx(shares)
     expected = sum(share * world.honest_update(site, 1)[WEIGHT].astype(float) for site, share in shares.items())
     np.testing.assert_allclose(state.arrays["model"][WEIGHT], expected, atol=1e-6)

@@ -31,9 +31,11 @@ def test_rounds_of_the_bench_are_real_rounds_with_every_site(tmp_path: Path) -> 
     assert saved.rounds_completed == num_rounds
     assert {site.rounds_joined for site in saved.sites.values()} == {num_rounds}
     assert len(saved.sites) == bench.NUM_SITES
-    # Eight equal updates have themselves as their mean, so that each round adds one step to a model of zeros.
-    for array in saved.arrays["model"].values():
-        np.testing.assert_allclose(array, num_rounds * STEP, rtol=1e-5)
+    # Eight equal updates have themselves as their mean, so that each round adds one step to a model of zeros, and to
+    # its first number as many as the round's.
+    first, *rest = np.concatenate(list(saved.arrays["model"].values()))
+    np.testing.assert_allclose(rest, num_rounds * STEP, rtol=1e-5)
+    assert first == pytest.approx(num_rounds * (num_rounds + 1) / 2 * STEP)
 
 
 def test_bench_refuses_to_time_a_round_without_all_its_sites(tmp_path: Path) -> None:
