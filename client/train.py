@@ -2,6 +2,11 @@
 
 Under privacy every step's gradient comes from the DP engine; without it, from the same patients' mean without clip
 or noise. The anchors' own gradient is added to a private one: it is public, costs nothing, and steadies the noise.
+
+FedProx (Li et al., MLSys 2020, arXiv 1812.06127) adds (weight / 2) |w - w_global|^2 to what a site minimises, against
+drift between sites. Its gradient, weight (w - w_global), is made of the round's global model and of steps that were
+already noised: it is post-processing, and changes neither sensitivity nor noise nor what is charged. It pulls as long
+as weight times learning rate is below 1; above 2 it throws.
 """
 
 from __future__ import annotations
@@ -55,11 +60,14 @@ def train(site: Site, arrays: NamedArrays, *, round_number: int) -> dict[str, ND
     objective = build_objective(config.loss, config.code)
     source = gradient_source(site, objective, round_number=round_number)
     generator = torch_generator(config.seed, "anchors", site.name, round_number)
+    start = {name: parameter.detach().clone() for name, parameter in zip(names, parameters, strict=True)}
     for _ in range(config.training.steps_per_round):
         public = embed_public(model, *site.anchors.draw(config.loss.num_anchors, generator))
         gradients = source.gradient(model, site.private, public)
         if privacy is not None and privacy.public_weight:
             _add(gradients, _public_gradient(site, objective, public, generator), privacy.public_weight)
+        if config.training.proximal_weight:
+            _add(gradients, _drift(model, start), config.training.proximal_weight)
         for name, parameter in zip(names, parameters, strict=True):
             parameter.grad = gradients[name]
         optimizer.step()
@@ -157,6 +165,11 @@ def _public_gradient(site: Site, objective: Objective, public: Public, generator
     value = in_batch(image, report, public).mean()
     parameters = [site.model.get_parameter(name) for name in names]
     return dict(zip(names, torch.autograd.grad(value, parameters), strict=True))
+
+
+def _drift(model: DualEncoder, start: Gradients) -> Gradients:
+    """How far each trained parameter is from where the round began."""
+    return {name: model.get_parameter(name).detach() - value for name, value in start.items()}
 
 
 def _add(gradients: Gradients, others: Gradients, weight: float) -> None:
