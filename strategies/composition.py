@@ -1,13 +1,29 @@
-"""From `aggregator.name` to the rule: a rule, or stages and a rule joined by plus signs."""
+"""From `aggregator.name` to an aggregator: a rule, or stages and a rule joined by plus signs, `arc+nnm+trimmed_mean`.
+
+Shapes: S sites, P trained parameters.
+"""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
 from common.config.schema import AggregatorConfig
-from strategies.interface import AGGREGATORS, Aggregator
+from common.errors import AggregationError, ConfigError
+from common.seeds import derive_seed
+from strategies.blocks import one_thread
+from strategies.cohort import Cohort
+from strategies.interface import RULES, STAGES, Aggregate, Rule, Stage, State
+
+CALLS = "calls"
+"""Name in the state of the number of rounds aggregated so far: a stage that draws, draws anew in each."""
 
 
-def build_aggregator(config: AggregatorConfig, *, seed: int) -> Aggregator:  # noqa: ARG001
-    """The rule of a run.
+def build_aggregator(config: AggregatorConfig, *, seed: int) -> Composition:
+    """The aggregator of a run.
 
     Args:
         config: Its composition and how many bad sites it must bear.
@@ -16,4 +32,79 @@ def build_aggregator(config: AggregatorConfig, *, seed: int) -> Aggregator:  # n
     Raises:
         ConfigError: A name is unknown, or the rule bears no bad site.
     """
-    return AGGREGATORS.load(config.name)(num_byzantine=config.num_byzantine)
+    *before, last = config.name.split("+")
+    rule = RULES.load(last)()
+    if math.isinf(rule.least_points(config.num_byzantine)):
+        raise ConfigError(
+            f"aggregator.num_byzantine={config.num_byzantine}: the {last} bears no bad site; "
+            "use aggregator.name=trimmed_mean"
+        )
+    return Composition(
+        name=config.name,
+        stages=tuple(STAGES.load(name)() for name in before),
+        rule=rule,
+        num_byzantine=config.num_byzantine,
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composition:
+    """Stages and a rule, as one aggregator.
+
+    Attributes:
+        name: As in the config.
+        stages: In the order in which they are applied.
+        rule: What makes one update of what they leave.
+        num_byzantine: f.
+        seed: Of the stages that draw.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    rule: Rule
+    num_byzantine: int
+    seed: int
+
+    def init(self) -> State:
+        """State before the first round."""
+        return {CALLS: torch.zeros((), dtype=torch.int64), **self.rule.init()}
+
+    def aggregate(self, updates_SP: Tensor, weights_S: Tensor, state: State) -> Aggregate:
+        """See `Aggregator`."""
+        calls = int(state[CALLS])
+        if self.max_byzantine(len(updates_SP)) < self.num_byzantine:
+            raise AggregationError(
+                f"aggregator.name={self.name} with aggregator.num_byzantine={self.num_byzantine} needs at least "
+                f"{self._least_sites()} admitted updates, there are {len(updates_SP)}"
+            )
+        with one_thread():
+            cohort = Cohort.of(updates_SP, weights_S, num_byzantine=self.num_byzantine)
+            for number, stage in enumerate(self.stages):
+                seed = derive_seed(self.seed, "aggregation", number, calls)
+                cohort = cohort.mixed(stage.mixing(cohort.points, cohort.num_byzantine, seed=seed))
+            found = self.rule.apply(cohort, state)
+        return replace(found, state=found.state | {CALLS: torch.tensor(calls + 1)})
+
+    def max_byzantine(self, num_sites: int) -> int:
+        """The greatest f that the rule bears among the points that the stages leave; -1 where not even none."""
+        return next((f for f in range((num_sites - 1) // 2, -1, -1) if self._bears(num_sites, f)), -1)
+
+    def kappa(self, num_sites: int) -> float | None:
+        """The kappa that is proven for the whole; None where none is."""
+        sizes = [num_sites]
+        for stage in self.stages:
+            sizes.append(stage.num_points(sizes[-1], self.num_byzantine))
+        found = self.rule.kappa(sizes[-1], self.num_byzantine)
+        for stage, size in zip(reversed(self.stages), reversed(sizes[:-1]), strict=True):
+            found = stage.kappa(found, size, self.num_byzantine)
+        return found
+
+    def _bears(self, num_sites: int, num_byzantine: int) -> bool:
+        left = num_sites
+        for stage in self.stages:
+            left = stage.num_points(left, num_byzantine)
+        return left >= self.rule.least_points(num_byzantine)
+
+    def _least_sites(self) -> int:
+        return next(n for n in range(1, 10**6) if self._bears(n, self.num_byzantine))

@@ -18,7 +18,7 @@ from common.losses.interface import LOSSES
 from simulations.attacks.registry import ATTACKS
 from simulations.benchmarks.cli import BENCHES
 from simulations.cohorts.write import MANIFEST_COLUMNS
-from strategies.interface import AGGREGATORS
+from strategies.composition import build_aggregator
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,7 +61,7 @@ def check(command: str) -> None:
     config = load_config(parameters["overrides"] or (), scenario=parameters["scenario"])
     assert config.data.adapter in {*ADAPTERS.names, "synthetic"}
     assert config.loss.name in LOSSES.names
-    assert config.aggregator.name in AGGREGATORS.names
+    build_aggregator(config.aggregator, seed=config.seed)
     assert config.attack.name in ATTACKS.names
 
 

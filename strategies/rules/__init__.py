@@ -1,0 +1,1 @@
+"""The rules: each makes one update of a cohort, one file a rule."""

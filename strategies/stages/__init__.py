@@ -1,0 +1,1 @@
+"""The stages before a rule: each replaces the updates by combinations of them, one file a stage."""
