@@ -24,6 +24,11 @@ def check_statistics(statistics: Mapping[str, Any]) -> None:
     """
     if not _validator().is_valid(statistics):
         raise AdmissionError("malformed")
+    # NaN is neither below a minimum nor above a maximum, and a lone half of a UTF-16 pair is a text that no file holds.
+    try:
+        json.dumps(statistics, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError as error:
+        raise AdmissionError("malformed") from error
 
 
 @cache

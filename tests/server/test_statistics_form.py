@@ -71,6 +71,11 @@ def test_statistics_of_a_real_run_pass(finished_run: Any) -> None:
         lambda found: found["groups"][0].update(attribute="postcode"),
         lambda found: found["groups"][1].update(num_patients=3),
         lambda found: found.update(gallery=-1),
+        lambda found: found.update(gallery=10**4000),
+        lambda found: found["brief"].update(recall_at_10=float("nan")),
+        lambda found: found["groups"][0]["intervals"].update(recall_at_10=[0.1, float("nan")]),
+        lambda found: found["groups"][0].update(group="\ud800"),
+        lambda found: found["metrics"].update({"\udfff": 0.5}),
     ],
 )
 def test_statistics_of_another_form_are_malformed(change: Change) -> None:
