@@ -104,14 +104,19 @@ class Cohort:
         vars(mixed)["points"] = self.points.mixed(affine_MN)  # known without a second pass over the values
         return mixed
 
-    def weighted_sum(self, weights_T: Tensor) -> Tensor:
-        """The combination `[P]` of the points with some weights."""
+    def weighted_sum(self, weights_T: Tensor, *, onto_P: Tensor | None = None) -> Tensor:
+        """The combination `[P]` of the points with some weights.
+
+        Args:
+            weights_T: Weights.
+            onto_P: What it is added to, in place; None is zero.
+        """
         weights_S = (weights_T @ self.mixing_TN[:, :-1]).to(self.updates_SP)
-        update_P = torch.empty_like(self.updates_SP[0])
+        update_P = torch.zeros_like(self.updates_SP[0]) if onto_P is None else onto_P
 
         def of_span(blocks: Iterator[slice]) -> None:
             for block in blocks:
-                torch.mv(self.updates_SP[:, block].T, weights_S, out=update_P[block])
+                update_P[block].addmv_(self.updates_SP[:, block].T, weights_S)
 
         map_spans(len(update_P), of_span, device=update_P.device)
         return update_P

@@ -137,11 +137,10 @@ def _pass(updates_SP: Tensor, peaks_S: Tensor, further_P: tuple[Tensor, ...], ce
 
 def _with_centre(found_RR: Tensor, num_sites: int, centre: int) -> Tensor:
     """Products of the updates, the origin and the further points; the centre's own are zero."""
-    num_points = len(found_RR) + 1
     row_of = [*range(num_sites), centre, *range(num_sites, len(found_RR))]
-    gram_NN = found_RR[row_of][:, row_of]
+    gram_NN = ((found_RR + found_RR.T) / 2)[row_of][:, row_of]
     gram_NN[centre] = gram_NN[:, centre] = 0
-    return gram_NN.reshape(num_points, num_points)
+    return gram_NN
 
 
 def _scales(peaks_S: Tensor, further_P: tuple[Tensor, ...], centre: int) -> Tensor | None:
@@ -150,8 +149,8 @@ def _scales(peaks_S: Tensor, further_P: tuple[Tensor, ...], centre: int) -> Tens
     least, most = SQUARES_HOLD
     if ((peaks_R >= least) & (peaks_R <= most) | (peaks_R == 0)).all():
         return None
-    reach_R = peaks_R + peaks_R[centre]
-    return torch.where(reach_R > 0, torch.exp2(-reach_R.double().log2().ceil()), 1.0).to(peaks_S.dtype)
+    reach_R = peaks_R.double() + peaks_R[centre].double()
+    return torch.where(reach_R > 0, torch.exp2(-reach_R.log2().ceil()), 1.0).to(peaks_S.dtype)
 
 
 def _square_distances(sample_SB: Tensor) -> Tensor:

@@ -50,8 +50,9 @@ def coordinate_median(cohort: Cohort) -> Tensor:
         )
 
         def reduce(rows: Sequence[Tensor], out_B: Tensor) -> None:
-            first, last = (places := sorter.sort(rows))[0], places[-1]
-            torch.lerp(first, last, 0.5, out=out_B)
+            places = sorter.sort(rows)
+            # Not their sum first: two values near the greatest float32 would overflow.
+            torch.mul(places[0], 0.5, out=out_B).add_(places[-1], alpha=0.5)
 
         return reduce
 
