@@ -131,7 +131,8 @@ def _pass(updates_SP: Tensor, peaks_S: Tensor, further_P: tuple[Tensor, ...], ce
 
     found_RR = torch.stack(map_spans(num_values, of_span, device=updates_SP.device)).sum(0)
     if scales_R is not None:
-        found_RR /= torch.outer(scales_R, scales_R).double().cpu()
+        exact_R = scales_R.double().cpu()
+        found_RR /= torch.outer(exact_R, exact_R)
     return Points(_with_centre(found_RR, num_sites, centre), num_sites)
 
 
