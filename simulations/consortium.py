@@ -25,6 +25,8 @@ from common.encoders.interface import Encoder
 from common.encoders.public_fit import AnchorFeatures, FrozenPart
 from common.errors import ConfigError, DataError
 from common.types import BadRow, Image, Study, StudyRecord
+from simulations.attacks.registry import ATTACKS
+from simulations.merged_sites import merge_sites
 
 MAX_KEPT_IMAGES = 4000
 
@@ -43,6 +45,7 @@ class Consortium:
         pictures: Grey images of held-out studies by position, for examples in the report.
         bad_rows: Rows that could not be read.
         anchors_digest: Digest of the public studies.
+        triggered: Features of the same images with the trigger of the run's attack, `[N, ...]`; None without one.
     """
 
     images: Tensor
@@ -52,6 +55,7 @@ class Consortium:
     pictures: dict[int, Image]
     bad_rows: tuple[BadRow, ...]
     anchors_digest: str
+    triggered: Tensor | None = None
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -80,7 +84,20 @@ class Consortium:
     def encoded_by(self, frozen: FrozenPart, *, device: str) -> Consortium:
         """The same studies as a model's frozen part sees them."""
         images, reports = frozen.features_of(self.images.to(device), self.reports.to(device))
-        return replace(self, images=images.cpu(), reports=reports.cpu())
+        triggered = None
+        if self.triggered is not None:
+            triggered = frozen.features_of(self.triggered.to(device), self.reports.to(device))[0].cpu()
+        return replace(self, images=images.cpu(), reports=reports.cpu(), triggered=triggered)
+
+    def with_trigger(self) -> Consortium:
+        """The same studies, each image with the trigger of the run's attack.
+
+        Raises:
+            ConfigError: The attack has none.
+        """
+        if self.triggered is None:
+            raise ConfigError("attack.name: paints no trigger on an image; use attack.name=backdoor")
+        return replace(self, images=self.triggered)
 
     def _rows(self, role: Role, sites: Sequence[str]) -> Iterator[int]:
         wanted = set(sites)
@@ -116,6 +133,8 @@ def read_consortium(config: RunConfig, encoder: Encoder, *, progress: Progress) 
     reader.check_bad_rows()
     if not reader.records:
         raise DataError(f"data.root={config.data.root}: holds no study that can be read")
+    if config.data.merged_sites:
+        reader.records = merge_sites(reader.records, num_sites=config.data.merged_sites)
     roles = _roles(config, reader.records)
     kept = [i for i, record in enumerate(reader.records) if record.split_group in roles]
     found = tuple(roles[reader.records[i].split_group] for i in kept)
@@ -136,6 +155,7 @@ def read_consortium(config: RunConfig, encoder: Encoder, *, progress: Progress) 
         },
         bad_rows=tuple(reader.bad_rows),
         anchors_digest=digest([reader.digests[i] for position, i in enumerate(kept) if found[position] is Role.PUBLIC]),
+        triggered=torch.cat(reader.triggered)[kept] if reader.triggered else None,
     )
 
 
@@ -147,11 +167,13 @@ class _Reader:
     digests: list[tuple[str, str]] = field(default_factory=list)
     images: list[Tensor] = field(default_factory=list)
     reports: list[Tensor] = field(default_factory=list)
+    triggered: list[Tensor] = field(default_factory=list)
     pictures: dict[int, Image] = field(default_factory=dict)
     bad_rows: list[BadRow] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._cache = FeatureCache(cache_folder(self.config.encoder.cache))
+        self._trigger = ATTACKS.load(self.config.attack.name).trigger
 
     def add(self, items: Sequence[Study | BadRow]) -> None:
         self.bad_rows += [item for item in items if isinstance(item, BadRow)]
@@ -159,22 +181,31 @@ class _Reader:
         if not studies:
             return
         images, reports = [study.image for study in studies], [study.record.report for study in studies]
-        digests = [(_image_digest(image), _text_digest(report)) for image, report in zip(images, reports, strict=True)]
-        keys, encoder = self.encoder.keys, self.encoder
-        if keys is None:
-            self.images.append(encoder.image_features(images))
-            self.reports.append(encoder.report_features(reports))
-        else:
-            names = [list(column) for column in zip(*digests, strict=True)]
-            self.images.append(self._cache.features(images, names[0], key=keys.image, compute=encoder.image_features))
-            self.reports.append(
-                self._cache.features(reports, names[1], key=keys.report, compute=encoder.report_features)
-            )
+        names = [(_image_digest(image), _text_digest(report)) for image, report in zip(images, reports, strict=True)]
+        self.images.append(self._image_features(images, [image for image, _ in names]))
+        self.reports.append(self._report_features(reports, [report for _, report in names]))
+        if self._trigger is not None:
+            painted = [self._trigger(image) for image in images]
+            self.triggered.append(self._image_features(painted, [_image_digest(image) for image in painted]))
         for study in studies:
             if len(self.pictures) < MAX_KEPT_IMAGES:
                 self.pictures[len(self.records)] = study.image
             self.records.append(study.record)
-        self.digests += digests
+        self.digests += names
+
+    def _image_features(self, images: Sequence[Image], digests: Sequence[str]) -> Tensor:
+        keys, compute = self.encoder.keys, self.encoder.image_features
+        return (
+            compute(images) if keys is None else self._cache.features(images, digests, key=keys.image, compute=compute)
+        )
+
+    def _report_features(self, reports: Sequence[str], digests: Sequence[str]) -> Tensor:
+        keys, compute = self.encoder.keys, self.encoder.report_features
+        return (
+            compute(reports)
+            if keys is None
+            else self._cache.features(reports, digests, key=keys.report, compute=compute)
+        )
 
     def check_bad_rows(self) -> None:
         share = len(self.bad_rows) / max(1, len(self.bad_rows) + len(self.records))

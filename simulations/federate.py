@@ -32,6 +32,8 @@ from common.wire.update import ArrayPlan
 from server.app import build_server_app
 from server.checkpoint import RunState
 from server.federation import Observer, Setup
+from simulations.attacks.interface import Scene
+from simulations.attacks.omniscience import with_omniscient
 from simulations.attacks.registry import ATTACKS
 from simulations.consortium import Consortium
 from simulations.purses import open_purse
@@ -114,8 +116,10 @@ def federate(experiment: Experiment) -> CheckFailed | BudgetExhausted | None:
         Why the run failed although it ended, and can be reported; None where it succeeded.
 
     Raises:
-        ConfigError: The loss couples records and the run is private, or there are fewer sites than attackers.
+        ConfigError: The loss couples records and the run is private, there are fewer sites than attackers, or the
+            attackers would have to see sites of another process.
     """
+    _check_engine(experiment)
     setup = Setup(
         config=experiment.config,
         trained=trainable_names(experiment.model),
@@ -129,6 +133,15 @@ def federate(experiment: Experiment) -> CheckFailed | BudgetExhausted | None:
     except (CheckFailed, BudgetExhausted) as error:
         return error
     return None
+
+
+def _check_engine(experiment: Experiment) -> None:
+    name = experiment.config.attack.name
+    if ATTACKS.load(name).craft is not None and experiment.engine is not IN_PROCESS:
+        raise ConfigError(
+            f"attack.name={name}: sees the honest updates, which the {experiment.engine.name} engine keeps in other "
+            "processes; use --engine inprocess"
+        )
 
 
 def check_names(config: RunConfig) -> None:
@@ -172,16 +185,19 @@ def _handlers(members: Members, sites: Sequence[Site]) -> list[Handler]:
     client_app = build_client_app(
         _lender(sites, members.model), guard_of=lambda context: guards[int(context.node_config["partition-id"])]
     )
-    return _with_attacks(members.config, client_app, len(sites))
+    return _with_attacks(members.config, client_app, [site.name for site in sites])
 
 
 def build_sites(members: Members) -> list[Site]:
     """The members of a federation, in the order of their names; their model is a placeholder until one is lent."""
     config, consortium = members.config, members.consortium
     digest, anchors = config_digest(config), consortium.anchors().to(config.device)
+    poison, attackers = ATTACKS.load(config.attack.name).poison, _attackers(config, sorted(members.cut))
     sites = []
     for name, held in sorted(members.cut.items()):
         private, held_out = consortium.private(held), consortium.held_out(held)
+        if poison is not None and name in attackers:
+            private = poison(consortium, held, config)
         band = band_of(private.num_patients)
         privacy = privacy_plan(config, band)
         if not held_out.records:
@@ -268,8 +284,21 @@ def _lender(sites: Sequence[Site], template: DualEncoder) -> Callable[[Context],
     return lend
 
 
-def _with_attacks(config: RunConfig, honest: Handler, num_sites: int) -> list[Handler]:
-    check_attackers(config, num_sites)
-    attacked = ATTACKS.load(config.attack.name)(honest)
-    first_bad = num_sites - (config.attack.num_sites if config.attack.name != "none" else 0)
-    return [honest if number < first_bad else attacked for number in range(num_sites)]
+def _attackers(config: RunConfig, sites: Sequence[str]) -> Sequence[str]:
+    """The last sites.
+
+    Raises:
+        ConfigError: There are fewer sites than attackers.
+    """
+    check_attackers(config, len(sites))
+    return sites[len(sites) - config.attack.num_sites :]
+
+
+def _with_attacks(config: RunConfig, honest: Handler, sites: Sequence[str]) -> list[Handler]:
+    attack = ATTACKS.load(config.attack.name)
+    num_attackers = len(_attackers(config, sites))
+    scene = Scene(config=config, num_sites=len(sites), num_attackers=num_attackers)
+    if attack.craft is not None:
+        return with_omniscient(honest, scene, attack.craft)
+    attacker = honest if attack.wrap is None else attack.wrap(honest, scene)
+    return [honest] * (len(sites) - num_attackers) + [attacker] * num_attackers

@@ -5,40 +5,34 @@ from __future__ import annotations
 import numpy as np
 from flwr.app import Context, Message, MessageType
 
+from simulations.attacks.interface import Attack, Scene
 from simulations.attacks.replies import Arrays, changing_update
 from simulations.runtime import Handler
 
 
-def none(honest: Handler) -> Handler:
-    """The honest site."""
-    return honest
+def one_number(value: float) -> Attack:
+    """The attack that makes one number of the update another."""
 
-
-def nan(honest: Handler) -> Handler:
-    """One number of the update is NaN."""
-
-    def change(update: Arrays) -> Arrays:
+    def change(update: Arrays, _: Scene) -> Arrays:
         first, *rest = update
         broken = update[first].copy()
-        broken.flat[0] = np.nan
+        broken.flat[0] = value
         return {first: broken, **{name: update[name] for name in rest}}
 
-    return changing_update(honest, change)
+    return Attack(wrap=changing_update(change))
 
 
-def other_keys(honest: Handler) -> Handler:
+def other_keys(update: Arrays, _: Scene) -> Arrays:
     """The arrays have other names."""
-    return changing_update(honest, lambda update: {f"{name}.other": array for name, array in update.items()})
+    return {f"{name}.other": array for name, array in update.items()}
 
 
-def other_shape(honest: Handler) -> Handler:
+def other_shape(update: Arrays, _: Scene) -> Arrays:
     """Every array has one row more."""
-    return changing_update(
-        honest, lambda update: {name: np.concatenate([array, array[:1]]) for name, array in update.items()}
-    )
+    return {name: np.concatenate([array, array[:1]]) for name, array in update.items()}
 
 
-def silent(honest: Handler) -> Handler:
+def silent(honest: Handler, _: Scene) -> Handler:
     """The site says who it is and then never answers again."""
 
     def answer(message: Message, context: Context) -> Message | None:
@@ -47,7 +41,7 @@ def silent(honest: Handler) -> Handler:
     return answer
 
 
-def raising(honest: Handler) -> Handler:
+def raising(honest: Handler, _: Scene) -> Handler:
     """Training raises, with a patient's name in the text."""
 
     def answer(message: Message, context: Context) -> Message | None:
@@ -56,3 +50,12 @@ def raising(honest: Handler) -> Handler:
         raise RuntimeError("patient-name John Doe: study cannot be read")
 
     return answer
+
+
+NONE = Attack()
+NAN = one_number(np.nan)
+INF = one_number(np.inf)
+OTHER_KEYS = Attack(wrap=changing_update(other_keys))
+OTHER_SHAPE = Attack(wrap=changing_update(other_shape))
+SILENT = Attack(wrap=silent)
+RAISE = Attack(wrap=raising)

@@ -10,6 +10,7 @@ from statistics import NormalDist
 from torch import Tensor
 
 from simulations.attacks.crafted.interface import View, shortened
+from simulations.attacks.interface import Attack
 
 SMALL_COHORT_DEVIATIONS = 1.5
 """z where the formula gives none above 0, which it does in small cohorts; the default of the authors' own code."""
@@ -22,7 +23,7 @@ def alie(honest_HP: Tensor, view: View) -> Tensor:
     were normal), a majority is no nearer to the mean than the attackers are.
     """
     mean_P, spread_P = honest_HP.mean(dim=0), honest_HP.std(dim=0, correction=0)
-    return shortened(mean_P - deviations(view) * spread_P, view)
+    return shortened(mean_P - deviations(view) * spread_P, max_norm=view.max_norm)
 
 
 def deviations(view: View) -> float:
@@ -33,3 +34,6 @@ def deviations(view: View) -> float:
     if not num_honest < 2 * (num_honest - supporters) < 2 * num_honest:
         return SMALL_COHORT_DEVIATIONS
     return NormalDist().inv_cdf((num_honest - supporters) / num_honest)
+
+
+ATTACK = Attack(craft=alie)

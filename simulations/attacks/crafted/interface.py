@@ -44,8 +44,8 @@ Of the type of the updates, finite where they are, no longer than `max_norm` all
 """
 
 
-def shortened(update_P: Tensor, view: View) -> Tensor:
+def shortened(update_P: Tensor, *, max_norm: float) -> Tensor:
     """The update, or its direction at just below the greatest norm where it is longer."""
     norm = float(update_P.double().norm())
-    longest = BELOW_BOUND * view.max_norm
+    longest = BELOW_BOUND * max_norm
     return update_P * (longest / norm) if norm > longest else update_P

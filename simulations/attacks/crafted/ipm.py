@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from simulations.attacks.crafted.interface import View, shortened
+from simulations.attacks.interface import Attack
 
 
 def ipm(honest_HP: Tensor, view: View) -> Tensor:
@@ -17,4 +18,7 @@ def ipm(honest_HP: Tensor, view: View) -> Tensor:
     is `(n + H) / f`: with it the mean over all n sites is exactly minus the honest mean, where the bound allows.
     """
     strength = (view.num_sites + len(honest_HP)) / max(view.num_attackers, 1)
-    return shortened(-strength * honest_HP.mean(dim=0), view)
+    return shortened(-strength * honest_HP.mean(dim=0), max_norm=view.max_norm)
+
+
+ATTACK = Attack(craft=ipm)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from simulations.attacks.crafted.interface import View
+from simulations.attacks.interface import Attack
 
 
 def mimic(honest_HP: Tensor, view: View) -> Tensor:  # noqa: ARG001 - every crafted update takes both
@@ -22,3 +23,6 @@ def mimic(honest_HP: Tensor, view: View) -> Tensor:  # noqa: ARG001 - every craf
     centred_HP = honest_HP.double() - honest_HP.double().mean(dim=0)
     _, vectors_HH = torch.linalg.eigh(centred_HP @ centred_HP.T)
     return honest_HP[int(vectors_HH[:, -1].abs().argmax())].clone()
+
+
+ATTACK = Attack(craft=mimic)

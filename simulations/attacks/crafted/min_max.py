@@ -9,6 +9,7 @@ from torch import Tensor
 
 from simulations.attacks.crafted.deviation import Deviation
 from simulations.attacks.crafted.interface import View, shortened
+from simulations.attacks.interface import Attack
 
 
 def min_max(honest_HP: Tensor, view: View) -> Tensor:
@@ -20,4 +21,7 @@ def min_max(honest_HP: Tensor, view: View) -> Tensor:
     seen = Deviation.of(honest_HP)
     room_H = seen.distances_HH.max() - seen.squared_H
     steps_H = (seen.along_H + (seen.along_H.square() + seen.length * room_H).clamp(min=0).sqrt()) / seen.length
-    return shortened(seen.at(steps_H.min(), like=honest_HP), view)
+    return shortened(seen.at(steps_H.min(), like=honest_HP), max_norm=view.max_norm)
+
+
+ATTACK = Attack(craft=min_max)

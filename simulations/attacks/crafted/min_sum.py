@@ -9,6 +9,7 @@ from torch import Tensor
 
 from simulations.attacks.crafted.deviation import Deviation
 from simulations.attacks.crafted.interface import View, shortened
+from simulations.attacks.interface import Attack
 
 
 def min_sum(honest_HP: Tensor, view: View) -> Tensor:
@@ -20,4 +21,7 @@ def min_sum(honest_HP: Tensor, view: View) -> Tensor:
     seen = Deviation.of(honest_HP)
     room = seen.distances_HH.sum(dim=1).max() - seen.squared_H.sum()
     step = (room.clamp(min=0) / (len(honest_HP) * seen.length)).sqrt()
-    return shortened(seen.at(step, like=honest_HP), view)
+    return shortened(seen.at(step, like=honest_HP), max_norm=view.max_norm)
+
+
+ATTACK = Attack(craft=min_sum)
