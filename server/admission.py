@@ -26,7 +26,7 @@ from common.errors import AdmissionError, ConfigError
 from common.privacy.events import Event
 from common.privacy.release import Mechanism
 from common.wire.flower import STATISTICS, UPDATE, Reply, Task
-from common.wire.update import ArrayPlan
+from common.wire.update import ArrayPlan, checked_norm
 from server.replay import fingerprint_of
 from server.statistics import check_statistics
 
@@ -96,12 +96,7 @@ class Admission:
         if stated != [(mechanism, event)]:
             raise AdmissionError("mechanism")
         self.plan.write_flat(reply.update, into_P)
-        # One fast pass admits: NaN or infinity anywhere makes the norm not finite. So does overflow of float32, far
-        # above any limit; only a refused update is looked at again, to name the reason.
-        with np.errstate(over="ignore"):
-            norm = float(np.linalg.norm(into_P))
-        if not (np.isfinite(norm) and norm <= self.max_norm):
-            raise AdmissionError("norm" if np.isfinite(into_P).all() else "nan")
+        norm = checked_norm(into_P, max_norm=self.max_norm)
         if not norm and not into_P.any():
             return None
         fingerprint = fingerprint_of(into_P)

@@ -78,6 +78,21 @@ class ArrayPlan:
         return {name: part.reshape(shape) for (name, (shape, _)), part in zip(self.arrays.items(), parts, strict=True)}
 
 
+def checked_norm(vector: NDArray[np.float32], *, max_norm: float) -> float:
+    """The Euclidean norm of finite numbers, at most `max_norm`; 0 also where float32 is too coarse for the squares.
+
+    Raises:
+        AdmissionError: With the reason `nan` or `norm`.
+    """
+    # One fast pass admits: NaN or infinity anywhere makes the norm not finite. So does overflow of float32, far above
+    # any limit; only a refused vector is looked at again, to name the reason.
+    with np.errstate(over="ignore"):
+        norm = float(np.linalg.norm(vector))
+    if not (np.isfinite(norm) and norm <= max_norm):
+        raise AdmissionError("norm" if np.isfinite(vector).all() else "nan")
+    return norm
+
+
 def model_arrays(model: nn.Module) -> dict[str, NDArray[Any]]:
     """Copies of a model's parameters and buffers."""
     return {name: value.detach().cpu().numpy().copy() for name, value in model.state_dict().items()}
