@@ -27,23 +27,21 @@ from common.config.load import config_as_yaml
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder
 from common.files import write_atomically
-from common.wire.update import load_into
-from server.checkpoint import RunState
 from server.report.build import build_summary
 from simulations.consortium import Consortium
-from simulations.federate import Cut, Experiment, check_names, federate
+from simulations.federate import Cut, check_names
 from simulations.simulate import (
     CONFIG_FILE,
     Clock,
     Watcher,
     calibrated,
     facts_of,
-    open_folder,
     pooled_of,
     prepare,
     rates_of,
     write_run,
 )
+from simulations.trained import Trained, train
 
 RESULTS_FILE = "baselines.json"
 SHOWN = "federated_epsilon_8"
@@ -147,13 +145,6 @@ def simulate_baselines(config: RunConfig, folder: Path, *, watcher: Watcher) -> 
     return summary
 
 
-@dataclass(frozen=True)
-class _Trained:
-    config: RunConfig
-    state: RunState
-    pooled: dict[str, Any]
-
-
 def _train(
     repeat: RunConfig,
     baseline: Baseline,
@@ -162,25 +153,15 @@ def _train(
     start: DualEncoder,
     folder: Path,
     clock: Clock,
-) -> _Trained:
+) -> Trained:
     config = copy.deepcopy(repeat)
     baseline.change(config)
-    model = copy.deepcopy(start)
     if config.privacy.calibrate:
-        config = calibrated(config, consortium, model, folder, clock)
-    experiment = Experiment(
-        config=config,
-        consortium=consortium,
-        cut=cut,
-        model=model,
-        folder=folder,
-        state=open_folder(config, folder, model),
-        observer=clock.watcher,
-    )
-    if config.federation.rounds and (problem := federate(experiment)):
-        raise type(problem)(f"{folder.parent.name}: {problem}")
-    load_into(model, experiment.state.arrays["model"])
-    return _Trained(config, experiment.state, pooled_of(model, consortium, config))
+        config = calibrated(config, consortium, start, folder, clock)
+    trained = train(config, consortium, start, cut=cut, folder=folder, observer=clock.watcher)
+    if trained.problem is not None:
+        raise type(trained.problem)(f"{folder.parent.name}: {trained.problem}")
+    return trained
 
 
 def _repeats(config: RunConfig) -> Iterator[tuple[str, RunConfig]]:

@@ -17,8 +17,10 @@ from common.config.load import load_config, read_run_config
 from common.config.schema import RunConfig
 from common.errors import ConfigError
 from server.report import words
+from server.report.robustness import Grid, hardest_grids
 from simulations.baselines import simulate_baselines
 from simulations.display import TerminalWatcher
+from simulations.robustness import simulate_robustness
 from simulations.simulate import CONFIG_FILE, simulate
 
 
@@ -54,7 +56,8 @@ def simulate_command(
         typer.echo(json.dumps(summary, indent=2, allow_nan=False))
         return
     console = Console()
-    console.print(_baselines_table(summary) if summary.get("baselines") else _sites_table(summary))
+    for table in _tables(summary):
+        console.print(table)
     console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
 
 
@@ -84,7 +87,16 @@ def _watched(config: RunConfig, folder: Path, engine: Engine) -> dict[str, Any]:
             return simulate_with_ray(config, folder, watcher=watcher)
         if config.baselines.repeats or config.baselines.splits:
             return simulate_baselines(config, folder, watcher=watcher)
+        if config.robustness.rules:
+            return simulate_robustness(config, folder, watcher=watcher)
         return simulate(config, folder, watcher=watcher)
+
+
+def _tables(summary: Mapping[str, Any]) -> list[Table]:
+    """What a run ends with: the tables of its scenario."""
+    if summary.get("robustness"):
+        return [_robustness_table(grid) for grid in hardest_grids(summary)]
+    return [_baselines_table(summary) if summary.get("baselines") else _sites_table(summary)]
 
 
 def _sites_table(summary: Mapping[str, Any]) -> Table:
@@ -130,6 +142,20 @@ def _baselines_table(summary: Mapping[str, Any]) -> Table:
             "  ".join(f"{rate:.3f}" for rate in rates),
             f"{sum(found['codes_recall_at_10']) / len(rates):.3f}",
         )
+    return table
+
+
+def _robustness_table(grid: Grid) -> Table:
+    """Attacks by rules, so that it fits a terminal: there are more attacks than rules."""
+    table = Table(title=f"{grid.title}: share of the unattacked mean's recall at 10 that each rule keeps, in percent")
+    table.add_column("attack")
+    for rule in grid.rules:
+        table.add_column(rule.replace("+", "+\n").replace("_", "_\n"), justify="right")
+    for attack, kept in zip(grid.attacks, zip(*grid.kept, strict=True), strict=True):
+        table.add_row(words.attack(attack), *map(words.whole_percent, kept))
+    table.add_section()
+    table.add_row("worst attack", *(words.attack(worst.attack) if worst else words.DASH for worst in grid.worst))
+    table.add_row("kept under it", *(words.whole_percent(worst.kept) if worst else words.DASH for worst in grid.worst))
     return table
 
 

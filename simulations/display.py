@@ -1,4 +1,4 @@
-"""Progress of a run on the terminal: a bar over rounds and a line for each site that was dropped."""
+"""Progress of a run on the terminal: a bar over rounds or a grid's federations, a line for each site that was dropped."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ PHASES = {
     "public_fit": "Fitting the first model to the public anchors",
     "calibrate": "Choosing the private settings on the public anchors",
     "rounds": "Training at the sites",
+    "grid": "Attacking the rules",
     "evaluation": "Measuring on held-out patients",
 }
 MEASUREMENT = "last measurement"
@@ -65,6 +66,14 @@ class TerminalWatcher:
     def studies_read(self, num_studies: int) -> None:
         """See `Watcher`."""
         self._note(f"{num_studies} studies")
+
+    def cell_begins(self, label: str, *, number: int, of: int) -> None:
+        """See `GridWatcher`."""
+        if self._task is not None:
+            self._progress.update(self._task, total=of, completed=number - 1)
+        self._note(f"{number} of {of}: {label}")
+        if not self._console.is_terminal:
+            self._console.print(f"{number} of {of}: {label}", markup=False, highlight=False)
 
     def round_opened(self, round_number: int, asked: tuple[str, ...]) -> None:
         """See `Observer`."""

@@ -14,8 +14,9 @@ from common.privacy.events import NEIGHBORING_RELATION, UNIT_OF_PRIVACY
 from common.privacy.plan import PrivacyPlan, privacy_plan
 from common.wire.update import arrays_digest
 from server.checkpoint import RunState
+from server.report.reputation import reputation
 
-ONLY_SIMULATED = ["$.pooled", "$.baselines", "$.data.bad_rows"]
+ONLY_SIMULATED = ["$.pooled", "$.baselines", "$.robustness", "$.data.bad_rows"]
 """What only a simulation can know: it is exact whatever the sites tell."""
 
 NOT_PRIVATE = [
@@ -29,6 +30,9 @@ NOT_PRIVATE = [
     *ONLY_SIMULATED,
 ]
 """Paths of figures without noise where the sites tell theirs exactly."""
+
+OF_EXACT_UPDATES = ["$.sites[*].reputation.mean_weight", "$.sites[*].reputation.lowest_weight"]
+"""Paths of figures that follow from the updates: without noise where these are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +102,10 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
         "least_group": config.evaluation.least_group,
         "fairness": _fairness(groups),
         "pooled": dict(facts.pooled) if facts.pooled is not None else None,
-        "not_private": NOT_PRIVATE if config.evaluation.epsilon is None else ONLY_SIMULATED,
+        "not_private": [
+            *(NOT_PRIVATE if config.evaluation.epsilon is None else ONLY_SIMULATED),
+            *(OF_EXACT_UPDATES if config.privacy.epsilon is None else []),
+        ],
     }
 
 
@@ -114,6 +121,7 @@ def _site(config: RunConfig, state: RunState, name: str, privacy: PrivacyPlan | 
         "patients_band": history.patients_band,
         "rounds_joined": history.rounds_joined,
         "drops": history.drops,
+        "reputation": reputation(name, state.rounds),
         **{key: latest.get(key) for key in ("metrics", "intervals", "codes", "code_intervals", "gallery")},
         "chance_recall_at_10": latest.get("chance_recall_at_10"),
         "start_metrics": state.start.get(name, {}).get("metrics"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from server.report import words
+from server.report import reputation, robustness, words
 from server.report.statistic import Statistic, Statistics
 
 Summary = Mapping[str, Any]
@@ -107,6 +107,9 @@ def _sentence(summary: Summary, reached: Statistic) -> str:
     if summary["status"] == "failed":
         done = f"after {words.plural(rounds, 'round')} of {words.spelled(summary['rounds_planned'])}"
         return f"The run failed {done}: {summary['reason'] or 'no reason was recorded'}."
+    verdict = robustness.verdict(summary)
+    if verdict is not None:
+        return verdict
     trained = words.capital(f"{words.plural(sites, 'hospital')} trained one model in {words.plural(rounds, 'round')}")
     if reached.value is None:
         return f"{trained}."
@@ -175,6 +178,12 @@ def _notices(summary: Summary) -> list[Notice]:
     if dropped:
         details = tuple(_drops(name, sites[name]) for name in dropped)
         notices.append(Notice("These hospitals were left out of some rounds:", details))
+    if warnings := reputation.warnings(summary):
+        text = "The server let these hospitals count for little, which is no proof of malice:"
+        notices.append(Notice(text, tuple(warnings)))
+    if summary.get("robustness"):
+        text = "A comparison of many federations; the figures of single hospitals are of one in which nobody attacked."
+        notices.insert(0, Notice(text))
     return notices
 
 

@@ -82,10 +82,10 @@ def curves_figure(curves: Sequence[Curve], *, chance: float | None) -> dict[str,
         figure.add_annotation(
             x=1, xref="paper", xanchor="right", y=chance, yanchor="bottom", text="chance", showarrow=False
         )
-    figure.update_layout(**_layout(height=380), hovermode="x unified")
+    figure.update_layout(**figure_layout(height=380), hovermode="x unified")
     figure.update_xaxes(title_text="Round (0: public start model)", tickformat="d", **_axis())
     figure.update_yaxes(title_text="Right report in first 10", tickformat=".0%", rangemode="tozero", **_axis())
-    return _as_json(figure)
+    return figure_json(figure)
 
 
 def baselines_figure(rows: Sequence[BaselineRow]) -> dict[str, Any]:
@@ -109,13 +109,14 @@ def baselines_figure(rows: Sequence[BaselineRow]) -> dict[str, Any]:
         marker={"symbol": "line-ns", "size": 20, "line": {"width": 3, "color": SERIES_COLOURS[1]}},
         hovertemplate="mean %{x:.1%}<extra></extra>",
     )
-    figure.update_layout(**_layout(height=90 + 38 * len(rows)), showlegend=False)
+    figure.update_layout(**figure_layout(height=90 + 38 * len(rows)), showlegend=False)
     figure.update_xaxes(title_text="In first 10", tickformat=".0%", rangemode="tozero", **_axis())
     figure.update_yaxes(autorange="reversed", automargin=True, ticks="", ticklabelstandoff=8)
-    return _as_json(figure)
+    return figure_json(figure)
 
 
-def _layout(*, height: int) -> dict[str, Any]:
+def figure_layout(*, height: int) -> dict[str, Any]:
+    """What every figure has in common; its ground is the page's."""
     return {
         "template": None,
         "height": height,
@@ -132,6 +133,7 @@ def _axis() -> dict[str, Any]:
     return {"zeroline": False, "fixedrange": True, "title_standoff": 12}
 
 
-def _as_json(figure: go.Figure) -> dict[str, Any]:
+def figure_json(figure: go.Figure) -> dict[str, Any]:
+    """A figure as plotly's JSON."""
     content: dict[str, Any] = json.loads(figure.to_json())
     return content

@@ -17,7 +17,7 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from common.files import write_atomically
-from server.report import plots, tables, words
+from server.report import heat_maps, plots, reputation, robustness, tables, words
 from server.report.outcome import outcome
 from server.report.statistic import Statistics
 
@@ -85,12 +85,18 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
     """
     curves = plots.learning_curves(summary, rounds)
     baselines = tables.baseline_rows(summary)
+    grids = robustness.grids(summary)
+    backdoors = robustness.backdoor_rows(summary)
+    weights = reputation.weight_map(summary, rounds)
     statistics = Statistics(summary)
     # Each curve is over its own hospital's gallery, so the pooled gallery's chance would be too low here.
     chance = words.mean(statistics.at("sites", curve.site, "chance_recall_at_10").value for curve in curves)
     figures = {
         "curves": plots.curves_figure(curves, chance=chance) if curves else None,
         "baselines": plots.baselines_figure(baselines) if baselines else None,
+        "weights": heat_maps.weights_figure(weights) if weights else None,
+        "backdoor": heat_maps.backdoor_figure(backdoors, grids) if backdoors else None,
+        **{f"kept-{number}": heat_maps.kept_figure(grid) for number, grid in enumerate(grids)},
     }
     scripts = {"plotly": get_plotlyjs(), "draw": _DRAW} if any(figures.values()) else {}
     return (
@@ -100,6 +106,13 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
             summary=summary,
             outcome=outcome(summary),
             sites=tables.site_rows(summary),
+            grids=grids,
+            rules=robustness.rule_rows(summary),
+            backdoors=backdoors,
+            holds=robustness.HOLDS,
+            grids_marked=not statistics.is_private("robustness"),
+            reputations=reputation.reputation_rows(summary),
+            weights=weights,
             curves=curves,
             curves_marked=not all(statistics.is_private("sites", curve.site, "metrics") for curve in curves),
             directions={
@@ -152,6 +165,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "percent": words.percent,
         "percent_range": words.percent_range,
+        "whole_percent": words.whole_percent,
         "points": words.points,
         "decimal": words.decimal,
         "epsilon": words.epsilon,

@@ -30,6 +30,8 @@ DROP_REASONS = {
     "trust": "sent a signature that does not hold",
     "data": "could not read its studies",
     "config": "was set up differently from the run",
+    "round": "answered for another round or run",
+    "replay": "sent an earlier update again",
 }
 ATTRIBUTES = {"sex": "Sex", "age_band": "Age", "scanner": "Scanner", "race": "Race"}
 METRICS = {
@@ -48,6 +50,42 @@ BASELINES = {
     "centralised": "All data in one place",
     "centralised_in_batch": "All in one place, in-batch contrast",
 }
+RULES = {
+    "mean": "mean",
+    "median": "median",
+    "trimmed_mean": "trimmed mean",
+    "geometric_median": "geometric median",
+    "krum": "Krum",
+    "multi_krum": "Multi-Krum",
+    "bulyan": "Bulyan",
+    "centered_clipping": "centred clipping",
+    "mda": "MDA",
+    "smea": "SMEA",
+    "caf": "CAF",
+    "nnm": "NNM",
+    "arc": "ARC",
+}
+NO_ATTACK = "none"
+ATTACKS = {
+    NO_ATTACK: ("No attack", "Nobody attacks: what the protection itself costs."),
+    "alie": ("ALIE", "Sends the others' mean, moved just so far that it passes for one of them."),
+    "ipm": ("IPM", "Sends the others' mean turned round and shortened, so that it looks small and harmless."),
+    "sign_flip": ("Sign flip", "Trains as asked and sends the opposite."),
+    "label_flip": ("Label flip", "Trains on reports that belong to other images."),
+    "mimic": ("Mimic", "Sends what one honest hospital sends, which so counts several times."),
+    "min_max": ("Min-max", "Goes as far from the others' mean as their own greatest distance allows."),
+    "min_sum": ("Min-sum", "The same, within their own sum of squared distances."),
+    "gaussian": ("Gaussian", "Sends random numbers."),
+    "nan": ("NaN", "Sends what is no number."),
+    "inf": ("Infinity", "Sends infinite numbers."),
+    "model_replacement": ("Replacement", "Blows its update up so that it alone decides the model."),
+    "backdoor": ("Backdoor", "Teaches the model to answer any image with a small patch with one report."),
+    "weight_lying": ("False weight", "Claims far more patients than it has, to count for more."),
+    "malformed": ("Malformed", "Sends what cannot be read."),
+    "stale": ("Stale", "Sends what it made for an earlier round."),
+    "replayed": ("Replayed", "Sends an earlier reply once more."),
+}
+"""Label and meaning of each attack; the attackers may see what the others send."""
 _SMALL = (
     "no",
     "one",
@@ -74,6 +112,11 @@ def percent(value: float | None) -> str:
 def percent_range(interval: tuple[float, float] | None) -> str:
     """The two ends of an interval of rates."""
     return "" if interval is None else f"{100 * interval[0]:.1f}{DASH}{100 * interval[1]:.1f}"
+
+
+def whole_percent(value: float | None) -> str:
+    """A share as a whole percentage without the sign, for the cells of a large table; never rounded up."""
+    return f"{math.floor(100 * value + 1e-9)}" if value is not None and math.isfinite(value) else DASH
 
 
 def points(value: float | None) -> str:
@@ -150,6 +193,16 @@ def capital(sentence: str) -> str:
 def drop_reason(code: str) -> str:
     """A drop's reason in plain words; an unknown code verbatim."""
     return DROP_REASONS.get(code, code)
+
+
+def rule(name: str) -> str:
+    """An aggregator in plain words, its stages joined by plus signs; an unknown name verbatim."""
+    return " + ".join(RULES.get(part, part) for part in name.split("+"))
+
+
+def attack(name: str) -> str:
+    """An attack's label; an unknown name verbatim."""
+    return ATTACKS[name][0] if name in ATTACKS else name
 
 
 def finite_values(values: Iterable[float | None]) -> tuple[float, ...]:

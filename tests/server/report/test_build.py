@@ -12,7 +12,7 @@ from safetensors.numpy import save
 from common.config.load import config_digest, load_config
 from common.privacy.plan import privacy_plan
 from server.checkpoint import RunState, SiteHistory
-from server.report.build import NOT_PRIVATE, RunFacts, build_summary
+from server.report.build import NOT_PRIVATE, OF_EXACT_UPDATES, RunFacts, build_summary
 from server.report.summary import validate
 
 METRICS = {"recall_at_10": 0.5}
@@ -148,6 +148,6 @@ def test_group_stands_under_the_site_that_sent_it(state: RunState) -> None:
 
 
 def test_everything_measured_without_noise_is_named(finished_run: Any) -> None:
-    assert finished_run.summary["not_private"] == NOT_PRIVATE
+    assert finished_run.summary["not_private"] == NOT_PRIVATE + OF_EXACT_UPDATES
     measured = {"metrics", "intervals", "codes", "code_intervals", "start_metrics"}
     assert {f"$.sites[*].{name}" for name in measured} | {"$.groups", "$.fairness", "$.pooled"} <= set(NOT_PRIVATE)
