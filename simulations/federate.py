@@ -39,6 +39,7 @@ from simulations.consortium import Consortium
 from simulations.purses import open_purse
 from simulations.runtime import Handler, run_in_process
 from strategies.composition import build_aggregator
+from strategies.optimizers.interface import build_optimizer
 
 RandomnessOf = Callable[[str, int], Randomness]
 """Source of sampling and noise for a site and a round."""
@@ -152,6 +153,7 @@ def check_names(config: RunConfig) -> None:
     """
     ATTACKS.load(config.attack.name)
     build_aggregator(config.aggregator, seed=config.seed)
+    build_optimizer(config.server_optimizer)
     build_objective(config.loss, config.code)
     privacy_plan(config, SMALL)
 
