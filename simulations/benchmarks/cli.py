@@ -15,6 +15,7 @@ from simulations.benchmarks.report import Row, as_json, as_table
 BENCHES: Registry[Callable[[], list[Row]]] = Registry(
     "bench",
     {
+        "aggregation": "simulations.benchmarks.aggregation:bench_aggregation",
         "dp": "simulations.benchmarks.dp:bench_dp",
         "round": "simulations.benchmarks.round:bench_round",
     },

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
-PACKAGES = ("wardround", "torch", "flwr", "numpy", "ray")
+PACKAGES = ("wardround", "torch", "flwr", "numpy", "ray", "byzfl")
 PROCESS_STATUS = Path("/proc/self/status")
+RESET_PEAK = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,7 @@ class Row:
     Attributes:
         name: What was measured.
         seconds: Median time of one.
-        peak_mib: Greatest resident memory of the process that did it.
+        peak_mib: Greatest resident memory of the process that did it; where the bench says so, above its input.
         peer: Whose implementation of the same thing was measured beside it.
         peer_seconds: The peer's time.
         bound_seconds: Time below which it cannot come on this machine.
@@ -42,6 +44,11 @@ class Row:
         """How many times the peer's speed."""
         return self.peer_seconds / self.seconds if self.peer_seconds is not None else None
 
+    @property
+    def over_bound(self) -> float | None:
+        """How many times the bound."""
+        return self.seconds / self.bound_seconds if self.bound_seconds is not None else None
+
 
 def as_json(bench: str, rows: Sequence[Row]) -> dict[str, Any]:
     """The object that `wardround bench --json` prints."""
@@ -58,18 +65,26 @@ def as_json(bench: str, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def as_table(bench: str, rows: Sequence[Row]) -> Table:
-    """The rows for a terminal of 80 columns."""
-    peers = ", ".join(sorted({row.peer for row in rows if row.peer is not None}))
-    table = Table(title=f"bench {bench}, median seconds", caption=f"peer: {peers or 'none measured'}", box=SIMPLE)
-    for column in ("what", "seconds", "bound", "peak MiB", "peer", "speedup"):
+    """The rows for a terminal of 80 columns; each says whose time its peer's is where there is more than one peer."""
+    peers = sorted({row.peer for row in rows if row.peer is not None})
+    caption = f"peer: {', '.join(peers) or 'none measured'}"
+    table = Table(
+        title=f"bench {bench}, median seconds",
+        caption=caption,
+        box=SIMPLE,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for column in ("what", "seconds", "/ bound", "peak MiB", "peer", "speedup"):
         table.add_column(column, justify="left" if column == "what" else "right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.name,
             _shown(row.seconds, ".4f"),
-            _shown(row.bound_seconds, ".4f"),
+            _shown(row.over_bound, ".1f", "x"),
             _shown(row.peak_mib, ".0f"),
-            _shown(row.peer_seconds, ".4f"),
+            _shown(row.peer_seconds, ".4f", f" {row.peer}" if len(peers) > 1 else ""),
             _shown(row.speedup, ".1f", "x"),
         )
     return table
@@ -77,10 +92,32 @@ def as_table(bench: str, rows: Sequence[Row]) -> Table:
 
 def peak_mib() -> float | None:
     """Greatest resident memory of this process so far; None where the system does not tell (proc(5), VmHWM)."""
+    return _status_mib("VmHWM")
+
+
+def extra_mib(action: Callable[[], object]) -> float | None:
+    """Greatest resident memory of this process while it does something, above what it held before.
+
+    None where the system does not tell, or does not let a process start the peak anew (proc(5), clear_refs).
+    """
+    # What earlier work freed but the allocator kept would be used again, and not be counted.
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
+    try:
+        RESET_PEAK.write_text("5", encoding="ascii")
+    except OSError:
+        return None
+    before = _status_mib("VmRSS")
+    action()
+    peak = _status_mib("VmHWM")
+    return None if before is None or peak is None else max(0.0, peak - before)
+
+
+def _status_mib(field: str) -> float | None:
     if not PROCESS_STATUS.exists():
         return None
     fields = dict(line.split(":", 1) for line in PROCESS_STATUS.read_text(encoding="ascii").splitlines())
-    return int(fields["VmHWM"].split()[0]) / 1024
+    return int(fields[field].split()[0]) / 1024
 
 
 def _version(package: str) -> str | None:
