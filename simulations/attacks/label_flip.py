@@ -11,37 +11,31 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import functional
 
 from client.dp.records import Records
 from common.config.schema import RunConfig
-from common.seeds import torch_generator
 from simulations.attacks.interface import Attack
 
 if TYPE_CHECKING:
     from simulations.consortium import Consortium
 
 
-def flipped(consortium: Consortium, held: Sequence[str], config: RunConfig) -> Records:
-    """The studies of these sites with every report exchanged; only the seed decides for which.
+def flipped(consortium: Consortium, held: Sequence[str], config: RunConfig) -> Records:  # noqa: ARG001 - of any poison
+    """The studies of these sites, each image with the report of another patient that is least like its own.
 
-    All studies stand in a random circle of patients. An image takes the report of the next study round the circle that
-    is of another patient and says something else; where there is none, it keeps its own.
+    Least like is the smallest cosine of the reports' features less their mean. A class that is always taken for the
+    same other one is what a label flip teaches; a report drawn at random would only teach noise. A patient who
+    is alone keeps its reports.
     """
     private = consortium.private(held)
-    generator = torch_generator(config.seed, "label_flip", *held)
-    circle = torch.randperm(private.num_patients, generator=generator)
-    order = torch.argsort(circle[private.patients.cpu()], stable=True).tolist()
-    given = {study: _next_other(private, order, place) for place, study in enumerate(order)}
-    return replace(private, reports=private.reports[[given[study] for study in range(len(order))]])
-
-
-def _next_other(private: Records, order: Sequence[int], place: int) -> int:
-    own = order[place]
-    for other in (*order[place + 1 :], *order[:place]):
-        another_patient = private.patients[other] != private.patients[own]
-        if another_patient and not torch.equal(private.reports[other], private.reports[own]):
-            return other
-    return own
+    features = private.reports.flatten(1).double()
+    features = functional.normalize(features - features.mean(dim=0), dim=1)
+    likeness = features @ features.T
+    likeness[private.patients[:, None] == private.patients] = torch.inf
+    other = likeness.argmin(dim=1)
+    alone = likeness.isinf().all(dim=1)
+    return replace(private, reports=private.reports[torch.where(alone, torch.arange(len(other)), other)])
 
 
 ATTACK = Attack(poison=flipped)

@@ -1,121 +1,96 @@
-"""Each attack changes what it says it changes and nothing else."""
+"""Attacks on the update alone: each changes what it says it changes and nothing else."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from flwr.app import Context, Error, Message, MessageType, RecordDict
+from flwr.app import Context, Error, Message, MessageType
 
 from common.errors import ConfigError
-from common.privacy.release import Mechanism, Release
-from common.wire.flower import (
-    UPDATE,
-    Reply,
-    arrays_from_record,
-    hello_reply_to_records,
-    reply_to_records,
-)
+from common.wire.flower import UPDATE, hello_reply_to_records
 from simulations.attacks.registry import ATTACKS
+from tests.simulations.attacks.site import HONEST, Attacker
 
 pytestmark = pytest.mark.usefixtures("flower_runtime")
 
-HONEST = {
-    "weight": np.array([[1.0, -2.0], [3.0, 4.0]], dtype=np.float32),
-    "bias": np.array([0.5], dtype=np.float32),
-}
-CONTEXT = Context(0, 2, {}, RecordDict(), {})
+WRAPPED = [name for name in ATTACKS.names if ATTACKS.load(name).wrap is not None]
 
 
-def honest(message: Message, _: Context) -> Message:
-    if message.metadata.message_type == MessageType.QUERY:
-        return Message(hello_reply_to_records("north", "16-31"), reply_to=message)
-    releases = (Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE),)
-    reply = Reply(
-        site="north", round_number=1, run="ab" * 32, update=HONEST, statistics={"brief": {}}, releases=releases
-    )
-    return Message(reply_to_records(reply), reply_to=message)
+@pytest.mark.parametrize("name", sorted({*ATTACKS.names} - {"weight_lying"}))
+def test_every_attacker_but_a_liar_says_who_it_is(name: str) -> None:
+    assert Attacker(name).content(kind=MessageType.QUERY) == hello_reply_to_records("north", "16-31")
 
 
-def _question(kind: str) -> Message:
-    message = Message(RecordDict(), 2, kind)
-    message.metadata.__dict__["_message_id"] = "1"
-    return message
-
-
-def _sent(name: str) -> Message | None:
-    return ATTACKS.load(name)(honest)(_question(MessageType.TRAIN), CONTEXT)
-
-
-def _update(name: str) -> dict[str, Any]:
-    sent = _sent(name)
-    assert sent is not None
-    return dict(arrays_from_record(sent.content.array_records[UPDATE]))
-
-
-@pytest.mark.parametrize("name", ATTACKS.names)
-def test_every_attacker_still_says_who_it_is(name: str) -> None:
-    hello = ATTACKS.load(name)(honest)(_question(MessageType.QUERY), CONTEXT)
-    assert hello is not None
-    assert hello.content == hello_reply_to_records("north", "16-31")
-
-
-@pytest.mark.parametrize("name", ["nan", "other_keys", "other_shape", "sign_flip"])
+@pytest.mark.parametrize("name", ["nan", "inf", "other_keys", "other_shape", "sign_flip", "model_replacement"])
 def test_only_the_update_of_the_reply_changes(name: str) -> None:
-    sent, fair = _sent(name), _sent("none")
-    assert sent is not None
-    assert fair is not None
-    assert sent.content.keys() == fair.content.keys()
-    assert {key: sent.content[key] for key in sent.content if key != UPDATE} == {
-        key: fair.content[key] for key in fair.content if key != UPDATE
-    }
-    assert sent.content[UPDATE] != fair.content[UPDATE]
+    sent, fair = Attacker(name).content(), Attacker("none").content()
+    assert sent.keys() == fair.keys()
+    assert {key: sent[key] for key in sent if key != UPDATE} == {key: fair[key] for key in fair if key != UPDATE}
+    assert sent[UPDATE] != fair[UPDATE]
 
 
-def test_none_is_honest() -> None:
-    assert ATTACKS.load("none")(honest) is honest
+def test_none_does_nothing() -> None:
+    none = ATTACKS.load("none")
+    assert (none.poison, none.wrap, none.craft, none.trigger) == (None, None, None, None)
 
 
-def test_nan_is_one_number() -> None:
-    update = _update("nan")
-    broken = [np.isnan(array).sum() for array in update.values()]
-    assert sum(broken) == 1
-    assert not np.isnan(HONEST["weight"]).any()
-    assert {name: array.shape for name, array in update.items()} == {"weight": (2, 2), "bias": (1,)}
+@pytest.mark.parametrize(("name", "value"), [("nan", np.nan), ("inf", np.inf)])
+def test_one_number_is_broken(name: str, value: float) -> None:
+    update = Attacker(name).update()
+    broken = [array[~np.isfinite(array)] for array in update.values()]
+    np.testing.assert_array_equal(np.concatenate(broken), [value])
+    assert np.isfinite(HONEST["weight"]).all()
+    assert {key: array.shape for key, array in update.items()} == {"weight": (2, 2), "bias": (1,)}
 
 
 def test_other_keys_keep_the_values() -> None:
-    update = _update("other_keys")
+    update = Attacker("other_keys").update()
     assert not update.keys() & HONEST.keys()
     assert [array.tolist() for array in update.values()] == [array.tolist() for array in HONEST.values()]
 
 
 def test_other_shape_adds_a_row() -> None:
-    assert {name: array.shape for name, array in _update("other_shape").items()} == {"weight": (3, 2), "bias": (2,)}
+    shapes = {name: array.shape for name, array in Attacker("other_shape").update().items()}
+    assert shapes == {"weight": (3, 2), "bias": (2,)}
 
 
 def test_sign_flip_points_the_other_way() -> None:
-    for name, array in _update("sign_flip").items():
+    for name, array in Attacker("sign_flip").update().items():
         np.testing.assert_array_equal(array, -HONEST[name])
         assert array.dtype == np.float32
 
 
+def test_model_replacement_makes_two_of_ten_sites_count_as_all() -> None:
+    for name, array in Attacker("model_replacement").update().items():
+        np.testing.assert_array_equal(array, 5 * HONEST[name])
+
+
+def test_model_replacement_stays_below_the_bound() -> None:
+    update = Attacker("model_replacement", "federation.max_update_norm=7").update()
+    flat = np.concatenate([update[name].ravel() for name in HONEST])
+    honest = np.concatenate([array.ravel() for array in HONEST.values()])
+    assert np.linalg.norm(flat) == pytest.approx(0.99 * 7)
+    np.testing.assert_allclose(flat / honest, flat[0] / honest[0], rtol=1e-6)
+    assert flat[0] / honest[0] > 0
+
+
 def test_silent_site_answers_nothing() -> None:
-    assert _sent("silent") is None
+    assert Attacker("silent").ask() is None
 
 
 def test_raising_site_raises_with_a_text_that_must_not_leave() -> None:
     with pytest.raises(RuntimeError, match="John Doe"):
-        _sent("raise")
+        Attacker("raise").ask()
 
 
-def test_attack_on_a_reply_without_an_update_leaves_it() -> None:
-    def failing(message: Message, _: Context) -> Message:
+@pytest.mark.parametrize("name", sorted({*WRAPPED} - {"silent", "raise"}))
+def test_attack_on_a_reply_without_an_update_leaves_it(name: str) -> None:
+    def refusing(message: Message, _: Context) -> Message:
         return Message(Error(1, "budget"), reply_to=message)
 
-    for name in ("nan", "other_keys", "other_shape", "sign_flip"):
-        reply = ATTACKS.load(name)(failing)(_question(MessageType.TRAIN), CONTEXT)
+    attacker = Attacker(name, around=refusing)
+    for number in (1, 2):
+        reply = attacker.ask(number)
         assert reply is not None
         assert reply.error.reason == "budget"
 
