@@ -1,4 +1,4 @@
-"""Progress of a run on the terminal: a bar over rounds or a grid's federations, a line for each site that was dropped."""
+"""Progress of a run on the terminal: a bar over rounds or a grid's cells, and a line for each site that was dropped."""
 
 from __future__ import annotations
 

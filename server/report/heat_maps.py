@@ -119,6 +119,7 @@ def _heat_map(
             y=[row for _, row, _ in marks],
             mode="text",
             text=[CROSS] * len(marks),
+            textfont={"size": 18},
             hovertext=[
                 f"{_plain(rows[row])}, {_plain(columns[column])}: {html.escape(why)}" for column, row, why in marks
             ],

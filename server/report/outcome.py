@@ -62,9 +62,11 @@ class Outcome:
 def outcome(summary: Summary) -> Outcome:
     """The first screen of a run."""
     found = retrieval(summary)
+    compared = _grid_headlines(summary)
+    own = (*_retrieval_headlines(summary, found), _epsilon_headline(summary), _sites_headline(summary))
     return Outcome(
         _sentence(summary, found["reached"]),
-        (*_retrieval_headlines(summary, found), _epsilon_headline(summary), _sites_headline(summary)),
+        tuple(compared) or own,
         tuple(_notices(summary)),
     )
 
@@ -137,6 +139,26 @@ def _retrieval_headlines(summary: Summary, found: Mapping[str, Statistic]) -> li
             gain.marked,
         ),
     ]
+
+
+def _grid_headlines(summary: Summary) -> list[Headline]:
+    """What a grid of attacks came to; none for a run of another kind."""
+    rows = robustness.rule_rows(summary)
+    marked = not Statistics(summary).is_private("robustness")
+    headlines = []
+    for row in dict.fromkeys([*rows[:1], *(row for row in rows if row.is_mean)]):
+        worst = min(filter(None, row.worst), key=lambda one: one.kept, default=None)
+        figure = f"{words.whole_percent(worst.kept)}%" if worst else words.DASH
+        under = f"under the attack {words.attack(worst.attack)}" if worst else "it refused"
+        headlines.append(Headline(f"Kept at worst: {row.rule}", figure, under, marked))
+    if rows:
+        held = f"{sum(row.holds for row in rows)} of {len(rows)}"
+        note = f"keep {words.whole_percent(robustness.HOLDS)}% under every attack"
+        headlines.append(Headline("Rules that hold", held, note, marked))
+    for one in summary["robustness"]["references"][:1] if rows else ():
+        note = f"right report in first 10, {robustness.privacy(one['epsilon'])}"
+        headlines.append(Headline("Unattacked mean", words.percent(one["recall_at_10"]), note, marked))
+    return headlines
 
 
 def _epsilon_headline(summary: Summary) -> Headline:

@@ -10,6 +10,7 @@ from server.report import words
 
 Summary = Mapping[str, Any]
 
+MEAN = "mean"
 HOLDS = 0.9
 """A rule holds where it keeps at least this share of the reference under every attack."""
 
@@ -72,6 +73,7 @@ class RuleRow:
 
     Attributes:
         rule: In plain words.
+        is_mean: Whether it is the plain mean, which bears no attacker.
         unattacked: Share of the reference kept without attackers, by epsilon, where the rule was told of none.
         worst: Its worst attack in each grid.
         refusals: Its reasons to refuse, each once.
@@ -79,6 +81,7 @@ class RuleRow:
     """
 
     rule: str
+    is_mean: bool
     unattacked: tuple[float | None, ...]
     worst: tuple[Worst | None, ...]
     refusals: tuple[str, ...]
@@ -136,6 +139,7 @@ def rule_rows(summary: Summary) -> list[RuleRow]:
         least = min((one.kept if one else -1.0 for one in worst), default=-1.0)
         row = RuleRow(
             rule=words.rule(rule),
+            is_mean=rule == MEAN,
             unattacked=tuple(free.get((epsilon, rule)) for epsilon in epsilons),
             worst=worst,
             refusals=tuple(dict.fromkeys(reasons)),

@@ -194,6 +194,18 @@ def test_table_names_every_site_and_the_report(command: Command, finished_run: A
     assert all(site[:6] in ended.out for site in finished_run.summary["sites"])
 
 
+def test_grid_of_attacks_ends_with_a_table_of_shares(
+    command: Command, tiny_overrides: list[str], tmp_path: Path
+) -> None:
+    lists = ("rules=[mean,trimmed_mean]", "attacks=[nan]", "num_byzantine=[0,1]", "epsilons=[null]")
+    grid = [*(f"robustness.{one}" for one in lists), "federation.rounds=1", *tiny_overrides]
+    ended = command("simulate", "--scenario", "robustness", "--out", tmp_path / "run", *grid)
+    assert ended.code == 0, ended.err
+    assert "One of three hospitals attacks, no noise" in " ".join(ended.out.split())
+    assert "kept under it" in ended.out
+    assert "6 of 6: trimmed_mean against nan, 1 attackers, without privacy" in ended.err
+
+
 def test_run_of_bad_sites_alone_is_code_one(command: Command, tiny_overrides: list[str], tmp_path: Path) -> None:
     options = ("privacy.epsilon=null", "attack.name=other_keys", "attack.num_sites=3")
     ended = command("simulate", "--json", "--out", tmp_path / "run", *tiny_overrides, *options)

@@ -52,6 +52,15 @@ def site(name: str) -> dict[str, Any]:
         "patients_band": "128-255" if name == "University" else "64-127",
         "rounds_joined": 12 - sum(drops.values()),
         "drops": drops,
+        "reputation": {
+            "rounds_asked": 12,
+            "rounds_admitted": 12 - sum(drops.values()),
+            "rounds_dropped": sum(drops.values()),
+            "dropped_share": sum(drops.values()) / 12,
+            "mean_weight": 0.14 if name == "St. Brigid" else 0.2,
+            "equal_share": 0.2,
+            "lowest_weight": 0.1,
+        },
         "num_bad_rows": 2 if name == "Harbour" else 0,
         "metrics": metrics(recall),
         "intervals": intervals(recall, 0.12),
@@ -61,6 +70,59 @@ def site(name: str) -> dict[str, Any]:
         "gallery": 84,
         "chance_recall_at_10": 10 / 84,
         "private": False,
+    }
+
+
+RULES = ("mean", "median", "krum", "caf", "arc+nnm+trimmed_mean")
+ATTACKS = ("alie", "ipm", "sign_flip", "nan", "model_replacement", "backdoor", "stale")
+KEPT = {
+    "mean": (0.82, 0.61, 0.35, 1.0, 0.04, 0.93, 0.99),
+    "median": (0.78, 0.86, 0.92, 0.97, 0.95, 0.94, 0.96),
+    "krum": (0.64, 0.71, 0.7, 0.72, 0.69, 0.7, 0.71),
+    "caf": (0.95, 0.97, 0.99, 1.02, 0.98, 0.96, 0.99),
+    "arc+nnm+trimmed_mean": (0.97, 0.98, 1.0, 1.0, 0.99, 0.98, 0.98),
+}
+"""Share of the reference that each rule keeps under each attack by two of ten hospitals, without privacy."""
+
+
+def robustness() -> dict[str, Any]:
+    """The summary's grid: five rules, seven attacks, one and two attackers, with and without privacy."""
+    references = {None: 0.4, 8.0: 0.3}
+    cells = []
+    for epsilon, reference in references.items():
+        for number in (0, 1, 2):
+            for rule in RULES:
+                tried = (("none", 1.0 if rule == "mean" else 0.98), *zip(ATTACKS, KEPT[rule], strict=True))
+                for attack, full in tried if number else tried[:1]:
+                    kept = full if number == 2 else min(1.0, full + 0.15)
+                    kept = kept if epsilon is None or attack == "none" else 0.97 * kept
+                    cells.append(
+                        {
+                            "epsilon": epsilon,
+                            "num_byzantine": number,
+                            "rule": rule,
+                            "attack": attack,
+                            "refusal": None,
+                            "recall_at_10": kept * reference,
+                            "codes_recall_at_10": 0.9 * kept * reference,
+                            "kept": kept,
+                            "backdoor_success": (0.96 if rule == "mean" else 0.07) if attack == "backdoor" else None,
+                            "backdoor_control": 0.05 if attack == "backdoor" else None,
+                            "rounds_updated": 6,
+                            "attacker_drops": {"nan": 6 * number} if attack == "nan" else {},
+                            "attacker_weight": 0.1 if attack not in {"none", "nan"} else None,
+                            "seconds": 1.6,
+                        }
+                    )
+    return {
+        "num_sites": 10,
+        "start": {"recall_at_10": 0.26, "codes_recall_at_10": 0.23},
+        "chance_recall_at_10": 0.02,
+        "references": [
+            {"epsilon": epsilon, "recall_at_10": found, "codes_recall_at_10": 0.9 * found}
+            for epsilon, found in references.items()
+        ],
+        "cells": cells,
     }
 
 
@@ -189,7 +251,7 @@ def build_rounds() -> list[dict[str, Any]]:
                 "admitted": [name for name in SITES if name not in dropped],
                 "dropped": dropped,
                 "update_norm": 0.4,
-                "weights": dict.fromkeys(SITES, 0.2),
+                "weights": {name: 1 / (len(SITES) - len(dropped)) for name in SITES if name not in dropped},
                 "epsilon": dict.fromkeys(SITES, 0.66 * number),
                 "metrics": {
                     name: None if name in dropped else {"recall_at_10": value, "codes_recall_at_10": 0.93 * value}
@@ -242,6 +304,13 @@ def build_examples() -> list[Example]:
 @pytest.fixture
 def summary() -> dict[str, Any]:
     return build_summary()
+
+
+@pytest.fixture
+def grid_summary() -> dict[str, Any]:
+    """The summary of `--scenario robustness`."""
+    summary = build_summary() | {"baselines": None, "robustness": robustness()}
+    return summary | {"not_private": [*summary["not_private"], "$.robustness"]}
 
 
 @pytest.fixture

@@ -75,6 +75,44 @@ def test_what_casts_doubt_is_told_gravely(summary: dict[str, Any], change: Any, 
     assert any(told in notice.text and notice.grave for notice in outcome(summary).notices)
 
 
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"mean_weight": 0.049}, "Harbour: counted for 4.9% on average, an equal share is 20.0%"),
+        ({"mean_weight": 0.051}, None),
+        ({"dropped_share": 7 / 12}, "Harbour: left out of 58.3% of the rounds"),
+        ({"dropped_share": 6 / 12}, None),
+        ({"mean_weight": None, "equal_share": None}, None),
+    ],
+)
+def test_hospital_that_hardly_counted_is_named_without_blame(
+    summary: dict[str, Any], found: dict[str, Any], told: str | None
+) -> None:
+    summary["sites"]["Harbour"]["reputation"] |= found
+    notices = [notice for notice in outcome(summary).notices if "count for little" in notice.text]
+    if told is None:
+        assert notices == []
+    else:
+        assert "no proof of malice" in notices[0].text
+        assert notices[0].details == (told,)
+        assert not notices[0].grave
+
+
+def test_grid_of_attacks_is_told_by_its_verdict(grid_summary: dict[str, Any]) -> None:
+    found = outcome(grid_summary)
+    assert found.sentence == (
+        "With up to two of ten hospitals attacking, ARC + NNM + trimmed mean holds: it keeps at least 94% of what an "
+        "unattacked federation finds."
+    )
+    best, mean, held, unattacked = found.headlines
+    assert (best.figure, best.note) == ("94%", "under the attack ALIE")
+    assert (mean.label, mean.figure, mean.note) == ("Kept at worst: mean", "3%", "under the attack Replacement")
+    assert held.figure == "2 of 5"
+    assert unattacked.figure == "40.0%"
+    assert all(headline.marked for headline in found.headlines)
+    assert "one in which nobody attacked" in found.notices[0].text
+
+
 def test_a_clean_run_has_no_notices(summary: dict[str, Any]) -> None:
     summary["sites"]["St. Brigid"]["drops"] = {}
     assert outcome(summary).notices == ()

@@ -71,7 +71,7 @@ def make_hostile(value: Any) -> Any:
 def test_every_section_is_there(summary: dict[str, Any], rounds: list[dict[str, Any]], examples: list[Example]) -> None:
     page = Page(render(summary, rounds, examples=examples))
     assert page.headings == [
-        "part", "curves", "retrieval", "examples", "groups", "privacy", "baselines", "data", "record"
+        "part", "curves", "counted", "retrieval", "examples", "groups", "privacy", "baselines", "data", "record"
     ]  # fmt: skip
     assert "Held-out studies shown; simulation on this machine only" in page.text
     assert "fewer than 11 patients" in page.text
@@ -86,7 +86,7 @@ def test_sections_without_content_are_left_out(summary: dict[str, Any]) -> None:
         site |= {"metrics": None, "codes": None, "epsilon": None, "delta": None}
     html = render(summary, [])
     page = Page(html)
-    assert page.headings == ["part", "privacy", "record"]
+    assert page.headings == ["part", "counted", "privacy", "record"]
     assert page.scripts == []
     assert len(html) < 100_000
 
@@ -197,8 +197,36 @@ def test_tables_and_pictures_can_be_read_aloud(
     assert all(th.get("scope") in {"row", "col"} for th in page.all("th"))
     assert all(img.get("alt") for img in page.all("img"))
     plots = [a for a in page.all("div") if a.get("class") == "plot"]
-    assert len(plots) == 2
+    assert len(plots) == 3
     assert all(plot.get("role") == "img" and plot.get("aria-label") for plot in plots)
+
+
+def test_grid_of_attacks_comes_first_and_names_the_rule_that_holds(grid_summary: dict[str, Any]) -> None:
+    html = render(grid_summary, [])
+    page = Page(html)
+    assert page.headings[0] == "robustness"
+    assert page.text.count("ARC + NNM + trimmed mean holds: it keeps at least 94%") == 1
+    assert len([a for a in page.all("div") if a.get("class") == "plot"]) == 4 + 1
+    figures = [json.loads(text) for kind, text in page.scripts if kind == "application/json"]
+    assert len(figures) == 5
+    for tried in ("ALIE", "Sign flip", "Backdoor"):
+        assert page.text.count(f"\n{tried}") + page.text.count(tried) > 4
+
+
+def test_refusal_of_a_rule_is_shown_with_its_reason(grid_summary: dict[str, Any]) -> None:
+    for cell in grid_summary["robustness"]["cells"]:
+        if (cell["rule"], cell["num_byzantine"]) == ("krum", 2):
+            cell |= {"refusal": "needs seven updates", "kept": None, "recall_at_10": None}
+    text = Page(render(grid_summary, [])).text
+    assert "Krum refused: needs seven updates" in text
+    assert "refuses" in text
+
+
+def test_weights_are_in_the_table_beside_their_figure(summary: dict[str, Any], rounds: list[dict[str, Any]]) -> None:
+    rounds[0]["weights"]["Harbour"] = 0.1234
+    text = Page(render(summary, rounds)).text
+    assert "12.3%" in text
+    assert "3 sent numbers that are not finite" in " ".join(text.split())
 
 
 def test_report_is_written_whole(

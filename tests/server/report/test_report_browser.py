@@ -35,8 +35,17 @@ def test_figures_are_drawn_and_the_console_is_silent(
     page = write_report(tmp_path / "run", summary, rounds, examples=examples)
     elements, console = opened(page, tmp_path / "profile")
     assert console == []
-    # Five curves; seven baselines and their means.
-    assert len(re.findall(r'class="trace scatter', elements)) == 5 + 7 + 1
+    # Five curves; seven baselines and their means; the crosses of the weights, over their heat map.
+    assert len(re.findall(r'class="trace scatter', elements)) == 5 + 7 + 1 + 1
+    assert len(re.findall(r'class="hm"', elements)) == 1
+
+
+def test_heat_maps_of_a_grid_are_drawn_with_their_numbers(tmp_path: Path, grid_summary: dict[str, Any]) -> None:
+    elements, console = opened(write_report(tmp_path / "run", grid_summary, []), tmp_path / "profile")
+    assert console == []
+    # Two epsilons by one and two attackers, five rules under seven attacks and none; the backdoor against five rules.
+    assert len(re.findall(r'class="hm"', elements)) == 4 + 1
+    assert len(re.findall(r'class="heatmap-label"', elements)) == 4 * 5 * 8 + 4 * 5
 
 
 def test_the_console_would_tell(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.report import plots
+from server.report import heat_maps, plots
 
 STYLE = (Path(plots.__file__).parent / "style.css").read_text(encoding="utf-8")
 PALETTES = [
@@ -53,6 +53,14 @@ def test_text_can_be_read_on_the_deepest_heat(palette: dict[str, str]) -> None:
     assert f"* {HEAT_SHARE}".replace("0.", ".") in STYLE
     heat, page = channels(palette["heat-colour"]), channels(palette["page"])
     deepest = [HEAT_SHARE * a + (1 - HEAT_SHARE) * b for a, b in zip(heat, page, strict=True)]
+    assert contrast(channels(palette["ink"]), deepest) >= 4.5
+
+
+@pytest.mark.parametrize("palette", PALETTES)
+@pytest.mark.parametrize("colour", [heat_maps.ALARM, heat_maps.CALM])
+def test_text_can_be_read_on_the_deepest_cell_of_a_heat_map(palette: dict[str, str], colour: str) -> None:
+    pairs = zip(channels(colour), channels(palette["page"]), strict=True)
+    deepest = [heat_maps.DEEPEST * a + (1 - heat_maps.DEEPEST) * b for a, b in pairs]
     assert contrast(channels(palette["ink"]), deepest) >= 4.5
 
 

@@ -12,7 +12,8 @@ from server.report import words
 
 
 @pytest.mark.parametrize(
-    "form", [words.percent, words.points, words.decimal, words.epsilon, words.count, words.duration]
+    "form",
+    [words.percent, words.points, words.decimal, words.epsilon, words.count, words.duration, words.whole_percent],
 )
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), float("-inf")])
 def test_what_is_not_a_number_is_an_en_dash(form: Callable[[float | None], str], value: float | None) -> None:
@@ -52,6 +53,15 @@ def test_epsilon_never_claims_too_little_nor_a_hundredth_too_much(value: float) 
         (words.listing(["a"]), "a"),
         (words.listing(["a", "b", "c"]), "a, b and c"),
         (words.capital("five St. Brigid"), "Five St. Brigid"),
+        (words.whole_percent(0.8999), "89"),
+        (words.whole_percent(0.29), "29"),
+        (words.whole_percent(1.074), "107"),
+        (words.rule("arc+nnm+trimmed_mean"), "ARC + NNM + trimmed mean"),
+        (words.rule("nnm+own"), "NNM + own"),
+        (words.attack("sign_flip"), "Sign flip"),
+        (words.attack("own"), "own"),
+        (words.drop_reason("replay"), "sent an earlier update again"),
+        (words.drop_reason("round"), "answered for another round or run"),
         (words.drop_reason("nan"), "sent numbers that are not finite"),
         (words.drop_reason("solar_flare"), "solar_flare"),
     ],
