@@ -48,7 +48,9 @@ class Points:
     def distances_NN(self) -> Tensor:
         """Squared distances between all points."""
         norms_N = self.gram_NN.diagonal()
-        found_NN = (norms_N[:, None] + norms_N[None, :] - 2 * self.gram_NN).clamp(min=0)
+        # Both halves of the products, so that a distance is the same from either end, to the last bit.
+        products_NN = self.gram_NN + self.gram_NN.T
+        found_NN = (norms_N[:, None] + norms_N[None, :] - products_NN).clamp(min=0)
         return found_NN.fill_diagonal_(0)
 
     @property

@@ -18,13 +18,13 @@ MOST_SETS = 50_000
 SETS_AT_ONCE = 1024
 
 
-def best_subset(num_points: int, num_kept: int, cost: Callable[[Tensor], Tensor]) -> Tensor:
+def best_subset(num_points: int, num_kept: int, cost: Callable[[Tensor], tuple[Tensor, ...]]) -> Tensor:
     """Equal weights `[T]` on the set with the least cost; the first of several.
 
     Args:
         num_points: T.
         num_kept: K.
-        cost: Costs `[M]` of sets of positions `[M, K]`.
+        cost: Costs of sets of positions `[M, K]`, a column each `[M]`; a later one only decides between equals.
 
     Raises:
         AggregationError: There are too many sets to try them all.
@@ -33,14 +33,19 @@ def best_subset(num_points: int, num_kept: int, cost: Callable[[Tensor], Tensor]
         raise AggregationError(
             f"{num_points} updates hold {num_sets} sets of {num_kept}, too many to try; use aggregator.name=caf"
         )
-    best, least = torch.arange(num_kept), math.inf
-    for sets_MK in _subsets(num_points, num_kept):
-        costs_M = cost(sets_MK)
-        if costs_M.min() < least:
-            least, best = float(costs_M.min()), sets_MK[costs_M.argmin()]
+    candidates = (_least(sets_MK, cost(sets_MK)) for sets_MK in _subsets(num_points, num_kept))
+    _, best_K = min(candidates, key=lambda found: found[0])
     weights_T = torch.zeros(num_points, dtype=torch.float64)
-    weights_T[best] = 1 / num_kept
+    weights_T[best_K] = 1 / num_kept
     return weights_T
+
+
+def _least(sets_MK: Tensor, costs: tuple[Tensor, ...]) -> tuple[tuple[float, ...], Tensor]:
+    """The costs of the best set, and the set."""
+    left_M = torch.arange(len(sets_MK))
+    for cost_M in costs:
+        left_M = left_M[cost_M[left_M] == cost_M[left_M].min()]
+    return tuple(float(cost_M[left_M[0]]) for cost_M in costs), sets_MK[left_M[0]]
 
 
 def _subsets(num_points: int, num_kept: int) -> Iterator[Tensor]:

@@ -36,14 +36,15 @@ class Caf(WeighingRule):
         gram_TT = points.gram_NN[: points.num_updates, : points.num_updates]
         left_T = torch.ones(points.num_updates, dtype=torch.float64)
         best_T, least = left_T, math.inf
-        # At least one update loses all its weight in each step.
-        for _ in range(points.num_updates):
+        # A state whose weight is spent is not judged: bad updates alone could be all that is left of it.
+        while left_T.sum() > points.num_updates - 2 * num_byzantine:
             spread, outlying_T = _worst_direction(gram_TT, left_T)
             if spread < least:
                 least, best_T = spread, left_T
             most = outlying_T[left_T > 0].amax()
-            if left_T.sum() <= points.num_updates - 2 * num_byzantine or most <= 0:
+            if most <= 0:
                 break
+            # The farthest loses all its weight, so the loop ends.
             left_T = left_T * (1 - outlying_T / most)
             left_T[left_T < NEGLIGIBLE] = 0
         return best_T / best_T.sum()

@@ -32,10 +32,9 @@ class Mda(WeighingRule):
     def weights(self, points: Points, num_byzantine: int) -> Tensor:
         """Equal on the tightest set; among equally wide ones, on the one with the least sum of squared distances."""
         distances_TT = points.between_updates
-        total = distances_TT.sum() + 1
 
-        def cost(sets_MK: Tensor) -> Tensor:
+        def cost(sets_MK: Tensor) -> tuple[Tensor, Tensor]:
             within_MKK = distances_TT[sets_MK[:, :, None], sets_MK[:, None, :]]
-            return within_MKK.amax((1, 2)) * (1 + 1e-12 * within_MKK.sum((1, 2)) / total)
+            return within_MKK.amax((1, 2)), within_MKK.sum((1, 2))
 
         return best_subset(points.num_updates, points.num_updates - num_byzantine, cost)

@@ -36,10 +36,10 @@ class Smea(WeighingRule):
         """Equal on the best set."""
         gram_TT = points.gram_NN[: points.num_updates, : points.num_updates]
 
-        def cost(sets_MK: Tensor) -> Tensor:
+        def cost(sets_MK: Tensor) -> tuple[Tensor]:
             gram_MKK = gram_TT[sets_MK[:, :, None], sets_MK[:, None, :]]
             values_MK: Tensor = torch.linalg.eigvalsh(_centred(gram_MKK))
-            return values_MK[:, -1]
+            return (values_MK[:, -1],)
 
         return best_subset(points.num_updates, points.num_updates - num_byzantine, cost)
 
