@@ -91,7 +91,7 @@ def test_general_help_does_not_wait_for_torch() -> None:
         ("loss.name=in_batch", "loss.name"),
         ("attack.num_sites=9 attack.name=nan", "attack.num_sites=9: there are 3 sites"),
         ("attack.name=nann attack.num_sites=1", "attack.name=nann: unknown; did you mean nan"),
-        ("aggregator.name=median", "aggregator.name=median: unknown"),
+        ("aggregator.name=medan", "aggregator.name=medan: unknown; did you mean median"),
         ("aggregator.num_byzantine=1", "use aggregator.name=trimmed_mean"),
         ("data.adapter=manifest", "data.root: missing"),
         ("data.adapter=dicoms data.root=x", "data.adapter=dicoms: unknown; did you mean dicom"),
