@@ -22,6 +22,7 @@ from common.wire.update import model_arrays
 from server.checkpoint import RunState
 from simulations.consortium import Consortium
 from simulations.federate import (
+    Engine,
     Experiment,
     Members,
     build_sites,
@@ -116,10 +117,43 @@ def test_batches_without_privacy_differ_by_site_and_round(members: Callable[...,
     assert len({tuple(drawn(site, number)) for site in (0, 1) for number in (1, 2)}) == 4
 
 
-@pytest.mark.parametrize("name", ["nan", "silent"])
+@pytest.mark.parametrize("name", ["nan", "silent", "ipm"])
 def test_attackers_are_the_last_sites(members: Callable[..., Members], name: str) -> None:
     honest, *attacked = site_handlers(members(f"attack.name={name}", "attack.num_sites=2"))
     assert attacked[0] is attacked[1] is not honest
+
+
+def test_poison_is_for_the_last_sites_alone_and_leaves_their_band_true(members: Callable[..., Members]) -> None:
+    fair = build_sites(members())
+    poisoned = build_sites(members("attack.name=label_flip", "attack.num_sites=2"))
+    same = [
+        torch.equal(one.private.reports, other.private.reports) for one, other in zip(fair, poisoned, strict=True)
+    ]
+    assert same == [True, False, False]
+    for one, other in zip(fair, poisoned, strict=True):
+        assert one.patients_band == other.patients_band
+        assert torch.equal(one.private.images, other.private.images)
+        assert torch.equal(one.held_out.reports, other.held_out.reports)
+
+
+@pytest.mark.parametrize("name", ["label_flip", "ipm"])
+def test_no_attackers_do_nothing(members: Callable[..., Members], name: str, quiet_watcher: Any) -> None:
+    attacked = _final_model(members(f"attack.name={name}", "attack.num_sites=0"), quiet_watcher)
+    assert attacked == _final_model(members(), quiet_watcher)
+
+
+def test_attack_that_sees_the_others_needs_one_process(members: Callable[..., Members], quiet_watcher: Any) -> None:
+    found = members("attack.name=alie", "attack.num_sites=1")
+    state = RunState(
+        config_digest(found.config), 0, {"model": model_arrays(found.model), "aggregator": {}, "optimizer": {}}
+    )
+
+    def never(*_: object) -> None:
+        raise AssertionError("the run was started")
+
+    experiment = Experiment(**vars(found), state=state, observer=quiet_watcher, engine=Engine("ray", never))
+    with pytest.raises(ConfigError, match=r"attack\.name=alie: sees the honest updates.* --engine inprocess"):
+        federate(experiment)
 
 
 def test_attackers_without_an_attack_are_honest(members: Callable[..., Members]) -> None:

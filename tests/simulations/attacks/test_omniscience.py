@@ -84,9 +84,8 @@ def test_all_attackers_see_all_honest_updates_in_the_order_of_the_sites(workers:
 
 
 def test_attackers_send_what_is_crafted_and_honest_sites_what_they_made() -> None:
-    sent = []
-    for reply in _run_round(_handlers([], _site()), 2):
-        sent.append(as_vector(arrays_from_record(reply.content.array_records[UPDATE])))
+    replies = _run_round(_handlers([], _site()), 2)
+    sent = [as_vector(arrays_from_record(reply.content.array_records[UPDATE])) for reply in replies]
     crafted = torch.full((sum(array.size for array in HONEST.values()),), 2.0)
     assert sum(torch.equal(update, crafted) for update in sent) == ATTACKERS
     for site in range(SITES - ATTACKERS):

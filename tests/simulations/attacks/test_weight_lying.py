@@ -11,7 +11,7 @@ from common.errors import AdmissionError
 from common.privacy.bands import MOST_PATIENTS, band_of, middle_of
 from common.privacy.plan import privacy_plan
 from common.privacy.release import Mechanism, Release
-from common.wire.flower import UPDATE, hello_from_records, releases_of, releases_to_record, RELEASES
+from common.wire.flower import RELEASES, UPDATE, hello_from_records, releases_of, releases_to_record
 from simulations.attacks.weight_lying import CLAIMED_BAND
 from tests.simulations.attacks.site import HONEST, Attacker, honest
 
