@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import sys
 from importlib.metadata import version
+from itertools import combinations
 from types import ModuleType
 
 import numpy as np
@@ -35,6 +36,14 @@ def cohort(num_sites: int, num_byzantine: int, num_values: int, generator: np.ra
     return updates_SP[generator.permutation(num_sites)].round(3).astype(np.float32).astype(np.float64)
 
 
+def has_one_tightest_set(updates_SP: np.ndarray, f: int) -> bool:
+    """Whether one set alone has the least diameter: ByzFL takes the first of several, which depends on the order."""
+    widths_SS = np.linalg.norm(updates_SP[:, None] - updates_SP[None], axis=2)
+    sets = combinations(range(len(updates_SP)), len(updates_SP) - f)
+    diameters = sorted(float(widths_SS[np.ix_(chosen, chosen)].max()) for chosen in sets)
+    return diameters[1] > diameters[0]
+
+
 def answers(updates_SP: np.ndarray, f: int) -> dict[str, list[float]]:
     """ByzFL's result of each rule; its ARC writes into its argument, so each gets a copy."""
     found = {
@@ -45,7 +54,6 @@ def answers(updates_SP: np.ndarray, f: int) -> dict[str, list[float]]:
         "nnm+mean": Average()(NNM(f=f)(updates_SP.copy())),
         "nnm+median": Median()(NNM(f=f)(updates_SP.copy())),
         "nnm+trimmed_mean": TrMean(f=f)(NNM(f=f)(updates_SP.copy())),
-        "nnm+mda": MDA(f=f)(NNM(f=f)(updates_SP.copy())),
         "arc+trimmed_mean": TrMean(f=f)(ARC(f=f)(updates_SP.copy())),
         "arc+nnm+trimmed_mean": TrMean(f=f)(NNM(f=f)(ARC(f=f)(updates_SP.copy()))),
     }
@@ -58,10 +66,16 @@ def main() -> None:
     cases = []
     for num_sites, num_byzantine, num_values in SIZES:
         updates_SP = cohort(num_sites, num_byzantine, num_values, generator)
+        while not has_one_tightest_set(updates_SP, num_byzantine):
+            updates_SP = cohort(num_sites, num_byzantine, num_values, generator)
         updates = [[round(value, 3) for value in row] for row in updates_SP.tolist()]
-        cases.append({"num_byzantine": num_byzantine, "updates": updates, "answers": answers(updates_SP, num_byzantine)})
-    made = {"source": f"byzfl {version('byzfl')}", "made_by": "make_byzfl_vectors.py", "cases": cases}
-    json.dump(made, sys.stdout, indent=1)
+        cases.append(
+            {"num_byzantine": num_byzantine, "updates": updates, "answers": answers(updates_SP, num_byzantine)}
+        )
+    made = {"source": f"byzfl {version('byzfl')}", "made_by": "make_byzfl_vectors.py"}
+    head = json.dumps(made).removesuffix("}")
+    lines = ",\n".join(json.dumps(case) for case in cases)
+    sys.stdout.write(f'{head}, "cases": [\n{lines}\n]}}\n')
 
 
 main()
