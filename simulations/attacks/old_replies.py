@@ -1,4 +1,4 @@
-"""Old replies: a site that sends again what it sent in the round before.
+"""Old replies: a site that is a round late, and one that sends an update twice.
 
 What it remembers lies in Flower's state of its node, so that it is remembered whatever calls the site.
 """
@@ -14,37 +14,32 @@ from simulations.runtime import Handler
 
 
 def stale(honest: Handler, _: Scene) -> Handler:
-    """The whole reply of the round before, which says of itself that it is; the first round's is honest."""
+    """The whole reply to the round before, which says of itself that it is; the first round's is honest."""
 
     def answer(message: Message, context: Context) -> Message | None:
         reply = honest(message, context)
         if reply is None or not has_update(reply):
             return reply
-        old = _exchange(context, reply.content)
-        return Message(old or reply.content, reply_to=message)
+        sent = context.state or reply.content
+        context.state = RecordDict(dict(reply.content))
+        return Message(sent, reply_to=message)
 
     return answer
 
 
 def replayed(honest: Handler, _: Scene) -> Handler:
-    """This round's reply around the update of the round before; the first round's is honest."""
+    """This round's reply around the update that was sent in the round before: the first, again and again."""
 
     def answer(message: Message, context: Context) -> Message | None:
         reply = honest(message, context)
         if reply is None or not has_update(reply):
             return reply
-        old = _exchange(context, RecordDict({UPDATE: reply.content[UPDATE]}))
-        reply.content.update(old)
+        if context.state:
+            reply.content[UPDATE] = context.state[UPDATE]
+        context.state = RecordDict({UPDATE: reply.content[UPDATE]})
         return reply
 
     return answer
-
-
-def _exchange(context: Context, records: RecordDict) -> RecordDict:
-    """Remember these records in place of the ones that are returned."""
-    old = RecordDict(dict(context.state))
-    context.state = RecordDict(dict(records))
-    return old
 
 
 STALE = Attack(wrap=stale)

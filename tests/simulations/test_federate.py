@@ -126,9 +126,7 @@ def test_attackers_are_the_last_sites(members: Callable[..., Members], name: str
 def test_poison_is_for_the_last_sites_alone_and_leaves_their_band_true(members: Callable[..., Members]) -> None:
     fair = build_sites(members())
     poisoned = build_sites(members("attack.name=label_flip", "attack.num_sites=2"))
-    same = [
-        torch.equal(one.private.reports, other.private.reports) for one, other in zip(fair, poisoned, strict=True)
-    ]
+    same = [torch.equal(one.private.reports, other.private.reports) for one, other in zip(fair, poisoned, strict=True)]
     assert same == [True, False, False]
     for one, other in zip(fair, poisoned, strict=True):
         assert one.patients_band == other.patients_band
