@@ -43,9 +43,14 @@ def map_spans(num_values: int, work: Callable[[Iterator[slice]], T], *, device: 
     spans = list(_spans(num_values, block))
     if not spans:
         return []
-    workers = min(len(spans), len(os.sched_getaffinity(0))) if device.type == "cpu" else 1
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return list(pool.map(lambda span: work(_blocks(span, block)), spans))
+    num_workers = min(len(spans), len(os.sched_getaffinity(0))) if device.type == "cpu" else 1
+
+    def of_worker(worker: int) -> list[T]:
+        return [work(_blocks(span, block)) for span in spans[worker::num_workers]]
+
+    with ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        found = list(pool.map(of_worker, range(num_workers)))
+    return [found[number % num_workers][number // num_workers] for number in range(len(spans))]
 
 
 @contextmanager

@@ -78,13 +78,20 @@ class Composition:
                 f"aggregator.name={self.name} with aggregator.num_byzantine={self.num_byzantine} needs at least "
                 f"{self._least_sites()} admitted updates, there are {len(updates_SP)}"
             )
-        with one_thread():
-            cohort = Cohort.of(updates_SP, weights_S, num_byzantine=self.num_byzantine)
-            for number, stage in enumerate(self.stages):
-                seed = derive_seed(self.seed, "aggregation", number, calls)
-                cohort = cohort.mixed(stage.mixing(cohort.points, cohort.num_byzantine, seed=seed))
-            found = self.rule.apply(cohort, state)
+        try:
+            with one_thread():
+                found = self._apply(Cohort.of(updates_SP, weights_S, num_byzantine=self.num_byzantine), state, calls)
+        except torch.linalg.LinAlgError as error:
+            raise AggregationError(
+                f"aggregator.name={self.name}: the eigenvalues of the updates' products cannot be found"
+            ) from error
         return replace(found, state=found.state | {CALLS: torch.tensor(calls + 1)})
+
+    def _apply(self, cohort: Cohort, state: State, calls: int) -> Aggregate:
+        for number, stage in enumerate(self.stages):
+            seed = derive_seed(self.seed, "aggregation", number, calls)
+            cohort = cohort.mixed(stage.mixing(cohort.points, cohort.num_byzantine, seed=seed))
+        return self.rule.apply(cohort, state)
 
     def max_byzantine(self, num_sites: int) -> int:
         """The greatest f that the rule bears among the points that the stages leave; -1 where not even none."""
