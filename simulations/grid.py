@@ -42,7 +42,9 @@ class Cell:
     def label(self) -> str:
         """The cell in one line."""
         privacy = "without privacy" if self.epsilon is None else f"epsilon {self.epsilon:g}"
-        return f"{self.rule} against {self.attack}, {self.num_byzantine} attackers, {privacy}"
+        if not self.num_byzantine:
+            return f"{self.rule}, nobody attacks, {privacy}"
+        return f"{self.rule} against {self.attack} by {self.num_byzantine}, {privacy}"
 
     def changed(self, config: RunConfig) -> RunConfig:
         """The config of the cell's federation; the config handed in holds the epsilon already."""

@@ -86,16 +86,16 @@ def simulate_robustness(config: RunConfig, folder: Path, *, watcher: GridWatcher
     consortium, start = prepare(_as_read(config), clock, kept=folder / PUBLIC_MODEL_FILE)
     most = max(config.robustness.num_byzantine)
     check_attackers(replace(config, attack=replace(config.attack, num_sites=most)), len(consortium.sites))
-    bench = _Bench(config, consortium, start, folder, clock)
+    runner = _Runner(config, consortium, start, folder, clock)
     shown = Cell.reference(config.robustness.epsilons[-1])
     with clock.phase("grid"):
-        trained = bench.reference(shown)
-        kept.add(shown, bench.found(shown, trained))
+        trained = runner.reference(shown)
+        kept.add(shown, runner.found(shown, trained))
         cells = grid(config.robustness)
         for number, cell in enumerate(cells, start=1):
             if cell not in kept.found:
                 watcher.cell_begins(cell.label, number=number, of=len(cells))
-                kept.add(cell, bench.measure(cell))
+                kept.add(cell, runner.measure(cell))
     with clock.phase("evaluation"):
         before = pooled_of(start, consortium, config)
     trained.pooled["start"] = rates_of(before)
@@ -137,7 +137,7 @@ def attackers_of(state: RunState, attackers: Sequence[str]) -> dict[str, Any]:
     }
 
 
-class _Bench:
+class _Runner:
     """Runs cells over one prepared consortium."""
 
     def __init__(

@@ -203,7 +203,7 @@ def test_grid_of_attacks_ends_with_a_table_of_shares(
     assert ended.code == 0, ended.err
     assert "One of three hospitals attacks, no noise" in " ".join(ended.out.split())
     assert "kept under it" in ended.out
-    assert "6 of 6: trimmed_mean against nan, 1 attackers, without privacy" in ended.err
+    assert "6 of 6: trimmed_mean against nan by 1, without privacy" in ended.err
 
 
 def test_run_of_bad_sites_alone_is_code_one(command: Command, tiny_overrides: list[str], tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_finished_grid_trains_nothing_anew(
     resumed: tuple[Counting, dict[str, Any]], config: RunConfig, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = resumed[1]["robustness"]
-    monkeypatch.setattr(robustness._Bench, "measure", None)
+    monkeypatch.setattr(robustness._Runner, "measure", None)
     assert simulate_robustness(config, folder, watcher=Counting())["robustness"] == before
 
 
