@@ -1,8 +1,9 @@
 """`wardround bench aggregation`: every rule and the main compositions, beside ByzFL and Flower where installed.
 
 A size has a process of its own that uses all cores it may. Memory is what a call takes above the updates, its result
-included; what the libraries take once was taken before by a call on few values. A rule with two peers has two rows,
-which differ in the peer alone. Bound: one pass that reads the updates, on the same cores; the fastest of some.
+included; what the libraries take once was taken before by a call on few values. Peers run on as many torch threads as
+there are cores, in turns with the rule. A rule with two peers has two rows, which differ in the peer alone. Bound: one
+pass that reads the updates, on the same cores; the fastest of some.
 
 Shapes: S sites, P values of an update.
 """
@@ -54,7 +55,7 @@ NUM_READS = 15
 READ_VALUES = 2**20
 MOST_REPEATS = 5
 ENOUGH_SECONDS = 3.0
-"""A measurement ends with the call in which this is reached."""
+"""No call is made again that has taken so long in all."""
 
 LARGEST_SHARE_OF_MEMORY = 0.5
 """Of the machine's, for a peer; one that needs more is left out."""
@@ -100,29 +101,30 @@ def measure(workload: Workload) -> list[Row]:
     torch.set_num_threads(num_cores())
     updates_SP = drawn_updates(workload.num_sites, workload.num_values)
     bound_seconds = time_read(updates_SP)
-    rows = []
-    for name, num_byzantine in workload.rules.items():
-        row = measure_rule(name, num_byzantine, updates_SP)
-        row = replace(row, name=f"{name} {workload.size}", bound_seconds=bound_seconds)
-        peers = peers_of(name, num_sites=workload.num_sites, num_byzantine=num_byzantine)
-        beside = [peer for peer in peers if fits(peer, updates_SP)]
-        rows += [replace(row, peer=peer.library, peer_seconds=time_peer(peer, updates_SP)) for peer in beside] or [row]
-    return rows
+    return [
+        replace(row, name=f"{name} {workload.size}", bound_seconds=bound_seconds)
+        for name, num_byzantine in workload.rules.items()
+        for row in measure_rule(name, num_byzantine, updates_SP)
+    ]
 
 
-def measure_rule(name: str, num_byzantine: int, updates_SP: Tensor) -> Row:
-    """Time and extra memory of a composition in its first round."""
+def measure_rule(name: str, num_byzantine: int, updates_SP: Tensor) -> list[Row]:
+    """Extra memory and time of a composition in its first round, and the time of each peer: a row a peer, or one."""
     aggregator = build_aggregator(AggregatorConfig(name=name, num_byzantine=num_byzantine), seed=0)
     weights_S, state = torch.ones(len(updates_SP)), aggregator.init()
     aggregator.aggregate(updates_SP[:, :NUM_WARM_UP_VALUES], weights_S, state)
     call = partial(aggregator.aggregate, updates_SP, weights_S, state)
+    peers = [
+        peer
+        for peer in peers_of(name, num_sites=len(updates_SP), num_byzantine=num_byzantine)
+        if fits(peer, updates_SP)
+    ]
     peak_mib = extra_mib(call)
-    return Row(name=name, seconds=median_seconds(call), peak_mib=peak_mib)
-
-
-def time_peer(peer: Peer, updates_SP: Tensor) -> float:
-    """Median seconds of a peer on as many torch threads as this process has cores."""
-    return median_seconds(partial(peer.call, updates_SP))
+    seconds, *peer_seconds = medians_in_turns([call, *(partial(peer.call, updates_SP) for peer in peers)])
+    row = Row(name=name, seconds=seconds, peak_mib=peak_mib)
+    return [
+        replace(row, peer=peer.library, peer_seconds=found) for peer, found in zip(peers, peer_seconds, strict=True)
+    ] or [row]
 
 
 def fits(peer: Peer, updates_SP: Tensor) -> bool:
@@ -152,12 +154,14 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def median_seconds(call: Callable[[], object]) -> float:
-    """Median time of some calls; of one alone where it is slow."""
-    times: list[float] = []
-    while len(times) < MOST_REPEATS and sum(times) < ENOUGH_SECONDS:
-        times.append(_seconds(call))
-    return statistics.median(times)
+def medians_in_turns(calls: Sequence[Callable[[], object]]) -> list[float]:
+    """Median time of each call; they take turns, because the speed of a shared machine changes, and slow ones fewer."""
+    times: list[list[float]] = [[] for _ in calls]
+    for _ in range(MOST_REPEATS):
+        for call, own in zip(calls, times, strict=True):
+            if sum(own) < ENOUGH_SECONDS:
+                own.append(_seconds(call))
+    return [statistics.median(own) for own in times]
 
 
 def _seconds(call: Callable[[], object]) -> float:
