@@ -23,6 +23,8 @@ MOST_LABELLED = 24
 """A heat map of more columns shows its numbers on hovering only."""
 
 CROSS = "\N{MULTIPLICATION SIGN}"
+_OVERHANG = 56
+"""Room right of the last column for its turned label."""
 _CELL = 30
 _GAP = 2
 
@@ -128,7 +130,7 @@ def _heat_map(
     longest = max((len(line) for column in columns for line in column.split("<br>")), default=0)
     turned = longest > 4 and len(columns) > 6
     layout = figure_layout(height=70 + _CELL * len(rows) + (min(longest, 14) * 6 if turned else 0))
-    layout["margin"] = {"l": 8, "r": 8, "t": 8, "b": 8}
+    layout["margin"] = {"l": 8, "r": _OVERHANG if turned else 8, "t": 8, "b": 8}
     figure.update_layout(**layout, showlegend=False)
     axis = {"fixedrange": True, "showgrid": False, "zeroline": False, "automargin": True, "ticks": ""}
     step = 1 if labelled else -(-len(columns) // MOST_LABELLED)
@@ -137,6 +139,7 @@ def _heat_map(
         tickvals=list(range(0, len(columns), step)),
         ticktext=[_escaped(column) for column in columns[::step]],
         tickangle=-45 if turned else 0,
+        ticklabeloverflow="allow",
         side="bottom" if title else "top",
         title_text=title,
         range=[-0.5, len(columns) - 0.5],
