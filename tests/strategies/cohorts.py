@@ -30,7 +30,8 @@ def aggregate(name: str, updates_SP: Tensor, num_byzantine: int) -> Aggregate:
 def honest_updates(kind: str, num_honest: int, num_values: int, generator: torch.Generator) -> Tensor:
     """Honest updates `[H, P]`, float32.
 
-    iid: standard normal. heterogeneous: each site has a mean of its own, as long as its noise. low_rank: three shared
+    iid: standard normal. heterogeneous: a shared mean, a mean of
+    each site, from half as long as its noise to one and a half times, and the noise. low_rank: three shared
     directions with normal coefficients, and a tenth of noise.
     """
 
@@ -40,7 +41,7 @@ def honest_updates(kind: str, num_honest: int, num_values: int, generator: torch
     if kind == "iid":
         found_HP = normal(num_honest, num_values)
     elif kind == "heterogeneous":
-        scale_H1 = torch.linspace(0.5, 2, num_honest, dtype=torch.float64)[:, None]
+        scale_H1 = torch.linspace(0.5, 1.5, num_honest, dtype=torch.float64)[:, None]
         found_HP = normal(1, num_values) + scale_H1 * normal(num_honest, num_values) + normal(num_honest, num_values)
     else:
         found_HP = normal(num_honest, 3) @ normal(3, num_values) + 0.1 * normal(num_honest, num_values)
