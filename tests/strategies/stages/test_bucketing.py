@@ -38,7 +38,7 @@ def test_every_pair_is_as_likely_as_another() -> None:
     counts = dict.fromkeys(pairs, 0)
     for seed in range(3000):
         for row_T in _mixing(6, seed):
-            counts[tuple(row_T.nonzero().flatten().tolist())] += 1  # type: ignore[index]
+            counts[tuple(row_T.nonzero().flatten().tolist())] += 1
     assert sum(counts.values()) == 9000
     # The three pairs of a round exclude each other, which only narrows the spread.
     assert scipy.stats.chisquare(list(counts.values())).pvalue > 0.001
