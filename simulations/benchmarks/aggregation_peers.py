@@ -2,8 +2,7 @@
 
 ByzFL is no dependency: where it is not installed, Flower alone is left. It does the same kind of work, not always to
 the same end: its geometric median stops after three steps, its centred clipping starts at zero with a radius that is
-given, its CAF takes one step of a power iteration. Left out is its SMEA: a minute
-a call at the size of the bench.
+given, its CAF takes one step of a power iteration. Left out is its SMEA: a minute a call at the size of the bench.
 
 Shapes: S sites, P values of an update.
 """
