@@ -28,18 +28,18 @@ def block_values(device: torch.device) -> int:
     return BLOCK_VALUES.get(device.type, BLOCK_VALUES["cuda"])
 
 
-def map_spans(num_values: int, work: Callable[[Iterator[slice]], T], *, device: torch.device) -> list[T]:
+def map_spans(num_values: int, work: Callable[[Iterator[slice]], T], *, block: int, device: torch.device) -> list[T]:
     """Let workers do something with every span.
 
     Args:
         num_values: Values of an update.
         work: Takes the blocks of one span, as slices of the values, in order.
+        block: Most values of each update in a block.
         device: Where the updates are; a GPU gets one worker.
 
     Returns:
         One result a span, in order; none where there are no values.
     """
-    block = block_values(device)
     spans = list(_spans(num_values, block))
     if not spans:
         return []

@@ -118,7 +118,7 @@ class Cohort:
             for block in blocks:
                 update_P[block].addmv_(self.updates_SP[:, block].T, weights_S)
 
-        map_spans(len(update_P), of_span, device=update_P.device)
+        map_spans(len(update_P), of_span, block=block_values(update_P.device), device=update_P.device)
         return update_P
 
     def by_coordinate(self, reducer: Callable[[], ReduceRows]) -> Tensor:
@@ -142,7 +142,7 @@ class Cohort:
                     rows_TB = torch.mm(mixing_TS, rows_TB, out=out)
                 reduce(list(rows_TB), update_P[block])
 
-        map_spans(len(update_P), of_span, device=update_P.device)
+        map_spans(len(update_P), of_span, block=block_values(update_P.device), device=update_P.device)
         return update_P
 
     def sampled_rows(self) -> Tensor:
@@ -182,5 +182,5 @@ def _peaks(updates_AP: Tensor) -> Tensor:
         parts = [torch.maximum(updates_AP[:, block].amax(1), -updates_AP[:, block].amin(1)) for block in blocks]
         return torch.stack(parts).amax(0)
 
-    found = map_spans(num_values, of_span, device=updates_AP.device)
+    found = map_spans(num_values, of_span, block=block_values(updates_AP.device), device=updates_AP.device)
     return torch.stack(found).amax(0) if found else updates_AP.new_zeros(num_sites)

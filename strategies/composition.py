@@ -81,7 +81,7 @@ class Composition:
         try:
             with one_thread():
                 found = self._apply(Cohort.of(updates_SP, weights_S, num_byzantine=self.num_byzantine), state, calls)
-        except torch.linalg.LinAlgError as error:
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             raise AggregationError(
                 f"aggregator.name={self.name}: the eigenvalues of the updates' products cannot be found"
             ) from error

@@ -112,7 +112,8 @@ def _pass(updates_SP: Tensor, peaks_S: Tensor, further_P: tuple[Tensor, ...], ce
     num_sites, num_values = updates_SP.shape
     num_rows = num_sites + len(further_P)
     scales_R = _scales(peaks_S, further_P, centre)
-    most = block_values(updates_SP.device)
+    # Half a block: the library that multiplies packs a copy of it.
+    most = max(1, block_values(updates_SP.device) // 2)
 
     def of_span(blocks: Iterator[slice]) -> Tensor:
         memory = torch.empty(num_rows * most, dtype=updates_SP.dtype, device=updates_SP.device)
@@ -131,7 +132,7 @@ def _pass(updates_SP: Tensor, peaks_S: Tensor, further_P: tuple[Tensor, ...], ce
             total_RR += (rows_RB @ rows_RB.T).double().cpu()
         return total_RR
 
-    found_RR = torch.stack(map_spans(num_values, of_span, device=updates_SP.device)).sum(0)
+    found_RR = torch.stack(map_spans(num_values, of_span, block=most, device=updates_SP.device)).sum(0)
     if scales_R is not None:
         exact_R = scales_R.double().cpu()
         found_RR /= torch.outer(exact_R, exact_R)
@@ -148,7 +149,9 @@ def _with_centre(found_RR: Tensor, num_sites: int, centre: int) -> Tensor:
 
 def _scales(peaks_S: Tensor, further_P: tuple[Tensor, ...], centre: int) -> Tensor | None:
     """Powers of two that bring each row near 1, where a square could vanish or overflow; else None."""
-    peaks_R = torch.cat([peaks_S, *(point_P.abs().amax()[None].to(peaks_S) for point_P in further_P)])
+    peaks_R = torch.cat(
+        [peaks_S, *(torch.maximum(point_P.amax(), -point_P.amin())[None].to(peaks_S) for point_P in further_P)]
+    )
     least, most = SQUARES_HOLD
     if ((peaks_R >= least) & (peaks_R <= most) | (peaks_R == 0)).all():
         return None

@@ -14,21 +14,16 @@ from common.privacy.bands import MOST_PATIENTS, band_of
 from common.privacy.plan import privacy_plan
 from common.wire.flower import BAND_FIELD, RELEASES, SITE, UPDATE, releases_of, releases_to_record
 from simulations.attacks.interface import Attack, Scene
-from simulations.attacks.model_replacement import boosted
-from simulations.attacks.replies import Arrays, changing_update, has_update
+from simulations.attacks.replies import changing_update, has_update
+from simulations.attacks.sign_flip import sign_flip
 from simulations.runtime import Handler
 
 CLAIMED_BAND = band_of(MOST_PATIENTS - 1)
 
 
-def turned_around(update: Arrays, scene: Scene) -> Arrays:
-    """Minus `n / f` times the site's own update, where the bound allows."""
-    return {name: -array for name, array in boosted(update, scene).items()}
-
-
 def lying(honest: Handler, scene: Scene) -> Handler:
     """A site that claims the largest band and sends a long update the other way."""
-    harmful = changing_update(turned_around)(honest, scene)
+    harmful = changing_update(sign_flip)(honest, scene)
 
     def answer(message: Message, context: Context) -> Message | None:
         reply = harmful(message, context)
