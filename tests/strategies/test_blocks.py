@@ -47,7 +47,8 @@ def test_results_keep_the_order_of_the_spans(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_spans_are_near_equal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(blocks.BLOCK_VALUES, "cpu", 10)
-    sizes = [sum(part.stop - part.start for part in span) for span in map_spans(10_000, list, block=block_values(CPU), device=CPU)]
+    spans = map_spans(10_000, list, block=block_values(CPU), device=CPU)
+    sizes = [sum(part.stop - part.start for part in span) for span in spans]
     assert len(sizes) == 16
     assert max(sizes) - min(sizes) <= 10
 
@@ -57,7 +58,8 @@ def test_workers_are_one_thread_each_and_the_caller_keeps_its_own(monkeypatch: p
     before = torch.get_num_threads()
     with one_thread():
         assert torch.get_num_threads() == 1
-        found = map_spans(16, lambda _: (torch.get_num_threads(), threading.get_ident()), block=block_values(CPU), device=CPU)
+        block = block_values(CPU)
+        found = map_spans(16, lambda _: (torch.get_num_threads(), threading.get_ident()), block=block, device=CPU)
     assert torch.get_num_threads() == before
     assert {threads for threads, _ in found} == {1}
     assert threading.get_ident() not in {worker for _, worker in found}
