@@ -168,6 +168,22 @@ def check_attackers(config: RunConfig, num_sites: int) -> None:
         raise ConfigError(f"attack.num_sites={config.attack.num_sites}: there are {num_sites} sites")
 
 
+def check_cohort(config: RunConfig, num_sites: int) -> None:
+    """Refuse a cohort that its rule, or its attackers, are too many for, before it trains.
+
+    Raises:
+        ConfigError: There are fewer sites than the rule needs, or than attackers.
+    """
+    check_attackers(config, num_sites)
+    rule = build_aggregator(config.aggregator, seed=config.seed)
+    if num_sites < rule.least_sites:
+        raise ConfigError(
+            f"aggregator.num_byzantine={config.aggregator.num_byzantine}: {rule.name} needs {rule.least_sites} sites "
+            f"for it, there are {num_sites}; lower it, or use aggregator.name=mean aggregator.num_byzantine=0, which "
+            "bears no bad site"
+        )
+
+
 def each_its_own(consortium: Consortium) -> Cut:
     """The cut of a real federation: every site holds its own studies."""
     return {site: [site] for site in consortium.sites}

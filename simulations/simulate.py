@@ -34,7 +34,7 @@ from simulations.federate import (
     Engine,
     Experiment,
     RandomnessOf,
-    check_attackers,
+    check_cohort,
     check_names,
     each_its_own,
     federate,
@@ -146,7 +146,7 @@ def simulate(
     consortium, model = prepare(config, clock, kept=folder / PUBLIC_MODEL_FILE)
     if config.privacy.calibrate:
         config = calibrated(config, consortium, model, folder, clock)
-    check_attackers(config, len(consortium.sites))
+    check_cohort(config, len(consortium.sites))
     state = open_folder(config, folder, model)
     experiment = Experiment(
         config=config,

@@ -76,7 +76,7 @@ class Composition:
         if self.max_byzantine(len(updates_SP)) < self.num_byzantine:
             raise AggregationError(
                 f"aggregator.name={self.name} with aggregator.num_byzantine={self.num_byzantine} needs at least "
-                f"{self._least_sites()} admitted updates, there are {len(updates_SP)}"
+                f"{self.least_sites} admitted updates, there are {len(updates_SP)}"
             )
         try:
             with one_thread():
@@ -92,6 +92,11 @@ class Composition:
             seed = derive_seed(self.seed, "aggregation", number, calls)
             cohort = cohort.mixed(stage.mixing(cohort.points, cohort.num_byzantine, seed=seed))
         return self.rule.apply(cohort, state)
+
+    @property
+    def least_sites(self) -> int:
+        """Fewest admitted updates with which it can bear f bad sites."""
+        return next(n for n in range(1, 10**6) if self._bears(n, self.num_byzantine))
 
     def max_byzantine(self, num_sites: int) -> int:
         """The greatest f that the rule bears among the points that the stages leave; -1 where not even none."""
@@ -112,6 +117,3 @@ class Composition:
         for stage in self.stages:
             left = stage.num_points(left, num_byzantine)
         return left >= self.rule.least_points(num_byzantine)
-
-    def _least_sites(self) -> int:
-        return next(n for n in range(1, 10**6) if self._bears(n, self.num_byzantine))

@@ -149,8 +149,9 @@ class World:
         return honest_update(site, round_number)
 
     def config(self, *overrides: str) -> RunConfig:
-        """Three rounds without privacy."""
-        return load_config(["federation.rounds=3", "privacy.epsilon=null", *overrides])
+        """Three rounds of the mean, without privacy."""
+        mean = ("aggregator.name=mean", "aggregator.num_byzantine=0")
+        return load_config(["federation.rounds=3", "privacy.epsilon=null", *mean, *overrides])
 
     def fresh_state(self, config: RunConfig) -> RunState:
         """The state before round one."""
