@@ -32,12 +32,19 @@ COMMANDS = {
     "site budget": ("client.budget_cli:budget_command", "Show what a hospital has spent, and what a run would cost."),
     "site calibrate": ("client.calibrate_cli:calibrate_command", "Choose a run's private settings on public studies."),
     "site check": ("client.policy.cli:check_command", "Dry run at a hospital: its data, its policy, its budget."),
+    "site init": ("client.deploy.cli:init_command", "Make a hospital's keys, and its request to join."),
+    "site join": ("client.deploy.cli:join_command", "Take the coordinating centre's answer to the request."),
+    "server init": ("server.deploy.cli:init_command", "Make a consortium: certificates, signing key, member list."),
+    "server admit": ("server.deploy.cli:admit_command", "Make a hospital a member, by its request."),
+    "server revoke": ("server.deploy.cli:revoke_command", "Take a hospital out of the consortium."),
+    "server rotate": ("server.deploy.cli:rotate_command", "Make new certificates before the old ones end."),
     "audit ledger": ("common.ledger.cli:audit_command", "Recompute epsilon and signatures from a ledger's file."),
 }
 """Name to where it lives and what it is for. The first word of two is a group."""
 
 GROUPS = {
     "site": "What a hospital runs.",
+    "server": "What a coordinating centre runs.",
     "audit": "What a data protection officer runs: checks from the files alone.",
 }
 

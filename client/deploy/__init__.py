@@ -1,0 +1,1 @@
+"""Joining a consortium, and running a site in it."""
