@@ -39,6 +39,8 @@ COMMANDS = {
     "server revoke": ("server.deploy.cli:revoke_command", "Take a hospital out of the consortium."),
     "server rotate": ("server.deploy.cli:rotate_command", "Make new certificates before the old ones end."),
     "audit ledger": ("common.ledger.cli:audit_command", "Recompute epsilon and signatures from a ledger's file."),
+    "audit log": ("common.trust.cli:log_command", "Check audit logs, and what each holds of the others."),
+    "audit run": ("common.trust.cli:run_command", "Check all that is signed in a run folder."),
 }
 """Name to where it lives and what it is for. The first word of two is a group."""
 
