@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,11 @@ class Cell:
         )
 
 
+Repeat = tuple[int, Cell]
+"""A cell under one seed."""
+
+RATES = frozenset(("recall_at_10", "codes_recall_at_10", "backdoor_success", "backdoor_control", "attacker_weight"))
+
 Found = dict[str, Any]
 """What was measured in a cell: the keys of `cells` in `summary.schema.json` beside the cell's own and `kept`."""
 
@@ -90,16 +96,38 @@ def check_grid(config: RunConfig) -> None:
         check_names(Cell(None, 0, MEAN, attack).changed(config))
 
 
-def compared(found: Mapping[Cell, Found]) -> dict[str, Any]:
-    """The references, and every cell with the share of its reference that it kept."""
-    references = {cell.epsilon: one for cell, one in found.items() if cell == Cell.reference(cell.epsilon)}
+def compared(found: Mapping[Repeat, Found]) -> dict[str, Any]:
+    """The references, and every cell with the share of its reference that it kept; all are means over the seeds."""
+    by_cell: dict[Cell, list[Found]] = {}
+    for (_, cell), one in found.items():
+        by_cell.setdefault(cell, []).append(one)
+    means = {cell: _mean(several) for cell, several in by_cell.items()}
+    references = {cell.epsilon: one for cell, one in means.items() if cell == Cell.reference(cell.epsilon)}
     return {
         "references": [{"epsilon": epsilon, **recalls_of(one)} for epsilon, one in references.items()],
         "cells": [
             {**asdict(cell), **one, "kept": kept_share(one["recall_at_10"], references[cell.epsilon])}
-            for cell, one in found.items()
+            for cell, one in means.items()
         ],
     }
+
+
+def _mean(several: Sequence[Found]) -> Found:
+    """One cell over its seeds: rates are averaged, what is counted is added up; one refusal is a refusal."""
+    first = several[0]
+    found: Found = {name: average([one[name] for one in several]) for name in first.keys() & RATES}
+    if "refusal" in first:
+        found["refusal"] = next((one["refusal"] for one in several if one["refusal"] is not None), None)
+        found["rounds_updated"] = sum(one["rounds_updated"] for one in several)
+        found["attacker_drops"] = dict(sum((Counter(one["attacker_drops"]) for one in several), Counter()))
+        found["seconds"] = sum(one["seconds"] or 0.0 for one in several)
+    return found
+
+
+def average(values: Sequence[float | None]) -> float | None:
+    """The mean; None where one is missing."""
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if len(present) == len(values) else None
 
 
 def kept_share(recall_at_10: float | None, reference: Mapping[str, Any]) -> float | None:
@@ -121,23 +149,23 @@ class KeptCells:
     digest: str
 
     def __post_init__(self) -> None:
-        self.found: dict[Cell, Found] = {}
+        self.found: dict[Repeat, Found] = {}
         if not self.path.exists():
             return
         try:
             content = json.loads(self.path.read_bytes())
             for row in content["cells"]:
                 cell = Cell(**{name: row.pop(name) for name in Cell.__dataclass_fields__})
-                self.found[cell] = row
+                self.found[row.pop("seed"), cell] = row
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{self.path}: damaged; remove it and resume: its cells are run anew") from error
         if content.get("config_digest") != self.digest:
             raise CheckpointError(f"{self.path}: belongs to a run with another config.yaml; start the run anew")
 
-    def add(self, cell: Cell, found: Found) -> None:
-        """Keep a cell on the disk."""
-        self.found[cell] = found
-        rows = [{**asdict(cell), **found} for cell, found in self.found.items()]
+    def add(self, repeat: Repeat, found: Found) -> None:
+        """Keep a cell under a seed on the disk."""
+        self.found[repeat] = found
+        rows = [{"seed": seed, **asdict(cell), **found} for (seed, cell), found in self.found.items()]
         write_atomically(self.path, json.dumps({"config_digest": self.digest, "cells": rows}, indent=1).encode())
 
 

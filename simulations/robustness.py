@@ -7,8 +7,9 @@ What a cell kept is its recall at 10 over the reference: the attack-free plain m
 for all rules, so that a rule which loses recall by itself cannot hide it. A rule that refuses the cohort is recorded
 with its reason.
 
-The studies are read and the first model is fitted once. What is measured is kept at once, so that a grid that was
-stopped goes on with the next cell. The report shows the sites of one federation: the reference at the last epsilon.
+Every cell is repeated over seeds, each with its own cut of the patients and its own first model, and is their mean: one
+seed's differences of a tenth are chance. What is measured is kept at once, so that a grid that was stopped goes on with
+the next cell. The report shows the sites of one federation: the first seed's reference at the last epsilon.
 """
 
 from __future__ import annotations
@@ -32,7 +33,19 @@ from server.report.build import build_summary
 from simulations.backdoor import backdoor_control, backdoor_success
 from simulations.consortium import Consortium
 from simulations.federate import check_attackers, each_its_own
-from simulations.grid import MEAN, NO_ATTACK, Cell, Found, KeptCells, at_epsilon, check_grid, compared, grid, recalls_of
+from simulations.grid import (
+    MEAN,
+    NO_ATTACK,
+    Cell,
+    Found,
+    KeptCells,
+    at_epsilon,
+    average,
+    check_grid,
+    compared,
+    grid,
+    recalls_of,
+)
 from simulations.simulate import (
     CONFIG_FILE,
     PUBLIC_MODEL_FILE,
@@ -83,30 +96,34 @@ def simulate_robustness(config: RunConfig, folder: Path, *, watcher: GridWatcher
     started_at, clock = datetime.now(UTC), Clock(watcher)
     kept = KeptCells(folder / RESULTS_FILE, config_digest(config))
     write_atomically(folder / CONFIG_FILE, config_as_yaml(config).encode())
-    consortium, start = prepare(_as_read(config), clock, kept=folder / PUBLIC_MODEL_FILE)
-    most = max(config.robustness.num_byzantine)
-    check_attackers(replace(config, attack=replace(config.attack, num_sites=most)), len(consortium.sites))
-    runner = _Runner(config, consortium, start, folder, clock)
+    cells = grid(config.robustness)
+    seeds = range(config.seed, config.seed + config.robustness.repeats)
+    every = [(seed, cell) for seed in seeds for cell in cells]
     shown = Cell.reference(config.robustness.epsilons[-1])
-    with clock.phase("grid"):
-        trained = runner.reference(shown)
-        kept.add(shown, runner.found(shown, trained))
-        cells = grid(config.robustness)
-        for number, cell in enumerate(cells, start=1):
-            if cell not in kept.found:
-                watcher.cell_begins(cell.label, number=number, of=len(cells))
-                kept.add(cell, runner.measure(cell))
-    with clock.phase("evaluation"):
-        before = pooled_of(start, consortium, config)
-    trained.pooled["start"] = rates_of(before)
+    starts = []
+    for seed in seeds:
+        runner = _prepared(replace(config, seed=seed), folder / f"seed-{seed}", clock)
+        with clock.phase("evaluation"):
+            starts.append(pooled_of(runner.start, runner.consortium, config))
+        with clock.phase("grid"):
+            if seed == config.seed:
+                first, trained = runner, runner.reference(shown)
+                kept.add((seed, shown), runner.found(shown, trained))
+            for number, repeat in enumerate(every, start=1):
+                if repeat[0] == seed and repeat not in kept.found:
+                    watcher.cell_begins(repeat[1].label, number=number, of=len(every))
+                    kept.add(repeat, runner.measure(repeat[1]))
+    consortium, start = first.consortium, first.start
+    trained.pooled["start"] = rates_of(starts[0])
     facts = facts_of(trained.config, consortium, start, started_at, clock, pooled=trained.pooled)
     summary = build_summary(trained.config, trained.state, facts)
     summary["timings"] |= {"rounds_seconds": None}  # of many federations, not told apart
     summary["robustness"] = {
         "num_sites": len(consortium.sites),
-        "start": recalls_of(before),
-        "chance_recall_at_10": before["chance_recall_at_10"],
-        **compared({cell: kept.found[cell] for cell in cells}),
+        "repeats": len(seeds),
+        "start": {name: average([recalls_of(one)[name] for one in starts]) for name in recalls_of(starts[0])},
+        "chance_recall_at_10": average([one["chance_recall_at_10"] for one in starts]),
+        **compared({repeat: kept.found[repeat] for repeat in every}),
     }
     write_run(folder, summary, trained.state.rounds)
     return summary
@@ -137,13 +154,21 @@ def attackers_of(state: RunState, attackers: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def _prepared(config: RunConfig, folder: Path, clock: Clock) -> _Runner:
+    """What runs the cells of one seed: its studies read, its first model fitted."""
+    consortium, start = prepare(_as_read(config), clock, kept=folder / PUBLIC_MODEL_FILE)
+    most = max(config.robustness.num_byzantine)
+    check_attackers(replace(config, attack=replace(config.attack, num_sites=most)), len(consortium.sites))
+    return _Runner(config, consortium, start, folder, clock)
+
+
 class _Runner:
     """Runs cells over one prepared consortium."""
 
     def __init__(
         self, config: RunConfig, consortium: Consortium, start: DualEncoder, folder: Path, clock: Clock
     ) -> None:
-        self._consortium, self._start, self._folder = consortium, start, folder
+        self.consortium, self.start, self._folder = consortium, start, folder
         self._configs = {}
         for epsilon in config.robustness.epsilons:
             found = at_epsilon(config, epsilon)
@@ -174,7 +199,7 @@ class _Runner:
     def found(self, cell: Cell, trained: Trained) -> Found:
         """What a cell's federation came to."""
         state = trained.state
-        attackers = self._consortium.sites[-cell.num_byzantine :] if cell.attack != NO_ATTACK else ()
+        attackers = self.consortium.sites[-cell.num_byzantine :] if cell.attack != NO_ATTACK else ()
         updated = sum(record["outcome"] == "updated" for record in state.rounds)
         told = attackers_of(state, attackers)
         if isinstance(trained.problem, BudgetExhausted):
@@ -194,11 +219,11 @@ class _Runner:
     def _backdoor(self, cell: Cell, trained: Trained) -> dict[str, float | None]:
         if cell.attack != BACKDOOR:
             return dict.fromkeys(BACKDOOR_RATES)
-        return {name: rate(trained.model, self._consortium, trained.config) for name, rate in BACKDOOR_RATES.items()}
+        return {name: rate(trained.model, self.consortium, trained.config) for name, rate in BACKDOOR_RATES.items()}
 
     def _train(self, config: RunConfig, folder: Path) -> Trained:
-        cut = each_its_own(self._consortium)
-        return train(config, self._consortium, self._start, cut=cut, folder=folder, observer=_Unwatched())
+        cut = each_its_own(self.consortium)
+        return train(config, self.consortium, self.start, cut=cut, folder=folder, observer=_Unwatched())
 
 
 class _Unwatched:

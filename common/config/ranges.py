@@ -70,6 +70,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "evaluation.num_bootstrap": (10, 10**5),
     "evaluation.least_group": (11, 10**6),
     "baselines.repeats": (0, 100),
+    "robustness.repeats": (1, 100),
 }
 """Least and greatest value of each numeric key, both allowed."""
 

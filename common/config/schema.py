@@ -186,6 +186,7 @@ class BaselinesConfig:
 class RobustnessConfig:
     """The grid of `--scenario robustness`: nothing when `rules` is empty."""
 
+    repeats: int = MISSING
     rules: list[str] = MISSING
     attacks: list[str] = MISSING
     num_byzantine: list[int] = MISSING

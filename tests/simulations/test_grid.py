@@ -63,26 +63,46 @@ def found(recall: float | None) -> dict[str, Any]:
 
 
 def test_kept_share_is_over_the_attack_free_mean_at_the_same_epsilon() -> None:
-    result = compared(
-        {
-            Cell(None, 0, "mean", "none"): found(0.5),
-            Cell(None, 0, "median", "none"): found(0.25),
-            Cell(None, 2, "median", "nan"): found(0.2),
-            Cell(None, 2, "krum", "nan"): found(None),
-            Cell(8.0, 0, "mean", "none"): found(0.4),
-            Cell(8.0, 2, "median", "nan"): found(0.44),
-        }
-    )
+    rows = {
+        Cell(None, 0, "mean", "none"): found(0.5),
+        Cell(None, 0, "median", "none"): found(0.25),
+        Cell(None, 2, "median", "nan"): found(0.2),
+        Cell(None, 2, "krum", "nan"): found(None),
+        Cell(8.0, 0, "mean", "none"): found(0.4),
+        Cell(8.0, 2, "median", "nan"): found(0.44),
+    }
+    result = compared({(0, cell): one for cell, one in rows.items()})
     assert [cell["kept"] for cell in result["cells"]] == [1.0, 0.5, 0.4, None, 1.0, pytest.approx(1.1)]
     assert [(one["epsilon"], one["recall_at_10"]) for one in result["references"]] == [(None, 0.5), (8.0, 0.4)]
 
 
 def test_nothing_is_kept_of_nothing() -> None:
-    assert compared({Cell(None, 0, "mean", "none"): found(0.0)})["cells"][0]["kept"] is None
+    assert compared({(0, Cell(None, 0, "mean", "none")): found(0.0)})["cells"][0]["kept"] is None
+
+
+def test_cell_is_the_mean_over_its_seeds_and_one_refusal_is_a_refusal() -> None:
+    counted = {"refusal": None, "rounds_updated": 3, "attacker_drops": {"nan": 2}, "seconds": 1.0}
+    refused = counted | {"refusal": "too few", "rounds_updated": 0}
+    reference, held, fell = (Cell(None, f, "mean", "none") for f in range(3))
+    result = compared(
+        {
+            (0, reference): found(0.4) | counted,
+            (1, reference): found(0.6) | counted,
+            (0, held): found(0.2) | counted,
+            (1, held): found(0.3) | counted | {"attacker_drops": {"nan": 1, "late": 1}},
+            (0, fell): found(0.2) | counted,
+            (1, fell): found(None) | refused,
+        }
+    )
+    assert result["references"] == [{"epsilon": None, "recall_at_10": 0.5, "codes_recall_at_10": 0.5}]
+    cells = {cell["num_byzantine"]: cell for cell in result["cells"]}
+    assert (cells[1]["recall_at_10"], cells[1]["kept"]) == (0.25, 0.5)
+    assert (cells[1]["attacker_drops"], cells[1]["seconds"]) == ({"nan": 3, "late": 1}, 2.0)
+    assert (cells[2]["refusal"], cells[2]["recall_at_10"], cells[2]["rounds_updated"]) == ("too few", None, 3)
 
 
 def test_cells_are_kept_on_the_disk(tmp_path: Path) -> None:
-    first, second = Cell(None, 1, "median", "nan"), Cell(8.0, 2, "mean", "none")
+    first, second = (0, Cell(None, 1, "median", "nan")), (1, Cell(8.0, 2, "mean", "none"))
     kept = KeptCells(tmp_path / "found.json", "ab")
     kept.add(first, found(0.3))
     kept.add(second, found(None))
@@ -90,7 +110,7 @@ def test_cells_are_kept_on_the_disk(tmp_path: Path) -> None:
 
 
 def test_cells_of_another_config_are_refused(tmp_path: Path) -> None:
-    KeptCells(tmp_path / "found.json", "ab").add(Cell(None, 1, "median", "nan"), found(0.3))
+    KeptCells(tmp_path / "found.json", "ab").add((0, Cell(None, 1, "median", "nan")), found(0.3))
     with pytest.raises(CheckpointError, match="another config"):
         KeptCells(tmp_path / "found.json", "cd")
 

@@ -116,6 +116,7 @@ def robustness() -> dict[str, Any]:
                     )
     return {
         "num_sites": 10,
+        "repeats": 3,
         "start": {"recall_at_10": 0.26, "codes_recall_at_10": 0.23},
         "chance_recall_at_10": 0.02,
         "references": [

@@ -29,7 +29,7 @@ def cell(rule: str, attack: str, kept: float | None, *, attackers: int = 2, **mo
 def with_cells(summary: dict[str, Any], *cells: dict[str, Any]) -> dict[str, Any]:
     reference = {"epsilon": None, "recall_at_10": 0.5, "codes_recall_at_10": 0.4}
     start = {"recall_at_10": 0.2, "codes_recall_at_10": 0.2}
-    found = {"num_sites": 10, "start": start, "chance_recall_at_10": 0.1}
+    found = {"num_sites": 10, "repeats": 1, "start": start, "chance_recall_at_10": 0.1}
     summary["robustness"] = found | {"references": [reference], "cells": list(cells)}
     validate(summary)
     return summary
