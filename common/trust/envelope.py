@@ -71,8 +71,15 @@ def read_signed(content: bytes, kind: type[T]) -> tuple[T, dict[str, bytes]]:
 
 
 def body_bytes(body: object) -> bytes:
-    """What is signed."""
-    return canonical_json(_as_json(body))
+    """What is signed.
+
+    Raises:
+        TrustError: A text holds what UTF-8 cannot.
+    """
+    try:
+        return canonical_json(_as_json(body))
+    except ValueError as error:
+        raise TrustError("holds a text that cannot be written") from error
 
 
 def body_digest(body: object) -> str:

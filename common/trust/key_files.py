@@ -25,7 +25,7 @@ def write_private(path: Path, content: bytes) -> None:
     Raises:
         TrustError: There is a file already, which is left alone, or none can be written.
     """
-    descriptor, name = -1, ""
+    name = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -33,14 +33,20 @@ def write_private(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        path.hardlink_to(name)  # a link, unlike a rename, never takes the place of a file
-    except FileExistsError as error:
-        raise TrustError(f"{path}: exists already; a key is never written over") from error
+        _link(path, name)
     except OSError as error:
         raise TrustError(f"{path}: no key can be written there ({error.strerror})") from error
     finally:
-        if name:
-            Path(name).unlink(missing_ok=True)
+        if name is not None:
+            Path(name).unlink()
+
+
+def _link(path: Path, name: str) -> None:
+    """Give the file `name` the name `path` too; a link, unlike a rename, never takes the place of a file."""
+    try:
+        path.hardlink_to(name)
+    except FileExistsError as error:
+        raise TrustError(f"{path}: exists already; a key is never written over") from error
 
 
 def read_private(path: Path) -> bytes:
