@@ -1,8 +1,8 @@
 """An audit log that is open for appending: one process, one line an entry, on the disk before it counts.
 
-The server keeps one, and each site its own. `append` flushes the entry before it returns; a crash costs at most an
-entry that nobody was told of. Each round the two sides exchange what `extension_for` gives and `receive` takes, and
-each then holds in its own log what the other one vouched for: `common/trust/log_heads.py`.
+The server keeps one over all its runs, and each site its own. `append` flushes the entry before it returns; a crash
+costs at most an entry that nobody was told of. Each round the two sides exchange what `extension_for` gives and
+`receive` takes, and each then holds in its own log what the other one vouched for: `common/trust/log_heads.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import RLock
 
 from common.errors import TrustError
+from common.files import write_atomically
 from common.trust.keys import SigningKey
 from common.trust.log_entries import FORMAT, Kind, Value
 from common.trust.log_files import LOG_FILE, read_given_head, stored_log, write_given_head
@@ -139,6 +140,15 @@ class AuditLog:
             if held == extension.head:
                 return self._trail.head
             return self._append(Kind.HEAD_RECEIVED, None, head_fields(counterpart, extension))
+
+    def copy_to(self, folder: Path) -> None:
+        """Put a copy of the log into a folder, a run's for example, in place of the last one: whole or not at all.
+
+        Raises:
+            TrustError: The log cannot be read, or the copy not be written.
+        """
+        with self._lock, self._failing_closed():
+            write_atomically(folder / LOG_FILE, self._path.read_bytes())
 
     def _recovered(self, descriptor: int) -> tuple[Trail, int]:
         """What is in the file, checked; a line that a crash cut short is cut off, but nothing before it."""

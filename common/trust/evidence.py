@@ -13,7 +13,7 @@ from pathlib import Path
 
 from common.errors import ConfigError, TrustError, WardroundError
 from common.trust.keys import PublicKey
-from common.trust.log_files import LOG_FILE, StoredLog, is_log, read_log
+from common.trust.log_files import GIVEN_HEAD_FILE, LOG_FILE, StoredLog, is_log, read_log
 from common.trust.log_trail import Counterpart
 
 
@@ -90,9 +90,10 @@ def _check_log(folder: Path, logs: dict[Path, StoredLog], known: Sequence[Public
         raise TrustError(f"{folder / LOG_FILE}: entry 1: the log of {owner.owner} is under another key than given")
     logs[folder] = stored
     said = f"of {owner.owner}: {_entries(len(stored.trail))}, all hold"
-    behind = len(stored.trail) - (stored.given.content.size if stored.given else 0)
-    if behind:
-        said += f"; nobody else was told of the last {behind}"
+    if stored.given is None:
+        said += f"; no {GIVEN_HEAD_FILE}: its end may have been cut"
+    elif stored.given.content.size < len(stored.trail):
+        said += f"; from entry {stored.given.content.size + 1} on, nobody else was told yet"
     if stored.torn_bytes:
         said += f"; a last line of {stored.torn_bytes} bytes was cut short and does not count"
     return said

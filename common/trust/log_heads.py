@@ -16,6 +16,7 @@ Left out on purpose: the time. A clock that was set back rewrites nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,10 @@ from common.errors import TrustError
 from common.trust.keys import PublicKey, SigningKey
 from common.trust.merkle import verify_consistency
 
-_PURPOSE = "audit log head"
+_PURPOSE = "log head"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_TIME = re.compile(r"[0-9T.:+-]{1,40}")
+_MOST_ENTRIES = 2**53
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,9 @@ class HeadContent:
         root: Root of the Merkle tree over them, in hexadecimal.
         digest: Digest of the last one.
         time: When the last one was written.
+
+    Raises:
+        TrustError: There is no entry, or a field is not of its form.
     """
 
     log: str
@@ -45,6 +52,12 @@ class HeadContent:
     root: str
     digest: str
     time: str
+
+    def __post_init__(self) -> None:
+        forms = ((self.log, _DIGEST), (self.root, _DIGEST), (self.digest, _DIGEST), (self.time, _TIME))
+        is_formed = all(isinstance(text, str) and form.fullmatch(text) for text, form in forms)
+        if not is_formed or type(self.size) is not int or not 0 < self.size < _MOST_ENTRIES:
+            raise TrustError("a head is not of its form; it is damaged or newer")
 
     def as_bytes(self) -> bytes:
         """Canonical JSON."""
@@ -78,13 +91,9 @@ class SignedHead:
         try:
             fields = dict(value)
             signature = bytes.fromhex(fields.pop("signature"))
-            content = HeadContent(**fields)
+            return cls(content=HeadContent(**fields), signature=signature)
         except (ValueError, KeyError, TypeError) as error:
-            raise TrustError("cannot be read as a head; it is damaged or newer") from error
-        texts = (content.log, content.root, content.digest, content.time)
-        if type(content.size) is not int or not all(isinstance(text, str) for text in texts):
-            raise TrustError("cannot be read as a head; it is damaged or newer")
-        return cls(content=content, signature=signature)
+            raise TrustError("a head is not of its form; it is damaged or newer") from error
 
     def as_json(self) -> dict[str, Any]:
         """The head as a JSON object."""
@@ -124,9 +133,9 @@ class Extension:
             head, known, proof = SignedHead.from_json(value["head"]), value["known"], value["proof"]
             hashes = tuple(bytes.fromhex(text) for text in proof)
         except (ValueError, KeyError, TypeError) as error:
-            raise TrustError("cannot be read as a head with its proof; it is damaged or newer") from error
+            raise TrustError("a head's proof is not of its form; it is damaged or newer") from error
         if type(known) is not int:
-            raise TrustError("cannot be read as a head with its proof; it is damaged or newer")
+            raise TrustError("a head's proof is not of its form; it is damaged or newer")
         return cls(head=head, known=known, proof=hashes)
 
     def as_json(self) -> dict[str, Any]:
@@ -163,9 +172,9 @@ def check_consistency(extension: Extension, *, held: SignedHead | None, key: Pub
     try:
         verify_consistency(
             first=known.size,
-            first_root=_hash(known.root),
+            first_root=bytes.fromhex(known.root),
             second=later.size,
-            second_root=_hash(later.root),
+            second_root=bytes.fromhex(later.root),
             proof=extension.proof,
         )
     except TrustError as error:
@@ -174,15 +183,3 @@ def check_consistency(extension: Extension, *, held: SignedHead | None, key: Pub
 
 def _size(content: HeadContent | None) -> int:
     return content.size if content else 0
-
-
-def _hash(text: str) -> bytes:
-    """A hash of a head, whose texts may say anything.
-
-    Raises:
-        TrustError: It is none.
-    """
-    try:
-        return bytes.fromhex(text)
-    except ValueError as error:
-        raise TrustError("a root is not hexadecimal") from error

@@ -13,7 +13,7 @@ A trail says nothing of entries that are missing at its end. A head that was giv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,8 +154,13 @@ class Trail:
         return self._heads[-1]
 
     @property
+    def heads(self) -> Sequence[SignedHead]:
+        """The head that each entry made, first to last."""
+        return self._heads
+
+    @property
     def received(self) -> Mapping[Counterpart, list[SignedHead]]:
-        """The heads of others that this log holds, in the order in which they came."""
+        """The heads of others that this log holds, in the order of their coming."""
         return self._received
 
     def held(self, counterpart: Counterpart) -> SignedHead | None:

@@ -1,12 +1,12 @@
 """The checkpoint manifest: one signed file that says which files a run folder holds, and what they came of.
 
-The server writes it after each checkpoint and once more at the end, with the report in it. In this order a crash at
-any point leaves a folder that can be checked:
+The server writes it for the first state, after each checkpoint, when a run is resumed, and once more at the end, with
+the report in it. In this order a crash at any point leaves a folder that can be checked:
 
-1. the `checkpoint` entry, with the digest of the state file that is about to take its place;
+1. the `checkpoint` entry, with the digest of the state file that is about to take its place, and a copy of the log;
 2. the state file;
 3. the manifest, with the log's head, which covers that entry;
-4. at the end: the `run_closed` entry, with the digest of the last manifest.
+4. at the end: the `run_closed` entry, with the digest of the last manifest, and a copy of the log.
 
 Between 2 and 3 the manifest is one checkpoint behind, and the log already vouches for the file.
 """

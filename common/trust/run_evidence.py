@@ -92,6 +92,8 @@ def _check_ledger(path: Path, ledgers: dict[str, LedgerAudit]) -> str:
 def _run_findings(
     folder: Path, trails: Sequence[Trail], ledgers: Mapping[str, LedgerAudit]
 ) -> tuple[list[Finding], Manifest | None]:
+    if not (folder / MANIFEST_FILE).exists():
+        return [Finding.of("manifest", partial(_refuse_missing, folder, trails))], None
     try:
         manifest, trail = _signed_manifest(folder, trails)
     except TrustError as error:
@@ -102,6 +104,15 @@ def _run_findings(
         *(Finding.of(file.name, partial(_check_file, folder, file, manifest, trail)) for file in manifest.files),
         *(Finding.of(f"site {site.name}", partial(_check_site, site, ledgers.get(site.name))) for site in private),
     ], manifest
+
+
+def _refuse_missing(folder: Path, trails: Sequence[Trail]) -> str:
+    """There is none yet where the server was stopped at its first state; after that, one was taken away."""
+    for trail in trails:
+        kinds = [entry.kind for entry in trail]
+        if kinds.count(Kind.CHECKPOINT) > 1 or (Kind.CHECKPOINT in kinds and Kind.RUN_CLOSED in kinds):
+            raise TrustError(f"{folder / MANIFEST_FILE}: is missing, and the log of {trail.owner.owner} is past it")
+    return "none was written yet"
 
 
 def _signed_manifest(folder: Path, trails: Sequence[Trail]) -> tuple[Manifest, Trail]:
