@@ -391,7 +391,6 @@ def test_killed_writer_loses_nothing_that_was_promised(server: Side, caplog: pyt
             promised = len(log.trail)
             torn += log.torn_bytes > 0
     assert read_log(server.folder).torn_bytes == 0
-    assert promised > 36 * 2
     assert torn > 0, "no kill came in the midst of a line"
 
 
