@@ -62,11 +62,19 @@ def audit_run(folder: Path, *, known: Sequence[PublicKey] = ()) -> RunEvidence:
         Finding.of(f"ledger {path.stem}", partial(_check_ledger, path, ledgers))
         for path in sorted((folder / LEDGERS_FOLDER).glob("*.sqlite3"))
     ]
+    trails = [log.trail for log in logs.logs.values()]
+    covered = [
+        Finding.of(f"releases of {trail.owner.owner}", partial(_check_releases, trail, ledgers[trail.owner.owner]))
+        for trail in trails
+        if trail.owner.owner in ledgers
+    ]
     if not found and not (folder / MANIFEST_FILE).exists():
         of_run, manifest = [Finding.of("run", partial(_refuse_unsigned, folder))], None
     else:
-        of_run, manifest = _run_findings(folder, [log.trail for log in logs.logs.values()], ledgers)
-    return RunEvidence(findings=(*logs.findings, *of_run, *of_ledgers), logs=logs, manifest=manifest, ledgers=ledgers)
+        of_run, manifest = _run_findings(folder, trails, ledgers)
+    return RunEvidence(
+        findings=(*logs.findings, *of_run, *of_ledgers, *covered), logs=logs, manifest=manifest, ledgers=ledgers
+    )
 
 
 def _refuse_unsigned(folder: Path) -> str:
@@ -156,6 +164,19 @@ def _check_file(folder: Path, listed: FileDigest, manifest: Manifest, trail: Tra
     if listed.name == STATE_FILE and found in [entry.content for entry in later]:
         return "one checkpoint ahead of the manifest, and in the log: the server was stopped between the two"
     raise TrustError(f"{path}: is not the file that was signed; it was changed or replaced")
+
+
+def _check_releases(trail: Trail, audit: LedgerAudit) -> str:
+    """What a site's log says was released and paid for, its ledger charged and settled."""
+    paid = {entry.number: entry.fields["ledger_entry"] for entry in trail if entry.kind is Kind.RELEASE}
+    for number, digest in paid.items():
+        if digest is not None and not audit.books.is_settled(str(digest)):
+            raise LedgerError(
+                f"log of {trail.owner.owner}: entry {number}: says what its ledger does not, that a release was "
+                "charged and left"
+            )
+    costly = [digest for digest in paid.values() if digest is not None]
+    return f"{len(paid)} in the log, {len(costly)} of them at a cost; the ledger has each"
 
 
 def _check_site(site: PrivateSite, audit: LedgerAudit | None) -> str:
