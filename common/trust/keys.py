@@ -7,9 +7,6 @@ made for one thing never passes for another.
 
 from __future__ import annotations
 
-import os
-import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from common.errors import TrustError
+from common.trust.key_files import read_private, write_private
 
 SIGNATURE_BYTES = 64
 
@@ -114,12 +112,7 @@ class SigningKey:
             TrustError: There is a file already, which is left alone, or none can be written.
         """
         key = Ed25519PrivateKey.generate()
-        try:
-            _write_new(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        except FileExistsError as error:
-            raise TrustError(f"{path}: exists already; a site keeps its key") from error
-        except OSError as error:
-            raise TrustError(f"{path}: no key can be written there ({error.strerror})") from error
+        write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return cls(key)
 
     @classmethod
@@ -129,10 +122,7 @@ class SigningKey:
         Raises:
             TrustError: The file cannot be read, others could read it too, or it holds no Ed25519 key.
         """
-        content = _content(path)
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise TrustError(f"{path}: others can read this private key (mode {mode:04o}); chmod 600 {path}")
+        content = read_private(path)
         try:
             key = load_pem_private_key(content, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -155,20 +145,3 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise TrustError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    """Write a file that was not there, readable by its owner alone: whole or absent.
-
-    A link, unlike a rename, never takes the place of a file.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        path.hardlink_to(name)
-    finally:
-        Path(name).unlink()
