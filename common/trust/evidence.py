@@ -124,7 +124,7 @@ def _check_held(folder: Path, counterpart: Counterpart, logs: Mapping[Path, Stor
             raise TrustError(f"{path / LOG_FILE}: {error}") from error
     said = f"{len(heads)} held, each extends the one before"
     is_here = any(trail.owner == counterpart for trail in theirs.values())
-    return f"{said}; {'their log has them all' if is_here else 'their log is not here to compare'}"
+    return f"{said}; {'their log has them all' if is_here else 'their log is not here, or does not hold'}"
 
 
 def _entries(count: int) -> str:

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from common.errors import ConfigError, TrustError
 from common.trust.evidence import LogEvidence, audit_logs, raise_first
 from common.trust.keys import SigningKey
-from common.trust.log_entries import FORMAT, Kind
+from common.trust.log_entries import FORMAT, Kind, Line, line_from_bytes
 from common.trust.log_files import GIVEN_HEAD_FILE, read_log
 from common.trust.log_heads import Extension, SignedHead, check_consistency
 from common.trust.log_trail import Trail, head_fields
+from common.trust.merkle import leaf_hash, root_of
 from tests.common.trust.logs import CONTENT, RUN, Side, admit, change_content, exchange, forge, play, rewritten
 
 KEY, STRANGER = (SigningKey(Ed25519PrivateKey.generate()) for _ in range(2))
@@ -60,7 +61,7 @@ def test_logs_of_both_sides_hold_against_each_other(sides: tuple[Side, Side]) ->
 def test_other_log_that_is_not_there_is_said(sides: tuple[Side, Side]) -> None:
     evidence = evidence_of(sides[1])
     raise_first(evidence.findings)
-    assert evidence.findings[-1].says.endswith("their log is not here to compare")
+    assert evidence.findings[-1].says.endswith("their log is not here, or does not hold")
 
 
 @pytest.mark.parametrize(("entry", "first", "last"), [(2, 1, 3), (3, 1, 3), (5, 4, 6), (6, 4, 6), (8, 7, 9), (9, 7, 9)])
@@ -324,3 +325,31 @@ def test_malformed_extension_is_refused(change: dict[str, Any]) -> None:
 def test_folder_without_a_log_is_named(tmp_path: Path, sides: tuple[Side, Side]) -> None:
     with pytest.raises(ConfigError, match=r"nowhere/log\.jsonl: no such file"):
         audit_logs([sides[0].folder, tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({"previous": "0" * 64}, "it does not follow the entry before it"),
+        ({"number": 4}, "it does not follow the entry before it"),
+        ({"number": 2}, "it does not follow the entry before it"),
+        ({"root": b"\0" * 32}, "its root is not that of the entries up to it"),
+        ({}, None),
+    ],
+)
+def test_owner_cannot_sign_an_entry_that_does_not_fit(change: dict[str, Any], refusal: str | None) -> None:
+    """Signed with the right key, and everything else about it right."""
+    trail = Trail()
+    lines = [add_entry(trail) for _ in range(3)]
+    right, before = line_from_bytes(lines[2]), Trail(lines[:2])
+    entry = replace(right.entry, **{name: value for name, value in change.items() if name != "root"})
+    root = change.get("root") or root_of(leaf_hash(e.as_bytes()) for e in (*before, entry))
+    unsigned = Line(entry=entry, root=root, signature=b"")
+    content = replace(trail.head.content, size=entry.number, root=root.hex(), digest=unsigned.digest)
+    line = replace(unsigned, signature=SignedHead.sign(content, KEY).signature).as_bytes()
+    if refusal is None:
+        before.add(line)
+        return
+    with pytest.raises(TrustError, match=f"entry 3: {refusal}"):
+        before.add(line)
+    assert len(before) == 2

@@ -254,3 +254,21 @@ def test_inner_node_does_not_pass_as_an_entry() -> None:
     for forged in (leaf_hash(left + right), leaf_hash(b"\x01" + left + right)):
         with pytest.raises(TrustError):
             verify_inclusion(forged, 0, size=1, proof=(), root=root)
+
+
+def test_proof_of_another_length_than_its_sizes_ask_for_is_refused() -> None:
+    """A proof does not say its sizes (the signed head does), but they say how long it is."""
+    pairs = [(first, second) for second in range(2, 17) for first in range(1, second)]
+    proofs = {pair: consistency_proof(leaves_of(numbered(pair[1])), pair[0]) for pair in pairs}
+    for (first, second), proof in proofs.items():
+        roots = {"first_root": naive_root(numbered(first)), "second_root": naive_root(numbered(second))}
+        for other_first, other_second in (pair for pair in pairs if len(proofs[pair]) != len(proof)):
+            with pytest.raises(TrustError):
+                verify_consistency(first=other_first, second=other_second, proof=proof, **roots)
+
+
+def test_proof_of_hashes_of_another_length_is_refused() -> None:
+    """Cut elsewhere, the same bytes are hashed to the same root."""
+    left, right = leaves_of(numbered(2))
+    with pytest.raises(TrustError, match="something else than a hash"):
+        verify_inclusion(left + right[:1], 0, size=2, proof=(right[1:],), root=node_hash(left, right))
