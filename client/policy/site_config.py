@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, cast, get_type_hints
-
-import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from typing import Any
 
 from client.data.registry import ADAPTERS
 from client.policy.hours import hours_of
 from client.policy.site_schema import ANY, RANGES, SiteConfig
 from common.config.registry import near
+from common.config.strict_file import TYPE_WORDS, leaf_types, read_strict
 from common.errors import ConfigError
 from common.privacy.release import Mechanism
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_TYPE_WORDS: dict[Any, str] = {
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    Path: "a path",
-    bool: "true or false",
-    list[str]: "a list of texts, such as [a, b]",
-    dict[str, list[str]]: "names, each with a list of mechanisms",
-}
+_TYPES = dict(leaf_types(SiteConfig))
+"""Every key with its type."""
 
 
 def load_site_config(path: Path) -> SiteConfig:
@@ -39,62 +29,13 @@ def load_site_config(path: Path) -> SiteConfig:
         ConfigError: The file cannot be read, or a key is unknown, missing, of a wrong type or out of range.
     """
     try:
-        config = _resolve(_read(path))
+        config = read_strict(path, SiteConfig, remedy="copy configs/site.example.yaml and fill it in")
         _check(config)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     folder = path.resolve().parent
     data = replace(config.data, root=folder / config.data.root.expanduser())
     return replace(config, data=data, state_folder=folder / config.state_folder.expanduser())
-
-
-def _read(path: Path) -> DictConfig:
-    try:
-        text = path.read_text(encoding="utf-8")
-        layer = OmegaConf.create(text)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot be read ({error.strerror}); copy configs/site.example.yaml and fill it in"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError("is not UTF-8; save it again as UTF-8") from error
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"is not YAML{_place(error)}; correct it") from error
-    if "${" in text:
-        raise ConfigError("${...} is not supported; write the value itself")
-    if not isinstance(layer, DictConfig):
-        raise ConfigError("holds no keys; copy configs/site.example.yaml and fill it in")
-    return layer
-
-
-def _resolve(layer: DictConfig) -> SiteConfig:
-    merged = OmegaConf.structured(SiteConfig)
-    for name, value in layer.items_ex(resolve=False):
-        # One section at a time: some of OmegaConf's errors do not say which one they are about.
-        try:
-            merged = OmegaConf.merge(merged, {name: value})
-        except (OmegaConfBaseException, TypeError) as error:
-            raise _as_config_error(error, str(name)) from error
-    missing = OmegaConf.missing_keys(merged)
-    if missing:
-        first = next(key for key in _TYPES if key in missing)
-        raise ConfigError(f"{first}: has no value; it takes {_TYPE_WORDS[_TYPES[first]]}")
-    return cast("SiteConfig", OmegaConf.to_object(merged))
-
-
-def _as_config_error(error: Exception, section: str) -> ConfigError:
-    key = str(getattr(error, "full_key", None) or section)
-    if isinstance(error, ConfigKeyError):
-        sections = {key.partition(".")[0] for key in _TYPES}
-        return ConfigError(f"{key}: unknown key; {near(key, [*_TYPES, *sections])}")
-    known = next((name for name in _TYPES if key == name or key.startswith((f"{name}.", f"{name}["))), None)
-    kind = _TYPE_WORDS[_TYPES[known]] if known else "keys below it, not a value"
-    return ConfigError(f"{known or key}: wrong type; it takes {kind}")
-
-
-def _place(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    return "" if mark is None else f" at line {mark.line + 1} ({getattr(error, 'problem', None) or 'wrong form'})"
 
 
 def _check(config: SiteConfig) -> None:
@@ -125,7 +66,7 @@ def _check_lists(values: Mapping[str, Any]) -> None:
         if kind != list[str]:
             continue
         if not all(isinstance(entry, str) and entry for entry in values[key]):
-            raise ConfigError(f"{key}: wrong type; it takes {_TYPE_WORDS[kind]}")
+            raise ConfigError(f"{key}: wrong type; it takes {TYPE_WORDS[kind]}")
         if ANY in values[key] and len(values[key]) > 1:
             raise ConfigError(f"{key}: lists {ANY} beside others; write [{ANY}] alone, or leave it out")
     for key in ("training.config_digests", "training.bundle_hashes"):
@@ -142,20 +83,6 @@ def _check_releases(allowed: Mapping[str, list[str]]) -> None:
                 raise ConfigError(f"releases.allowed.{name}: {mechanism} may not leave a hospital; take it out")
             if mechanism not in known:
                 raise ConfigError(f"releases.allowed.{name}: {mechanism} is unknown; {near(str(mechanism), known)}")
-
-
-def _leaf_types(section: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every key of the schema with its type, in its order."""
-    hints = get_type_hints(section)
-    for field in fields(section):
-        kind = hints[field.name]
-        if is_dataclass(kind):
-            yield from _leaf_types(cast("type", kind), f"{prefix}{field.name}.")
-        else:
-            yield f"{prefix}{field.name}", kind
-
-
-_TYPES = dict(_leaf_types(SiteConfig))
 
 
 def _leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -16,15 +16,20 @@ from common.errors import ConfigError
 
 T = TypeVar("T")
 
-_TYPE_WORDS: dict[Any, str] = {
+TYPE_WORDS: dict[Any, str] = {
     int: "a whole number",
+    float: "a number",
     str: "text",
+    Path: "a path",
+    bool: "true or false",
     list[str]: "a list of texts, such as [a, b]",
+    dict[str, list[str]]: "names, each with a list of texts",
 }
+"""What a key takes, by its type; a schema has no others."""
 
 
 def read_strict(path: Path, schema: type[T], *, remedy: str) -> T:
-    """The values in a file, as a dataclass of whole numbers, texts, lists of texts, and dataclasses of these.
+    """The values in a file, as a dataclass whose fields have the types of `TYPE_WORDS`, or are dataclasses of these.
 
     Args:
         path: The file.
@@ -37,6 +42,17 @@ def read_strict(path: Path, schema: type[T], *, remedy: str) -> T:
     return _resolve(_read(path, remedy), schema)
 
 
+def leaf_types(section: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of the schema with its type, in its order."""
+    hints = get_type_hints(section)
+    for field in fields(cast("Any", section)):
+        kind = hints[field.name]
+        if is_dataclass(kind):
+            yield from leaf_types(cast("type", kind), f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", kind
+
+
 def _read(path: Path, remedy: str) -> DictConfig:
     try:
         text = path.read_text(encoding="utf-8")
@@ -46,9 +62,7 @@ def _read(path: Path, remedy: str) -> DictConfig:
     except UnicodeDecodeError as error:
         raise ConfigError("is not UTF-8; save it again as UTF-8") from error
     except (yaml.YAMLError, OmegaConfBaseException) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = "" if mark is None else f" at line {mark.line + 1}"
-        raise ConfigError(f"is not YAML{place}; correct it") from error
+        raise ConfigError(f"is not YAML{_place(error)}; correct it") from error
     if "${" in text:
         raise ConfigError("${...} is not supported; write the value itself")
     if not isinstance(layer, DictConfig):
@@ -56,8 +70,13 @@ def _read(path: Path, remedy: str) -> DictConfig:
     return layer
 
 
+def _place(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return "" if mark is None else f" at line {mark.line + 1} ({getattr(error, 'problem', None) or 'wrong form'})"
+
+
 def _resolve(layer: DictConfig, schema: type[T]) -> T:
-    types = dict(_leaf_types(schema))
+    types = dict(leaf_types(schema))
     merged = OmegaConf.structured(schema)
     for name, value in layer.items_ex(resolve=False):
         # One section at a time: some of OmegaConf's errors do not say which one they are about.
@@ -68,7 +87,7 @@ def _resolve(layer: DictConfig, schema: type[T]) -> T:
     missing = OmegaConf.missing_keys(merged)
     if missing:
         first = next(key for key in types if key in missing)
-        raise ConfigError(f"{first}: has no value; it takes {_TYPE_WORDS[types[first]]}")
+        raise ConfigError(f"{first}: has no value; it takes {TYPE_WORDS[types[first]]}")
     return cast("T", OmegaConf.to_object(merged))
 
 
@@ -78,16 +97,5 @@ def _as_config_error(error: Exception, section: str, types: dict[str, Any]) -> C
         sections = {known.partition(".")[0] for known in types}
         return ConfigError(f"{key}: unknown key; {near(key, [*types, *sections])}")
     known = next((name for name in types if key == name or key.startswith((f"{name}.", f"{name}["))), None)
-    kind = _TYPE_WORDS[types[known]] if known else "keys below it, not a value"
+    kind = TYPE_WORDS[types[known]] if known else "keys below it, not a value"
     return ConfigError(f"{known or key}: wrong type; it takes {kind}")
-
-
-def _leaf_types(section: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every key of the schema with its type, in its order."""
-    hints = get_type_hints(section)
-    for field in fields(cast("Any", section)):
-        kind = hints[field.name]
-        if is_dataclass(kind):
-            yield from _leaf_types(cast("type", kind), f"{prefix}{field.name}.")
-        else:
-            yield f"{prefix}{field.name}", kind
