@@ -111,7 +111,7 @@ def simulate_robustness(config: RunConfig, folder: Path, *, watcher: GridWatcher
                 kept.add((seed, shown), runner.found(shown, trained))
             for number, repeat in enumerate(every, start=1):
                 if repeat[0] == seed and repeat not in kept.found:
-                    watcher.cell_begins(repeat[1].label, number=number, of=len(every))
+                    watcher.cell_begins(f"{repeat[1].label}, seed {seed}", number=number, of=len(every))
                     kept.add(repeat, runner.measure(repeat[1]))
     consortium, start = first.consortium, first.start
     trained.pooled["start"] = rates_of(starts[0])

@@ -33,11 +33,15 @@ def build_aggregator(config: AggregatorConfig, *, seed: int) -> Composition:
         ConfigError: A name is unknown, or the rule bears no bad site.
     """
     *before, last = config.name.split("+")
+    if last in STAGES.names:
+        raise ConfigError(f"aggregator.name={config.name}: {last} is a stage; end with a rule, as in {last}+median")
+    if first := next((name for name in before if name in RULES.names), None):
+        raise ConfigError(f"aggregator.name={config.name}: {first} is a rule; only stages go before the last name")
     rule = RULES.load(last)()
     if math.isinf(rule.least_points(config.num_byzantine)):
         raise ConfigError(
-            f"aggregator.num_byzantine={config.num_byzantine}: the {last} bears no bad site; "
-            "use aggregator.name=trimmed_mean"
+            f"aggregator.num_byzantine={config.num_byzantine}: the {last} bears no bad site; set it to 0, or use "
+            "aggregator.name=nnm+trimmed_mean"
         )
     return Composition(
         name=config.name,

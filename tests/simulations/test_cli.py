@@ -92,7 +92,7 @@ def test_general_help_does_not_wait_for_torch() -> None:
         ("attack.num_sites=9 attack.name=nan", "attack.num_sites=9: there are 3 sites"),
         ("attack.name=nann attack.num_sites=1", "attack.name=nann: unknown; did you mean nan"),
         ("aggregator.name=medan", "aggregator.name=medan: unknown; did you mean median"),
-        ("aggregator.num_byzantine=1", "use aggregator.name=trimmed_mean"),
+        ("aggregator.num_byzantine=1", "set it to 0, or use aggregator.name=nnm"),
         ("data.adapter=manifest", "data.root: missing"),
         ("data.adapter=dicoms data.root=x", "data.adapter=dicoms: unknown; did you mean dicom"),
     ],
@@ -203,7 +203,7 @@ def test_grid_of_attacks_ends_with_a_table_of_shares(
     assert ended.code == 0, ended.err
     assert "One of three hospitals attacks, no noise" in " ".join(ended.out.split())
     assert "kept under it" in ended.out
-    assert "6 of 6: trimmed_mean against nan by 1, without privacy" in ended.err
+    assert "18 of 18: trimmed_mean against nan by 1, without privacy, seed 2" in ended.err
 
 
 def test_run_of_bad_sites_alone_is_code_one(command: Command, tiny_overrides: list[str], tmp_path: Path) -> None:

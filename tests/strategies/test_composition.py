@@ -14,8 +14,11 @@ from tests.strategies.cohorts import aggregate, composition
     [
         ("medain", r"aggregator\.name=medain: unknown; did you mean median"),
         ("nmn+median", r"aggregator\.name=nmn: unknown; did you mean nnm"),
-        ("median+nnm", r"aggregator\.name=nnm: unknown"),
-        ("trimmed_mean+median", r"aggregator\.name=trimmed_mean: unknown"),
+        ("median+nnm", r"aggregator\.name=median\+nnm: nnm is a stage; end with a rule"),
+        (
+            "trimmed_mean+median",
+            r"aggregator\.name=trimmed_mean\+median: trimmed_mean is a rule; only stages go before",
+        ),
         ("nnm+", r"aggregator\.name=: unknown"),
         ("", r"aggregator\.name=: unknown"),
         ("+median", r"aggregator\.name=: unknown"),
