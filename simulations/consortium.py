@@ -25,12 +25,12 @@ from common.encoders.interface import Encoder
 from common.encoders.public_fit import AnchorFeatures, FrozenPart
 from common.errors import ConfigError, DataError
 from common.types import BadRow, Image, Study, StudyRecord
-from simulations.attacks.registry import ATTACKS
 from simulations.merged_sites import merge_sites
 
 MAX_KEPT_IMAGES = 4000
 
 Progress = Callable[[int], None]
+Trigger = Callable[[Image], Image]
 
 
 @dataclass(frozen=True)
@@ -114,19 +114,22 @@ class Consortium:
         return self.records[position].site or "site"
 
 
-def read_consortium(config: RunConfig, encoder: Encoder, *, progress: Progress) -> Consortium:
+def read_consortium(
+    config: RunConfig, encoder: Encoder, *, progress: Progress, trigger: Trigger | None = None
+) -> Consortium:
     """Read and encode the studies that a config names.
 
     Args:
         config: The run's configuration.
         encoder: Its frozen half is applied to every study, and cached where it names its features.
         progress: Called with the number of studies done so far.
+        trigger: What an attack of the run paints on an image; each is then encoded a second time, painted.
 
     Raises:
         ConfigError: `data.root` is missing, or a name in `data` is unknown.
         DataError: The folder cannot be read, has too many bad rows, or leaves a side of the split empty.
     """
-    reader = _Reader(config, encoder)
+    reader = _Reader(config, encoder, trigger)
     for studies in _batches(_studies(config), STUDIES_AT_ONCE):
         reader.add(studies)
         progress(len(reader.records))
@@ -163,6 +166,7 @@ def read_consortium(config: RunConfig, encoder: Encoder, *, progress: Progress) 
 class _Reader:
     config: RunConfig
     encoder: Encoder
+    trigger: Trigger | None = None
     records: list[StudyRecord] = field(default_factory=list)
     digests: list[tuple[str, str]] = field(default_factory=list)
     images: list[Tensor] = field(default_factory=list)
@@ -173,7 +177,6 @@ class _Reader:
 
     def __post_init__(self) -> None:
         self._cache = FeatureCache(cache_folder(self.config.encoder.cache))
-        self._trigger = ATTACKS.load(self.config.attack.name).trigger
 
     def add(self, items: Sequence[Study | BadRow]) -> None:
         self.bad_rows += [item for item in items if isinstance(item, BadRow)]
@@ -184,8 +187,8 @@ class _Reader:
         names = [(_image_digest(image), _text_digest(report)) for image, report in zip(images, reports, strict=True)]
         self.images.append(self._image_features(images, [image for image, _ in names]))
         self.reports.append(self._report_features(reports, [report for _, report in names]))
-        if self._trigger is not None:
-            painted = [self._trigger(image) for image in images]
+        if self.trigger is not None:
+            painted = [self.trigger(image) for image in images]
             self.triggered.append(self._image_features(painted, [_image_digest(image) for image in painted]))
         for study in studies:
             if len(self.pictures) < MAX_KEPT_IMAGES:

@@ -28,6 +28,7 @@ from server.federation import Observer
 from server.report.build import RunFacts, build_summary
 from server.report.render import Example, write_report
 from server.report.summary import write_summary
+from simulations.attacks.registry import ATTACKS
 from simulations.consortium import Consortium, read_consortium
 from simulations.federate import (
     IN_PROCESS,
@@ -91,7 +92,8 @@ def prepare(config: RunConfig, clock: Clock, *, kept: Path | None = None) -> tup
     torch.set_num_threads(config.workers)
     encoder = ENCODERS.load(config.encoder.name)(config.encoder)
     with clock.phase("prepare"):
-        consortium = read_consortium(config, encoder, progress=clock.watcher.studies_read)
+        trigger = ATTACKS.load(config.attack.name).trigger
+        consortium = read_consortium(config, encoder, progress=clock.watcher.studies_read, trigger=trigger)
     with clock.phase("public_fit"):
         model = fresh_model(encoder, config).to(config.device)
         if kept is not None and kept.exists():

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from client.dp.records import Records
 from common.config.schema import RunConfig
-from common.types import Image
 from simulations.attacks.crafted.interface import Craft
+from simulations.consortium import Consortium, Trigger
 from simulations.runtime import Handler
-
-if TYPE_CHECKING:
-    from simulations.consortium import Consortium
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +37,7 @@ class Scene:
         return self.num_sites / max(self.num_attackers, 1)
 
 
-Poison: TypeAlias = "Callable[[Consortium, Sequence[str], RunConfig], Records]"
+Poison: TypeAlias = Callable[[Consortium, Sequence[str], RunConfig], Records]
 """The training studies of an attacker who holds these sites' studies; of as many patients, so that its band is true."""
 
 Wrap: TypeAlias = Callable[[Handler, Scene], Handler]
@@ -61,4 +58,4 @@ class Attack:
     poison: Poison | None = None
     wrap: Wrap | None = None
     craft: Craft | None = None
-    trigger: Callable[[Image], Image] | None = None
+    trigger: Trigger | None = None

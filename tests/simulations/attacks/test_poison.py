@@ -16,6 +16,7 @@ from common.encoders.registry import ENCODERS
 from common.errors import ConfigError
 from simulations.attacks.backdoor import paint, poisoned, target_of
 from simulations.attacks.label_flip import flipped
+from simulations.attacks.registry import ATTACKS
 from simulations.consortium import Consortium, read_consortium
 
 Configure = Callable[..., RunConfig]
@@ -33,7 +34,8 @@ def config(configure: Configure) -> RunConfig:
 
 @pytest.fixture(scope="module")
 def consortium(config: RunConfig) -> Consortium:
-    return read_consortium(config, ENCODERS.load("scratch")(config.encoder), progress=lambda _: None)
+    encoder, trigger = ENCODERS.load("scratch")(config.encoder), ATTACKS.load(config.attack.name).trigger
+    return read_consortium(config, encoder, progress=lambda _: None, trigger=trigger)
 
 
 class _Fixed(Consortium):
