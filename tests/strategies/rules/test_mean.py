@@ -27,7 +27,7 @@ def test_mean_is_the_weighted_mean(num_sites: int, num_values: int, seed: int) -
 
 @pytest.mark.parametrize("name", ["mean", "nnm+mean", "arc+nnm+mean"])
 def test_mean_that_should_bear_bad_sites_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"aggregator\.num_byzantine=1: .*aggregator\.name=trimmed_mean"):
+    with pytest.raises(ConfigError, match=r"aggregator\.num_byzantine=1: .*set it to 0, or use aggregator\.name=nnm"):
         composition(name, 1)
 
 
