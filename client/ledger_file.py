@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -25,6 +26,11 @@ from common.trust.keys import SigningKey
 
 _WAIT_SECONDS = 120.0
 """How long another process's transaction may take, its accounting included, before waiting for it is an error."""
+
+_PAUSE_SECONDS = 0.005
+
+_PRIMARY_CODE = 0xFF
+"""The part of SQLite's result codes that says what is wrong; the rest says more (sqlite.org/rescode.html)."""
 
 _SCHEMA = """
 CREATE TABLE entries (
@@ -110,16 +116,15 @@ class LedgerFile:
         entries: list[tuple[int, StoredEntry]] = []
         previous = self._books.head.digest if len(self._books) else BEFORE_THE_FIRST
         for sequence, body in enumerate(bodies, start=len(self._books) + 1):
-            time = datetime.now(UTC).isoformat(timespec="milliseconds")
-            new = sign_entry(Entry(sequence=sequence, time=time, previous=previous, body=body), self._key)
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            new = sign_entry(Entry(sequence=sequence, time=now, previous=previous, body=body), self._key)
             entries.append((sequence, new))
             previous = new.digest
         return entries
 
     def _prepare(self) -> None:
         """Make the table where the file is empty, and refuse any other file."""
-        (mode,) = self._connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
+        if self._journal_mode() != "wal":
             raise LedgerError(f"{self.path}: has no write-ahead log there; put the ledger on a local disk")
         self._connection.execute("PRAGMA synchronous = FULL")
         with self._transaction():
@@ -131,6 +136,20 @@ class LedgerFile:
                 self._connection.execute(f"PRAGMA user_version = {FORMAT}")
             elif application != APPLICATION_ID:
                 raise LedgerError(f"{self.path}: is an SQLite file, but no ledger")
+
+    def _journal_mode(self) -> str:
+        """Switch to the write-ahead log.
+
+        For this alone SQLite does not wait while another process does the same, or recovers the log; so we do.
+        """
+        deadline = time.monotonic() + _WAIT_SECONDS
+        while True:
+            try:
+                return str(self._connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
 
     def _catch_up(self) -> None:
         """Check and take in what is new in the file, by this process or another."""

@@ -44,7 +44,7 @@ def release(folder: Path, name: str) -> None:
 
 
 def spend(folder: Path, ledger: Ledger, how: str, number: int) -> None:
-    """One release: the right way, or one of two wrong ones."""
+    """One release: the right way, or one of two wrong ones; or none."""
     name = f"{os.getpid()}-{number}"
 
     def reserve() -> str:
@@ -60,6 +60,8 @@ def spend(folder: Path, ledger: Ledger, how: str, number: int) -> None:
         os.write(1, b".")
         release(folder, name)
         reserve()
+    elif how == "opened":
+        raise BudgetExhausted(name)
     elif how == "checked_before_reserved":
         if ledger.would_exceed(ACCOUNT, run="r", events=[EVENT]):
             raise BudgetExhausted(name)

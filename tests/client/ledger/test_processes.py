@@ -138,6 +138,14 @@ def test_racing_processes_spend_the_budget_and_no_more(spender: Spender, tmp_pat
     assert books.unsettled(account) == {}
 
 
+def test_processes_that_make_a_ledger_together_all_open_it(spender: Spender, tmp_path: Path) -> None:
+    """SQLite's switch to its write-ahead log does not wait by itself: without our wait, one in thirty opens failed."""
+    for number in range(20):
+        spender.start(new_site(tmp_path / str(number)), "opened", epsilon=3.0, count=8)
+        spender.read_until(b"\n")
+        assert spender.wait() == [0] * 8
+
+
 def test_processes_that_check_before_they_reserve_are_caught(spender: Spender, tmp_path: Path) -> None:
     """The same race, where the check and the charge are two steps."""
     over = []
