@@ -61,7 +61,8 @@ class Ledger:
             LedgerError: The file is damaged, an older copy, another site's, signed with another key, or cannot be
                 written; or it is gone, and its head file says that there was one.
         """
-        if not path.exists():
+        # In this order: a head is written behind its ledger, by another process perhaps just now.
+        if read_head(path) is not None and not path.exists():
             _refuse_lost(path)
         file = LedgerFile(path, key)
 

@@ -81,13 +81,15 @@ def child(folder: Path, how: str, epsilon: float) -> None:
             spend(folder, ledger, how, number)
 
 
-def forked(folder: Path, how: str, epsilon: float) -> int:
-    """Process number of a new child."""
+def forked(folder: Path, how: str, epsilon: float, gate: tuple[int, int]) -> int:
+    """Process number of a new child, which waits until nobody else holds the gate's second end."""
     process = os.fork()
     if process:
         return process
     code = 1
     try:
+        os.close(gate[1])
+        os.read(gate[0], 1)
         child(folder, how, epsilon)
         code = 0
     except BaseException:  # a fork must not go on as its parent would
@@ -100,7 +102,10 @@ def main() -> None:
     spending.epsilon_of = basic_composition  # type: ignore[assignment]
     for line in sys.stdin:
         folder, how, epsilon, count = line.split()
-        children = [forked(Path(folder), how, float(epsilon)) for _ in range(int(count))]
+        gate = os.pipe()
+        children = [forked(Path(folder), how, float(epsilon), gate) for _ in range(int(count))]
+        for end in gate:
+            os.close(end)
         os.write(1, f"{children[0]}\n".encode())
         ended = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in children]
         os.write(1, f"done {' '.join(map(str, ended))}\n".encode())
