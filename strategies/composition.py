@@ -77,7 +77,7 @@ class Composition:
     def aggregate(self, updates_SP: Tensor, weights_S: Tensor, state: State) -> Aggregate:
         """See `Aggregator`."""
         calls = int(state[CALLS])
-        if self.max_byzantine(len(updates_SP)) < self.num_byzantine:
+        if len(updates_SP) < self.least_sites:
             raise AggregationError(
                 f"aggregator.name={self.name} with aggregator.num_byzantine={self.num_byzantine} needs at least "
                 f"{self.least_sites} admitted updates, there are {len(updates_SP)}"

@@ -1,4 +1,4 @@
-"""Sign flip: the update points the other way, and is longer (Li et al., RSA, AAAI 2019)."""
+"""Sign flip: the update points the other way (Li et al., RSA, AAAI 2019); the length is our choice."""
 
 from __future__ import annotations
 
