@@ -16,15 +16,7 @@ import click
 import typer
 from typer.main import get_command
 
-QUIET = {
-    "FLWR_TELEMETRY_ENABLED": "0",
-    "FLWR_DISABLE_UPDATE_CHECK": "1",
-    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "HF_HUB_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-}
-"""Flower, Ray and transformers phone home unless they are told not to; set before any of them is imported."""
+from common.service.quiet import QUIET
 
 COMMANDS = {
     "simulate": ("simulations.cli:simulate_command", "Train a whole consortium on this machine, and report it."),
