@@ -89,3 +89,21 @@ class TrustError(WardroundError):
 
     exit_code = 4
     reason = "trust"
+
+
+class EvidenceError(TrustError):
+    """What a message should prove of the other side's log is missing, or does not hold."""
+
+    reason = "evidence"
+
+
+class ReplayedError(EvidenceError):
+    """A message vouches for no more than an earlier one did: it was sent before."""
+
+    reason = "replayed"
+
+
+class StaleError(EvidenceError):
+    """A task is of a round before one that this site has answered."""
+
+    reason = "stale"

@@ -1,8 +1,8 @@
 """An audit log that is open for appending: one process, one line an entry, on the disk before it counts.
 
 The server keeps one over all its runs, and each site its own. `append` flushes the entry before it returns; a crash
-costs at most an entry that nobody was told of. Each round the two sides exchange what `extension_for` gives and
-`receive` takes, and each then holds in its own log what the other one vouched for: `common/trust/log_heads.py`.
+costs at most an entry that nobody was told of. Each round the two sides exchange what `show` gives and `receive` takes, and
+each then holds in its own log what the other one vouched for (`common/trust/exchange.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from threading import RLock
 
 from common.errors import TrustError
 from common.files import write_atomically
+from common.trust.exchange import Evidence, ProvenEntry
 from common.trust.keys import SigningKey
 from common.trust.log_entries import FORMAT, Kind, Value
 from common.trust.log_files import LOG_FILE, read_given_head, stored_log, write_given_head
@@ -51,6 +52,7 @@ class AuditLog:
         self._key = key
         self._lock = RLock()
         self._descriptor: int | None = None
+        self._given: SignedHead | None = None
         with self._failing_closed():
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -118,9 +120,37 @@ class AuditLog:
                 extension = self._trail.extension(known)
             except TrustError as error:
                 raise TrustError(f"{self._path}: {error}; an older copy was put in its place") from error
-            with self._failing_closed():
-                write_given_head(self._folder, extension.head)
+            self._note_given(extension.head)
             return extension
+
+    def show(self, counterpart: Counterpart, *, known: Iterable[int] = (), entries: Iterable[int] = ()) -> Evidence:
+        """What to send to somebody beside a message; the head in it is remembered as given away before this returns.
+
+        Args:
+            counterpart: Who gets it.
+            known: Sizes of the heads that they may hold; 0 stands for none.
+            entries: Numbers of the entries that the message is about.
+
+        Raises:
+            TrustError: They hold more than this log has, as they say; or it cannot be written.
+        """
+        with self._lock:
+            held = self._trail.held(counterpart)
+            evidence = Evidence(
+                held=held.content.size if held else 0,
+                extensions=tuple(map(self._trail.extension, known)),
+                entries=tuple(ProvenEntry(self._trail[number], self._trail.inclusion(number)) for number in entries),
+            )
+            if evidence.extensions:
+                self._note_given(self._trail.head)
+            return evidence
+
+    def _note_given(self, head: SignedHead) -> None:
+        """Write the head that is about to leave, once however many get it."""
+        if head != self._given:
+            with self._failing_closed():
+                write_given_head(self._folder, head)
+            self._given = head
 
     def receive(self, extension: Extension, *, counterpart: Counterpart) -> SignedHead:
         """Check what somebody sent, and note their head; one that is held already is not noted again.

@@ -7,6 +7,7 @@ neither a patient nor the text of an exception has room in it.
 | kind | written by | content is the digest of |
 | --- | --- | --- |
 | `log_opened` | both, first | - |
+| `members` | server | the member list's file |
 | `bundle_approved` | site | the signed approval |
 | `run_opened` | both | the run's configuration file |
 | `round_opened` | server | the model that was sent |
@@ -46,6 +47,7 @@ class Kind(StrEnum):
     """What happened."""
 
     LOG_OPENED = "log_opened"
+    MEMBERS = "members"
     BUNDLE_APPROVED = "bundle_approved"
     RUN_OPENED = "run_opened"
     ROUND_OPENED = "round_opened"
@@ -62,7 +64,8 @@ _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:+-]{0,127}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def _is_word(value: Value) -> bool:
+def is_word(value: Value) -> bool:
+    """Whether a value fits a field that holds a short word."""
     return isinstance(value, str) and _WORD.fullmatch(value) is not None
 
 
@@ -96,19 +99,20 @@ def _are_digests(value: Value) -> bool:
 
 Form: TypeAlias = Callable[[Value], bool]
 
-_SHARED: dict[str, Form] = {"number": _is_count, "time": _is_word, "previous": _is_digest}
+_SHARED: dict[str, Form] = {"number": _is_count, "time": is_word, "previous": _is_digest}
 _OF_RUN: dict[str, Form] = {"run": _is_digest}
 _OF_ROUND: dict[str, Form] = {**_OF_RUN, "round": _is_count}
 
 _FIELDS: dict[Kind, dict[str, Form]] = {
     Kind.LOG_OPENED: {"owner": _is_name, "public_key": _is_digest, "format": _is_count},
+    Kind.MEMBERS: {"version": _is_count},
     Kind.BUNDLE_APPROVED: {**_OF_RUN, "bundle": _is_digest},
     Kind.RUN_OPENED: _OF_RUN,
     Kind.ROUND_OPENED: {**_OF_ROUND, "sites": _are_names},
     Kind.UPDATE_ADMITTED: {**_OF_ROUND, "site": _is_name},
-    Kind.UPDATE_DROPPED: {**_OF_ROUND, "site": _is_name, "reason": _is_word},
-    Kind.RELEASE: {**_OF_ROUND, "release": _is_word, "mechanism": _is_word, "ledger_entry": _is_digest_or_none},
-    Kind.REFUSAL: {**_OF_ROUND, "reason": _is_word},
+    Kind.UPDATE_DROPPED: {**_OF_ROUND, "site": _is_name, "reason": is_word},
+    Kind.RELEASE: {**_OF_ROUND, "release": is_word, "mechanism": is_word, "ledger_entry": _is_digest_or_none},
+    Kind.REFUSAL: {**_OF_ROUND, "reason": is_word},
     Kind.CHECKPOINT: _OF_ROUND,
     Kind.HEAD_RECEIVED: {
         "owner": _is_name,
@@ -117,12 +121,12 @@ _FIELDS: dict[Kind, dict[str, Form]] = {
         "size": _is_count,
         "root": _is_digest,
         "digest": _is_digest,
-        "time": _is_word,
-        "signature": _is_word,
+        "time": is_word,
+        "signature": is_word,
         "known": _is_count,
         "proof": _are_digests,
     },
-    Kind.RUN_CLOSED: {**_OF_RUN, "rounds": _is_count, "status": _is_word},
+    Kind.RUN_CLOSED: {**_OF_RUN, "rounds": _is_count, "status": is_word},
 }
 """Every field of a kind, and what it may hold. `run` is the digest of the run's configuration."""
 
@@ -166,6 +170,17 @@ class LogEntry:
         return canonical_json(self.as_json())
 
 
+def entry_from_json(value: Mapping[str, Any]) -> LogEntry:
+    """The entry that `as_json` wrote.
+
+    Raises:
+        TrustError: A field is missing, unknown or not of its form.
+        ValueError, TypeError, KeyError: The value is none.
+    """
+    said = dict(value)
+    return LogEntry(kind=Kind(said.pop("kind")), **said)
+
+
 def _check_forms(said: Mapping[str, Value], forms: Mapping[str, Form], kind: Kind) -> None:
     for name in {**forms, **said}:
         if name not in forms or name not in said or not forms[name](said[name]):
@@ -205,9 +220,8 @@ def line_from_bytes(content: bytes) -> Line:
     """
     try:
         value = json.loads(content)
-        said = dict(value["entry"])
         line = Line(
-            entry=LogEntry(kind=Kind(said.pop("kind")), **said),
+            entry=entry_from_json(value["entry"]),
             root=bytes.fromhex(value["root"]),
             signature=bytes.fromhex(value["signature"]),
         )

@@ -21,7 +21,7 @@ from common.errors import TrustError
 from common.trust.keys import PublicKey, SigningKey
 from common.trust.log_entries import BEFORE_THE_FIRST, FORMAT, Kind, Line, LogEntry, Value, line_from_bytes
 from common.trust.log_heads import Extension, HeadContent, SignedHead, check_consistency
-from common.trust.merkle import Frontier, consistency_proof, leaf_hash
+from common.trust.merkle import Frontier, Tree, leaf_hash
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Trail:
     def __init__(self, lines: Iterable[bytes] = ()) -> None:
         self._entries: list[LogEntry] = []
         self._heads: list[SignedHead] = []
-        self._leaves: list[bytes] = []
+        self._tree = Tree()
         self._frontier = Frontier()
         self._owner: Counterpart | None = None
         self._received: dict[Counterpart, list[SignedHead]] = {}
@@ -83,7 +83,7 @@ class Trail:
         self._owner, self._frontier = owner, frontier
         self._entries.append(entry)
         self._heads.append(head)
-        self._leaves.append(leaf)
+        self._tree.add(leaf)
         return head
 
     def _note_received(self, counterpart: Counterpart, extension: Extension) -> None:
@@ -131,6 +131,20 @@ class Trail:
         """The entries, first to last."""
         return iter(self._entries)
 
+    def __reversed__(self) -> Iterator[LogEntry]:
+        """The entries, last to first."""
+        return reversed(self._entries)
+
+    def __getitem__(self, number: int) -> LogEntry:
+        """An entry by its number, from 1.
+
+        Raises:
+            IndexError: There is none.
+        """
+        if number < 1:
+            raise IndexError(number)
+        return self._entries[number - 1]
+
     @property
     def owner(self) -> Counterpart:
         """Whose log this is, and the key that signed every head of it.
@@ -176,7 +190,15 @@ class Trail:
         """
         if not 0 <= known <= len(self):
             raise TrustError(f"entry {len(self) + 1}: is missing; somebody holds a head of {known} entries")
-        return Extension(head=self.head, known=known, proof=consistency_proof(self._leaves, known))
+        return Extension(head=self.head, known=known, proof=self._tree.consistency_proof(known))
+
+    def inclusion(self, number: int) -> tuple[bytes, ...]:
+        """The proof that the log of the last head has an entry under its number.
+
+        Raises:
+            ValueError: There is no such entry.
+        """
+        return self._tree.inclusion_proof(number - 1)
 
     def check_against(self, heads: Iterable[HeadContent], *, holder: str) -> None:
         """Return where this log still has what its owner once vouched for.

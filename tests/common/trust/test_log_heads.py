@@ -21,7 +21,7 @@ from common.trust.log_entries import FORMAT, Kind, Line, line_from_bytes
 from common.trust.log_files import GIVEN_HEAD_FILE, read_log
 from common.trust.log_heads import Extension, SignedHead, check_consistency
 from common.trust.log_trail import Trail, head_fields
-from common.trust.merkle import leaf_hash, root_of
+from common.trust.merkle import Tree, leaf_hash
 from tests.common.trust.logs import CONTENT, RUN, Side, admit, change_content, exchange, forge, play, rewritten
 
 KEY, STRANGER = (SigningKey(Ed25519PrivateKey.generate()) for _ in range(2))
@@ -343,7 +343,7 @@ def test_owner_cannot_sign_an_entry_that_does_not_fit(change: dict[str, Any], re
     lines = [add_entry(trail) for _ in range(3)]
     right, before = line_from_bytes(lines[2]), Trail(lines[:2])
     entry = replace(right.entry, **{name: value for name, value in change.items() if name != "root"})
-    root = change.get("root") or root_of(leaf_hash(e.as_bytes()) for e in (*before, entry))
+    root = change.get("root") or Tree(leaf_hash(e.as_bytes()) for e in (*before, entry)).root
     unsigned = Line(entry=entry, root=root, signature=b"")
     content = replace(trail.head.content, size=entry.number, root=root.hex(), digest=unsigned.digest)
     line = replace(unsigned, signature=SignedHead.sign(content, KEY).signature).as_bytes()

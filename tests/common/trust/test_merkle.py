@@ -12,11 +12,9 @@ from common.errors import TrustError
 from common.trust.merkle import (
     EMPTY_ROOT,
     Frontier,
-    consistency_proof,
-    inclusion_proof,
+    Tree,
     leaf_hash,
     node_hash,
-    root_of,
     verify_consistency,
     verify_inclusion,
 )
@@ -107,39 +105,39 @@ def numbered(size: int) -> list[bytes]:
 
 @pytest.mark.parametrize("size", range(9))
 def test_root_is_the_published_one(size: int) -> None:
-    assert root_of(leaves_of(CT_ENTRIES[:size])).hex() == CT_ROOTS[size]
+    assert Tree(leaves_of(CT_ENTRIES[:size])).root.hex() == CT_ROOTS[size]
 
 
 @pytest.mark.parametrize(("index", "size"), CT_INCLUSION)
 def test_inclusion_proof_is_the_published_one(index: int, size: int) -> None:
-    proof = inclusion_proof(leaves_of(CT_ENTRIES[:size]), index)
+    proof = Tree(leaves_of(CT_ENTRIES[:size])).inclusion_proof(index)
     assert [found.hex() for found in proof] == CT_INCLUSION[index, size]
     verify_inclusion(leaf_hash(CT_ENTRIES[index]), index, size=size, proof=proof, root=bytes.fromhex(CT_ROOTS[size]))
 
 
 @pytest.mark.parametrize(("first", "second"), CT_CONSISTENCY)
 def test_consistency_proof_is_the_published_one(first: int, second: int) -> None:
-    proof = consistency_proof(leaves_of(CT_ENTRIES[:second]), first)
+    proof = Tree(leaves_of(CT_ENTRIES[:second])).consistency_proof(first)
     assert [found.hex() for found in proof] == CT_CONSISTENCY[first, second]
     roots = {"first_root": bytes.fromhex(CT_ROOTS[first]), "second_root": bytes.fromhex(CT_ROOTS[second])}
     verify_consistency(first=first, second=second, proof=proof, **roots)
 
 
 def test_empty_list_and_single_leaf() -> None:
-    assert root_of([]) == Frontier().root == EMPTY_ROOT == hashlib.sha256().digest()
+    assert Tree([]).root == Frontier().root == EMPTY_ROOT == hashlib.sha256().digest()
     only = leaf_hash(b"only")
-    assert root_of([only]) == only == hashlib.sha256(b"\x00only").digest()
-    assert inclusion_proof([only], 0) == ()
+    assert Tree([only]).root == only == hashlib.sha256(b"\x00only").digest()
+    assert Tree([only]).inclusion_proof(0) == ()
     verify_inclusion(only, 0, size=1, proof=(), root=only)
     with pytest.raises(TrustError):
         verify_inclusion(only, 0, size=0, proof=(), root=EMPTY_ROOT)
     with pytest.raises(ValueError, match="no leaf 0 among 0"):
-        inclusion_proof([], 0)
+        Tree([]).inclusion_proof(0)
 
 
 @given(entries)
 def test_root_is_the_recursive_definition(listed: list[bytes]) -> None:
-    assert root_of(leaves_of(listed)) == naive_root(listed)
+    assert Tree(leaves_of(listed)).root == naive_root(listed)
 
 
 @given(entries, st.data())
@@ -156,7 +154,7 @@ def test_grown_frontier_has_the_root_of_each_prefix(listed: list[bytes], data: s
 def test_every_leaf_is_proven_and_no_other_place(size: int) -> None:
     leaves, root = leaves_of(numbered(size)), naive_root(numbered(size))
     for index, leaf in enumerate(leaves):
-        proof = inclusion_proof(leaves, index)
+        proof = Tree(leaves).inclusion_proof(index)
         verify_inclusion(leaf, index, size=size, proof=proof, root=root)
         for wrong in range(-1, size + 1):
             if wrong != index:
@@ -169,7 +167,7 @@ def test_every_prefix_is_proven_and_no_other_list(second: int) -> None:
     listed = numbered(second)
     leaves, root = leaves_of(listed), naive_root(listed)
     for first in range(second + 1):
-        proof = consistency_proof(leaves, first)
+        proof = Tree(leaves).consistency_proof(first)
         sizes, shorter = {"first": first, "second": second, "proof": proof}, naive_root(listed[:first])
         verify_consistency(first_root=shorter, second_root=root, **sizes)
         for changed in range(first):
@@ -190,7 +188,7 @@ def test_rewritten_list_has_no_proof_from_the_old_one(second: int) -> None:
                     first_root=naive_root(listed[:first]),
                     second=second,
                     second_root=naive_root(forged),
-                    proof=consistency_proof(leaves_of(forged), first),
+                    proof=Tree(leaves_of(forged)).consistency_proof(first),
                 )
 
 
@@ -217,7 +215,7 @@ def misfits(proof: tuple[bytes, ...]) -> list[tuple[bytes, ...]]:
 @pytest.mark.parametrize(("index", "size"), [(0, 8), (2, 3), (10, 11), (4, 13)])
 def test_changed_inclusion_proof_is_refused(index: int, size: int) -> None:
     leaves, root = leaves_of(numbered(size)), naive_root(numbered(size))
-    proof = inclusion_proof(leaves, index)
+    proof = Tree(leaves).inclusion_proof(index)
     for wrong in [*flips(proof), *misfits(proof)]:
         with pytest.raises(TrustError):
             verify_inclusion(leaves[index], index, size=size, proof=wrong, root=root)
@@ -226,7 +224,7 @@ def test_changed_inclusion_proof_is_refused(index: int, size: int) -> None:
 @pytest.mark.parametrize(("first", "second"), [(4, 8), (6, 7), (3, 13), (8, 9), (1, 2), (5, 5), (0, 3)])
 def test_changed_consistency_proof_is_refused(first: int, second: int) -> None:
     listed = numbered(second)
-    proof = consistency_proof(leaves_of(listed), first)
+    proof = Tree(leaves_of(listed)).consistency_proof(first)
     roots = {"first_root": naive_root(listed[:first]), "second_root": naive_root(listed)}
     for wrong in [*flips(proof), *misfits(proof)]:
         with pytest.raises(TrustError):
@@ -245,7 +243,7 @@ def test_consistency_needs_sizes_that_grow_and_roots_that_fit() -> None:
         with pytest.raises(TrustError):
             verify_consistency(first=first, first_root=first_root, second=second, second_root=second_root, proof=())
     with pytest.raises(ValueError, match="no 4 leaves among 3"):
-        consistency_proof(leaves_of(numbered(3)), 4)
+        Tree(leaves_of(numbered(3))).consistency_proof(4)
 
 
 def test_inner_node_does_not_pass_as_an_entry() -> None:
@@ -259,7 +257,7 @@ def test_inner_node_does_not_pass_as_an_entry() -> None:
 def test_proof_of_another_length_than_its_sizes_ask_for_is_refused() -> None:
     """A proof does not say its sizes (the signed head does), but they say how long it is."""
     pairs = [(first, second) for second in range(2, 17) for first in range(1, second)]
-    proofs = {pair: consistency_proof(leaves_of(numbered(pair[1])), pair[0]) for pair in pairs}
+    proofs = {pair: Tree(leaves_of(numbered(pair[1]))).consistency_proof(pair[0]) for pair in pairs}
     for (first, second), proof in proofs.items():
         roots = {"first_root": naive_root(numbered(first)), "second_root": naive_root(numbered(second))}
         for other_first, other_second in (pair for pair in pairs if len(proofs[pair]) != len(proof)):
