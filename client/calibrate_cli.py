@@ -10,9 +10,12 @@ import typer
 from rich.console import Console
 
 from client.calibrate import calibrate
-from client.data.anchors import read_anchors
+from client.data.anchors import AnchorFolder, read_anchors
+from client.data.features import CachedEncoder
 from common.config.load import read_run_config
-from common.encoders.public_fit import fit_to_public, fresh_model, split_frozen
+from common.config.schema import DataConfig
+from common.encoders.cache import FeatureCache, cache_folder
+from common.encoders.public_fit import first_model, start_of
 from common.encoders.registry import ENCODERS
 from common.errors import AdmissionError, ConfigError
 from common.privacy.bands import middle_of
@@ -37,26 +40,32 @@ def calibrate_command(
         raise ConfigError(f"{run}: privacy.epsilon is null; a run without privacy has nothing to calibrate")
     for band in (named := bands.split(",")):
         _check_band(band)
-    if anchors is not None:
-        config.data.root = str(anchors)
     console = Console(stderr=True)
     with console.status("Reading and encoding the public studies") as status:
         encoder = ENCODERS.load(config.encoder.name)(config.encoder)
-        public = read_anchors(config.data, encoder)
+        cached = CachedEncoder(encoder, FeatureCache(cache_folder(config.encoder.cache)))
+        public = read_anchors(_folder(config.data, anchors), cached).features
         status.update("Fitting the first model to them")
-        model = fresh_model(encoder, config)
-        fit_to_public(model, public, config)
-        frozen, model = split_frozen(model)
-        if frozen is not None:
-            images, reports = frozen.features_of(public.images, public.reports)
-            public = type(public)(images, reports, public.patients)
-            fit_to_public(model, public, config)
-        found = calibrate(config, public, model, named, progress=status.update).as_json()
+        start = start_of(first_model(encoder, public, config), public, config)
+        found = calibrate(config, start.anchors, start.model, named, progress=status.update).as_json()
     if as_json:
         typer.echo(json.dumps(found, indent=2, allow_nan=False))
         return
     for key, value in found["settings"].items():
         typer.echo(f"{key}={value}")
+
+
+def _folder(data: DataConfig, anchors: Path | None) -> AnchorFolder:
+    root = anchors or data.root
+    if not root:
+        raise ConfigError("data.root: missing; name the folder that holds the public studies with --anchors")
+    return AnchorFolder(
+        root=Path(root),
+        adapter=data.adapter,
+        split=data.split,
+        site_column=data.site_column,
+        allow_burned_in=data.allow_burned_in,
+    )
 
 
 def _check_band(band: str) -> None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from client.data.anchors import PUBLIC_SITE, STUDIES_AT_ONCE
+from client.data.features import CachedEncoder, in_batches
+from client.data.identity import anchors_digest, content_of, image_digest
 from client.data.registry import ADAPTERS
-from client.data.splits import Role, read_splits, split_groups
+from client.data.splits import Role, draw_roles, read_splits
 from client.dp.records import Records
 from client.site import HeldOut
+from client.studies import anchors_among, held_out_among, private_among
 from common.canonical import digest
 from common.config.schema import RunConfig
 from common.encoders.cache import FeatureCache, cache_folder
@@ -64,18 +63,15 @@ class Consortium:
 
     def anchors(self) -> AnchorFeatures:
         """The public studies."""
-        rows = self._sorted_by_patient(i for i, role in enumerate(self.roles) if role is Role.PUBLIC)
-        return AnchorFeatures(self.images[rows], self.reports[rows], self._patient_numbers(rows))
+        return anchors_among(self, (i for i, role in enumerate(self.roles) if role is Role.PUBLIC))
 
     def private(self, sites: Sequence[str]) -> Records:
         """The training studies of some sites together, sorted by patient."""
-        rows = self._sorted_by_patient(self._rows(Role.TRAIN, sites))
-        return Records(self.images[rows], self.reports[rows], self._patient_numbers(rows))
+        return private_among(self, self._rows(Role.TRAIN, sites))
 
     def held_out(self, sites: Sequence[str]) -> HeldOut:
         """The held-out studies of some sites together, in the data's order."""
-        rows = self.held_out_rows(sites)
-        return HeldOut(self.images[rows], self.reports[rows], tuple(self.records[i] for i in rows))
+        return held_out_among(self, self.held_out_rows(sites))
 
     def held_out_rows(self, sites: Sequence[str]) -> list[int]:
         """Positions of the held-out studies of some sites."""
@@ -103,13 +99,6 @@ class Consortium:
         wanted = set(sites)
         return (i for i, found in enumerate(self.roles) if found is role and self._site(i) in wanted)
 
-    def _sorted_by_patient(self, rows: Iterable[int]) -> list[int]:
-        return sorted(rows, key=lambda i: self.records[i].patient_id)
-
-    def _patient_numbers(self, rows: Sequence[int]) -> Tensor:
-        numbers = {patient: n for n, patient in enumerate(dict.fromkeys(self.records[i].patient_id for i in rows))}
-        return torch.tensor([numbers[self.records[i].patient_id] for i in rows], dtype=torch.int64)
-
     def _site(self, position: int) -> str:
         return self.records[position].site or "site"
 
@@ -129,8 +118,9 @@ def read_consortium(
         ConfigError: `data.root` is missing, or a name in `data` is unknown.
         DataError: The folder cannot be read, has too many bad rows, or leaves a side of the split empty.
     """
-    reader = _Reader(config, encoder, trigger)
-    for studies in _batches(_studies(config), STUDIES_AT_ONCE):
+    cached = CachedEncoder(encoder, FeatureCache(cache_folder(config.encoder.cache)))
+    reader = _Reader(config, cached, trigger)
+    for studies in in_batches(_studies(config)):
         reader.add(studies)
         progress(len(reader.records))
     reader.check_bad_rows()
@@ -157,7 +147,9 @@ def read_consortium(
             if found[position] is Role.TEST and i in reader.pictures
         },
         bad_rows=tuple(reader.bad_rows),
-        anchors_digest=digest([reader.digests[i] for position, i in enumerate(kept) if found[position] is Role.PUBLIC]),
+        anchors_digest=anchors_digest(
+            reader.digests[i] for position, i in enumerate(kept) if found[position] is Role.PUBLIC
+        ),
         triggered=torch.cat(reader.triggered)[kept] if reader.triggered else None,
     )
 
@@ -165,7 +157,7 @@ def read_consortium(
 @dataclass
 class _Reader:
     config: RunConfig
-    encoder: Encoder
+    encoder: CachedEncoder
     trigger: Trigger | None = None
     records: list[StudyRecord] = field(default_factory=list)
     digests: list[tuple[str, str]] = field(default_factory=list)
@@ -175,40 +167,23 @@ class _Reader:
     pictures: dict[int, Image] = field(default_factory=dict)
     bad_rows: list[BadRow] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self._cache = FeatureCache(cache_folder(self.config.encoder.cache))
-
     def add(self, items: Sequence[Study | BadRow]) -> None:
         self.bad_rows += [item for item in items if isinstance(item, BadRow)]
         studies = [item for item in items if isinstance(item, Study)]
         if not studies:
             return
         images, reports = [study.image for study in studies], [study.record.report for study in studies]
-        names = [(_image_digest(image), _text_digest(report)) for image, report in zip(images, reports, strict=True)]
-        self.images.append(self._image_features(images, [image for image, _ in names]))
-        self.reports.append(self._report_features(reports, [report for _, report in names]))
+        names = [content_of(study) for study in studies]
+        self.images.append(self.encoder.image_features(images, [image for image, _ in names]))
+        self.reports.append(self.encoder.report_features(reports, [report for _, report in names]))
         if self.trigger is not None:
             painted = [self.trigger(image) for image in images]
-            self.triggered.append(self._image_features(painted, [_image_digest(image) for image in painted]))
+            self.triggered.append(self.encoder.image_features(painted, [image_digest(image) for image in painted]))
         for study in studies:
             if len(self.pictures) < MAX_KEPT_IMAGES:
                 self.pictures[len(self.records)] = study.image
             self.records.append(study.record)
         self.digests += names
-
-    def _image_features(self, images: Sequence[Image], digests: Sequence[str]) -> Tensor:
-        keys, compute = self.encoder.keys, self.encoder.image_features
-        return (
-            compute(images) if keys is None else self._cache.features(images, digests, key=keys.image, compute=compute)
-        )
-
-    def _report_features(self, reports: Sequence[str], digests: Sequence[str]) -> Tensor:
-        keys, compute = self.encoder.keys, self.encoder.report_features
-        return (
-            compute(reports)
-            if keys is None
-            else self._cache.features(reports, digests, key=keys.report, compute=compute)
-        )
 
     def check_bad_rows(self) -> None:
         share = len(self.bad_rows) / max(1, len(self.bad_rows) + len(self.records))
@@ -242,24 +217,4 @@ def _roles(config: RunConfig, records: Sequence[StudyRecord]) -> dict[str, Role]
     data = config.data
     if data.split:
         return read_splits(Path(data.root) / "splits.csv", split=data.split)
-    own_public = {record.split_group for record in records if record.site == PUBLIC_SITE}
-    drawn = split_groups(
-        [record for record in records if record.split_group not in own_public],
-        seed=config.seed,
-        public_fraction=0.0 if own_public else data.public_fraction,
-        test_fraction=data.test_fraction,
-    )
-    return drawn | dict.fromkeys(own_public, Role.PUBLIC)
-
-
-def _batches(items: Iterator[Study | BadRow], size: int) -> Iterator[list[Study | BadRow]]:
-    while batch := list(islice(items, size)):
-        yield batch
-
-
-def _image_digest(image: Image) -> str:
-    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
-
-
-def _text_digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return draw_roles(records, seed=config.seed, public_fraction=data.public_fraction, test_fraction=data.test_fraction)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from client.data.anchors import PUBLIC_SITE
+from client.data.splits import PUBLIC_SITE
 from common.errors import ConfigError
 from common.types import StudyRecord
 

@@ -17,7 +17,8 @@ from client.calibrate import calibrate
 from common.config.load import config_as_yaml, config_digest
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
-from common.encoders.public_fit import fit_to_public, fresh_model, split_frozen
+from common.encoders.interface import Encoder
+from common.encoders.public_fit import first_model, fresh_model, start_of
 from common.encoders.registry import ENCODERS
 from common.errors import AdmissionError, CheckpointError, WardroundError
 from common.files import write_atomically
@@ -95,18 +96,23 @@ def prepare(config: RunConfig, clock: Clock, *, kept: Path | None = None) -> tup
         trigger = ATTACKS.load(config.attack.name).trigger
         consortium = read_consortium(config, encoder, progress=clock.watcher.studies_read, trigger=trigger)
     with clock.phase("public_fit"):
+        model = _first_model(encoder, consortium, config, kept)
+        start = start_of(model, consortium.anchors(), config)
+        if start.frozen is not None:
+            consortium = consortium.encoded_by(start.frozen, device=config.device)
+    return consortium, start.model
+
+
+def _first_model(encoder: Encoder, consortium: Consortium, config: RunConfig, kept: Path | None) -> DualEncoder:
+    """The model that is kept, or one that is fitted now and kept."""
+    if kept is not None and kept.exists():
         model = fresh_model(encoder, config).to(config.device)
-        if kept is not None and kept.exists():
-            _load_kept(model, kept)
-        else:
-            fit_to_public(model, consortium.anchors().to(config.device), config)
-        if kept is not None and not kept.exists():
-            write_atomically(kept, to_safetensors(model_arrays(model)))
-        frozen, model = split_frozen(model)
-        if frozen is not None:
-            consortium = consortium.encoded_by(frozen, device=config.device)
-            fit_to_public(model, consortium.anchors().to(config.device), config)
-    return consortium, model
+        _load_kept(model, kept)
+        return model
+    model = first_model(encoder, consortium.anchors(), config)
+    if kept is not None:
+        write_atomically(kept, to_safetensors(model_arrays(model)))
+    return model
 
 
 def _load_kept(model: DualEncoder, kept: Path) -> None:

@@ -1,73 +1,119 @@
-"""The public anchors as a hospital has them on its disk: read and encoded, without looking at any other study."""
+"""The public anchors as they lie on a disk: read and encoded, without looking at any other study."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
+from client.data.features import CachedEncoder, in_batches
+from client.data.identity import anchors_digest, content_of
 from client.data.registry import ADAPTERS
-from client.data.splits import Role, read_splits
-from common.config.schema import DataConfig
-from common.encoders.interface import Encoder
+from client.data.rows import DEFAULT_SITE_COLUMN
+from client.data.splits import PUBLIC_SITE, Role, read_splits
 from common.encoders.public_fit import AnchorFeatures
-from common.errors import ConfigError, DataError
+from common.errors import DataError
 from common.types import Study, StudyRecord
 
-PUBLIC_SITE = "public"
-"""What stands in the site column of a study that is an anchor."""
 
-STUDIES_AT_ONCE = 256
+@dataclass(frozen=True, kw_only=True)
+class AnchorFolder:
+    """Where public studies lie, perhaps among others.
+
+    Attributes:
+        root: The folder.
+        adapter: Its layout.
+        split: Column of `splits.csv` in the folder that says which studies are public; "" goes by `site_column`.
+        site_column: Column that names the site; an anchor's is `PUBLIC_SITE`.
+        allow_burned_in: Whether DICOM images that declare burned-in annotation are read.
+    """
+
+    root: Path
+    adapter: str
+    split: str = ""
+    site_column: str = DEFAULT_SITE_COLUMN
+    allow_burned_in: bool = False
+
+    def studies(self) -> Iterator[Study]:
+        """The public studies in the order of the folder; at least one.
+
+        Others are skipped as they come. Rows that cannot be read are skipped too, for whether they are public is not
+        known.
+
+        Raises:
+            ConfigError: The layout or the split is unknown.
+            DataError: The folder cannot be read, or holds no public study.
+        """
+        adapter = ADAPTERS.load(self.adapter)
+        found = adapter(self.root, allow_burned_in=self.allow_burned_in, site_column=self.site_column)
+        is_public, is_empty = self._test(), True
+        for item in found.studies():
+            if isinstance(item, Study) and is_public(item.record):
+                is_empty = False
+                yield item
+        if is_empty:
+            raise DataError(
+                f"{self.root}: holds no public study; write {PUBLIC_SITE} into the column {self.site_column}, or name "
+                "the column of splits.csv that says which are"
+            )
+
+    def _test(self) -> Callable[[StudyRecord], bool]:
+        if not self.split:
+            return lambda record: record.site == PUBLIC_SITE
+        roles = read_splits(self.root / "splits.csv", split=self.split)
+        return lambda record: roles.get(record.split_group) is Role.PUBLIC
 
 
-def read_anchors(data: DataConfig, encoder: Encoder) -> AnchorFeatures:
-    """Features of the public studies in a data folder, sorted by patient.
+@dataclass(frozen=True, kw_only=True)
+class Anchors:
+    """The public studies of a run, encoded.
 
-    A study is public where its site says so, or its group in the fixed split that `data.split` names. Others are
-    skipped as they come: neither kept nor encoded. Rows that cannot be read are skipped too, for whether they are
-    public is not known.
+    Attributes:
+        features: As the towers see them, sorted by patient.
+        digest: What they are called in a run.
+    """
+
+    features: AnchorFeatures
+    digest: str
+
+
+@dataclass
+class _Read:
+    contents: list[tuple[str, str]] = field(default_factory=list)
+    images: list[torch.Tensor] = field(default_factory=list)
+    reports: list[torch.Tensor] = field(default_factory=list)
+    patients: list[str] = field(default_factory=list)
+
+
+def read_anchors(folder: AnchorFolder, encoder: CachedEncoder) -> Anchors:
+    """Read and encode the public studies in a folder.
 
     Raises:
-        ConfigError: `data.root` is missing, or a name in `data` is unknown.
+        ConfigError: The layout or the split is unknown.
         DataError: The folder cannot be read, or holds no public study.
     """
-    if not data.root:
-        raise ConfigError("data.root: missing; name the folder that holds the public studies")
-    images: list[Tensor] = []
-    reports: list[Tensor] = []
-    patients: list[str] = []
-    for studies in _batches(_public_studies(data), STUDIES_AT_ONCE):
-        images.append(encoder.image_features([study.image for study in studies]))
-        reports.append(encoder.report_features([study.record.report for study in studies]))
-        patients += [study.record.patient_id for study in studies]
-    if not patients:
-        raise DataError(
-            f"data.root={data.root}: holds no public study; write {PUBLIC_SITE} into the column {data.site_column}, "
-            "or name a split with data.split"
-        )
-    order = sorted(range(len(patients)), key=patients.__getitem__)
-    number = {name: position for position, name in enumerate(sorted(set(patients)))}
-    numbers = torch.tensor([number[patients[row]] for row in order], dtype=torch.int64)
-    return AnchorFeatures(torch.cat(images)[order], torch.cat(reports)[order], numbers)
+    read = _Read()
+    for studies in in_batches(folder.studies()):
+        contents = [content_of(study) for study in studies]
+        read.contents += contents
+        images, reports = zip(*contents, strict=True)
+        read.images.append(encoder.image_features([study.image for study in studies], images))
+        read.reports.append(encoder.report_features([study.record.report for study in studies], reports))
+        read.patients += [study.record.patient_id for study in studies]
+    order = sorted(range(len(read.patients)), key=read.patients.__getitem__)
+    number = {name: position for position, name in enumerate(sorted(set(read.patients)))}
+    numbers = torch.tensor([number[read.patients[row]] for row in order], dtype=torch.int64)
+    features = AnchorFeatures(torch.cat(read.images)[order], torch.cat(read.reports)[order], numbers)
+    return Anchors(features=features, digest=anchors_digest(read.contents))
 
 
-def _public_studies(data: DataConfig) -> Iterator[Study]:
-    adapter = ADAPTERS.load(data.adapter)
-    found = adapter(Path(data.root), allow_burned_in=data.allow_burned_in, site_column=data.site_column)
-    is_public = _test_of(data)
-    return (item for item in found.studies() if isinstance(item, Study) and is_public(item.record))
+def digest_of_anchors(folder: AnchorFolder) -> str:
+    """What the public studies in a folder are called in a run, without encoding them.
 
-
-def _test_of(data: DataConfig) -> Callable[[StudyRecord], bool]:
-    if not data.split:
-        return lambda record: record.site == PUBLIC_SITE
-    roles = read_splits(Path(data.root) / "splits.csv", split=data.split)
-    return lambda record: roles.get(record.split_group) is Role.PUBLIC
-
-
-def _batches(items: Iterator[Study], size: int) -> Iterator[Sequence[Study]]:
-    while batch := list(islice(items, size)):
-        yield batch
+    Raises:
+        ConfigError: The layout or the split is unknown.
+        DataError: The folder cannot be read, or holds no public study.
+    """
+    return anchors_digest(content_of(study) for study in folder.studies())

@@ -1,18 +1,22 @@
-"""What a data set is called in the ledger, and what it holds.
+"""What a data set is called in the ledger, and what it holds; what the public studies are called in a run.
 
-Two digests, on purpose not one. The ledger adds up what was spent under the first; were it taken over the content, a
-hospital that adds one study would open a new account and its budget would begin anew. The second changes with every
-study and says which data a run saw. It is as private as the data: who knows all patients but one can tell from it
-whether that one is there, so it is shown at the hospital and written into nothing that leaves, the ledger's signed head
-among them (common/decisions/0011-site-policy.md).
+A hospital's data set has two digests, on purpose not one. The ledger adds up what was spent under the first; were it
+taken over the content, a hospital that adds one study would open a new account and its budget would begin anew. The
+second changes with every study and says which data a run saw. It is as private as the data: who
+knows all patients but one can tell from it whether that one is there, so it is shown at the hospital and written into
+nothing that leaves, the ledger's signed head among them (common/decisions/0011-site-policy.md).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 
+import numpy as np
+
 from common.canonical import digest
+from common.types import Image, Study
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -44,3 +48,23 @@ def dataset_digest(*, site: str, name: str) -> str:
 def content_digest(studies: Iterable[StudyDigest]) -> str:
     """SHA-256 over the studies, whatever their order; private, see above."""
     return digest([astuple(study) for study in sorted(studies)])
+
+
+def anchors_digest(contents: Iterable[tuple[str, str]]) -> str:
+    """SHA-256 over the public studies of a run in their order: the digests of each one's image and report."""
+    return digest(list(contents))
+
+
+def content_of(study: Study) -> tuple[str, str]:
+    """Digests of a study's image and of its report."""
+    return image_digest(study.image), report_digest(study.record.report)
+
+
+def image_digest(image: Image) -> str:
+    """SHA-256 of a decoded image, its shape included."""
+    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
+def report_digest(report: str) -> str:
+    """SHA-256 of a report's text."""
+    return hashlib.sha256(report.encode()).hexdigest()

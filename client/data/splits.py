@@ -5,7 +5,7 @@ A split is a mapping from split_group to `Role`: read from a file of fixed split
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from common.seeds import derive_seed
 from common.types import BadRow, StudyRecord
 
 GROUP_COLUMN = "split_group"
+
+PUBLIC_SITE = "public"
+"""What stands in the site column of a study that is an anchor."""
 
 
 class Role(StrEnum):
@@ -94,6 +97,25 @@ def split_groups(
     num_train = len(units) - num_public - num_test
     roles = [Role.PUBLIC] * num_public + [Role.TEST] * num_test + [Role.TRAIN] * num_train
     return {group: role for unit, role in zip(ranked, roles, strict=True) for group in unit}
+
+
+def draw_roles(
+    records: Sequence[StudyRecord], *, seed: int, public_fraction: float, test_fraction: float
+) -> dict[str, Role]:
+    """As `split_groups`, but groups of `PUBLIC_SITE` are public, and where there are some, no other is.
+
+    Raises:
+        ConfigError: As `split_groups`.
+        DataError: As `split_groups`.
+    """
+    public = {record.split_group for record in records if record.site == PUBLIC_SITE}
+    drawn = split_groups(
+        [record for record in records if record.split_group not in public],
+        seed=seed,
+        public_fraction=0.0 if public else public_fraction,
+        test_fraction=test_fraction,
+    )
+    return drawn | dict.fromkeys(public, Role.PUBLIC)
 
 
 def _names(table: Table) -> list[str]:

@@ -5,28 +5,22 @@ Everything here is exact and the hospital's own: it is shown on its screen, and 
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from client.data.identity import StudyDigest, content_digest
+from client.data.identity import StudyDigest, content_digest, content_of
 from client.data.registry import ADAPTERS
-from client.data.splits import Role, read_splits, split_groups
+from client.data.splits import Role
+from client.policy.site_cut import cut_site
 from client.policy.site_schema import SiteData
-from common.errors import ConfigError, DataError
 from common.privacy.bands import band_of, delta_for
-from common.types import BadRow, Image, Study, StudyRecord
+from common.types import BadRow, Study, StudyRecord
 
 OPTIONAL = ("sex", "age", "race", "scanner", "site", "findings")
 """Columns that may be blank."""
 REPEATED, BURNED_IN = "repeats that of", "burned-in annotation"
 """Words by which the adapters' reasons tell a repeated identifier and declared burned-in text from other faults."""
-SPLIT_SEED = 0
-"""A hospital cuts its patients once: a run's seed would move them between training and held-out patients, and those
-are two accounts of the ledger."""
 
 Progress = Callable[[int], None]
 
@@ -99,28 +93,24 @@ def examine(data: SiteData, *, progress: Progress) -> Readiness:
     for number, item in enumerate(adapter.studies(), start=1):
         survey.add(item)
         progress(number)
-    roles, fault = _roles(data, survey.records)
-    patients = _patients_by_role(survey.records, roles)
-    on_two_sides = [
-        patient for patient, count in Counter(p for who in patients.values() for p in who).items() if count > 1
-    ]
-    band = band_of(len(patients[Role.TRAIN]))
+    cut = cut_site(data, survey.records, num_bad_rows=len(survey.bad_rows))
+    band = band_of(len(cut.patients[Role.TRAIN]))
     reasons = [row.reason for row in survey.bad_rows]
     return Readiness(
         num_studies=len(survey.records),
         num_patients=len({record.patient_id for record in survey.records}),
-        num_by_role={role: len(who) for role, who in patients.items()},
+        num_by_role={role: len(who) for role, who in cut.patients.items()},
         missing={name: sum(getattr(record, name) in (None, ()) for record in survey.records) for name in OPTIONAL},
         same_images=_copies((study.image, study.patient_id) for study in survey.digests),
         same_reports=_copies((study.report, study.patient_id) for study in survey.digests),
         bad_rows=tuple(survey.bad_rows),
         num_repeated=sum(REPEATED in reason for reason in reasons),
         num_burned_in=sum(BURNED_IN in reason for reason in reasons),
-        num_on_two_sides=len(on_two_sides),
+        num_on_two_sides=cut.num_on_two_sides,
         patients_band=band,
         delta=delta_for(band),
         content_digest=content_digest(survey.digests),
-        problems=tuple(_problems(data, survey, fault=fault, num_on_two_sides=len(on_two_sides))),
+        problems=cut.problems,
     )
 
 
@@ -136,52 +126,8 @@ class _Survey:
             return
         record = item.record
         self.records.append(record)
-        self.digests.append(
-            StudyDigest(
-                study_id=record.study_id,
-                patient_id=record.patient_id,
-                image=_image_digest(item.image),
-                report=hashlib.sha256(record.report.encode()).hexdigest(),
-            )
-        )
-
-    @property
-    def bad_fraction(self) -> float:
-        return len(self.bad_rows) / max(1, len(self.bad_rows) + len(self.records))
-
-
-def _roles(data: SiteData, records: Sequence[StudyRecord]) -> tuple[Mapping[str, Role], str | None]:
-    """The side of each split group, and why there are none."""
-    try:
-        if data.split:
-            return read_splits(data.root / "splits.csv", split=data.split), None
-        drawn = split_groups(records, seed=SPLIT_SEED, public_fraction=0.0, test_fraction=data.test_fraction)
-    except (ConfigError, DataError) as error:
-        return {}, str(error)
-    return drawn, None
-
-
-def _patients_by_role(records: Iterable[StudyRecord], roles: Mapping[str, Role]) -> dict[Role, set[str]]:
-    patients: dict[Role, set[str]] = {role: set() for role in Role}
-    for record in records:
-        if record.split_group in roles:
-            patients[roles[record.split_group]].add(record.patient_id)
-    return patients
-
-
-def _problems(data: SiteData, survey: _Survey, *, fault: str | None, num_on_two_sides: int) -> Iterable[str]:
-    if not survey.records:
-        yield "no study can be read; check data.adapter and data.root"
-        return
-    if survey.bad_fraction > data.max_bad_fraction:
-        yield (
-            f"{survey.bad_fraction:.1%} of the rows cannot be read, above data.max_bad_fraction="
-            f"{data.max_bad_fraction:g}; mend them, or raise it"
-        )
-    if fault is not None:
-        yield fault
-    if num_on_two_sides:
-        yield f"{num_on_two_sides} patients stand on two sides of data.split={data.split}; put each on one"
+        image, report = content_of(item)
+        self.digests.append(StudyDigest(record.study_id, record.patient_id, image, report))
 
 
 def _copies(pairs: Iterable[tuple[str, str]]) -> Copies:
@@ -195,7 +141,3 @@ def _copies(pairs: Iterable[tuple[str, str]]) -> Copies:
         num_groups=len(shared),
         num_across_patients=sum(len(set(who)) > 1 for who in shared),
     )
-
-
-def _image_digest(image: Image) -> str:
-    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()

@@ -123,6 +123,47 @@ def split_frozen(model: DualEncoder) -> tuple[FrozenPart | None, DualEncoder]:
     return FrozenPart(image[0], report[0]), DualEncoder(image[1], report[1], model.hash_head)
 
 
+def first_model(encoder: Encoder, anchors: AnchorFeatures, config: RunConfig) -> DualEncoder:
+    """A fresh model fitted to the anchors, on the run's device; the same arguments give the same bits.
+
+    Raises:
+        ConfigError: There are too few anchors for the embedding.
+    """
+    model = fresh_model(encoder, config).to(config.device)
+    fit_to_public(model, anchors.to(config.device), config)
+    return model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where a federation starts from.
+
+    Attributes:
+        frozen: The part of the first model that stays; None where all of it trains.
+        model: The model that trains, fitted to the anchors.
+        anchors: The anchors as that model sees them, on the run's device.
+    """
+
+    frozen: FrozenPart | None
+    model: DualEncoder
+    anchors: AnchorFeatures
+
+
+def start_of(model: DualEncoder, anchors: AnchorFeatures, config: RunConfig) -> Start:
+    """Part the first model, and fit what trains to the anchors.
+
+    Raises:
+        ConfigError: There are too few anchors for the embedding.
+    """
+    on_device = anchors.to(config.device)
+    frozen, trained = split_frozen(model)
+    if frozen is None:
+        return Start(frozen=None, model=trained, anchors=on_device)
+    seen = AnchorFeatures(*frozen.features_of(on_device.images, on_device.reports), on_device.patients)
+    fit_to_public(trained, seen, config)
+    return Start(frozen=frozen, model=trained, anchors=seen)
+
+
 def _fit_hash_head(
     model: DualEncoder, embeddings: AnchorFeatures, config: RunConfig, generator: torch.Generator
 ) -> None:

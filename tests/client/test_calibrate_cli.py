@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from client.data.anchors import read_anchors
+from client.data.anchors import AnchorFolder, read_anchors
+from client.data.features import CachedEncoder
 from common.config.load import config_as_yaml, load_config
+from common.encoders.cache import FeatureCache
 from common.encoders.registry import ENCODERS
 from common.errors import DataError
 from simulations.cohorts.plan import CohortPlan
@@ -46,9 +48,13 @@ def wardround(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_anchors_are_the_public_studies_alone(cohort: Path) -> None:
-    config = load_config([*SMALL, "data.adapter=manifest", f"data.root={cohort}"])
-    found = read_anchors(config.data, ENCODERS.load("scratch")(config.encoder))
+@pytest.fixture
+def encoder(tmp_path: Path) -> CachedEncoder:
+    return CachedEncoder(ENCODERS.load("scratch")(load_config(SMALL).encoder), FeatureCache(tmp_path))
+
+
+def test_anchors_are_the_public_studies_alone(cohort: Path, encoder: CachedEncoder) -> None:
+    found = read_anchors(AnchorFolder(root=cohort, adapter="manifest"), encoder).features
     with (cohort / "manifest.csv").open(encoding="utf-8") as file:
         public = [row for row in csv.DictReader(file) if row["site"] == "public"]
     assert len(found.images) == len(found.reports) == len(public)
@@ -56,10 +62,9 @@ def test_anchors_are_the_public_studies_alone(cohort: Path) -> None:
     assert found.patients.tolist() == sorted(found.patients.tolist())
 
 
-def test_folder_without_public_studies_is_refused(cohort: Path) -> None:
-    config = load_config([*SMALL, "data.adapter=manifest", f"data.root={cohort}", "data.site_column=scanner"])
+def test_folder_without_public_studies_is_refused(cohort: Path, encoder: CachedEncoder) -> None:
     with pytest.raises(DataError, match="holds no public study"):
-        read_anchors(config.data, ENCODERS.load("scratch")(config.encoder))
+        read_anchors(AnchorFolder(root=cohort, adapter="manifest", site_column="scanner"), encoder)
 
 
 def test_command_prints_the_same_settings_each_time_and_a_run_takes_them(run_file: Path) -> None:

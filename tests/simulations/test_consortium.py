@@ -13,11 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from client.data.splits import Role
+from client.data.splits import PUBLIC_SITE, Role
 from common.config.load import load_config
 from common.encoders.registry import ENCODERS
 from common.errors import ConfigError, DataError
-from simulations.consortium import PUBLIC_SITE, Consortium, read_consortium
+from simulations.consortium import Consortium, read_consortium
 
 COLUMNS = ("study_id", "patient_id", "image_path", "report", "site", "split_group")
 

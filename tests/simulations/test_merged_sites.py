@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.data.anchors import PUBLIC_SITE
+from client.data.splits import PUBLIC_SITE
 from common.errors import ConfigError
 from common.types import StudyRecord
 from simulations.merged_sites import merge_sites

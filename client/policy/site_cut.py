@@ -1,0 +1,102 @@
+"""How a hospital's studies are cut into training, held-out and public ones: once, the same way for every run.
+
+A run's seed would move patients between training and held-out, and those are two accounts of the ledger: so the cut is
+the hospital's own `splits.csv`, or drawn with a seed that is always the same. `wardround site check` and the runs
+themselves cut by this one function.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from client.data.splits import Role, draw_roles, read_splits
+from client.policy.site_schema import SiteData
+from common.errors import ConfigError, DataError
+from common.types import StudyRecord
+
+SPLIT_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteCut:
+    """On which side each study of a hospital stands.
+
+    Attributes:
+        roles: The side of each split group; a study of another group takes no part.
+        patients: The patients on each side.
+        num_on_two_sides: Patients with studies on more than one side.
+        problems: Why the studies cannot be used as they are, each with its remedy; none where they can.
+    """
+
+    roles: Mapping[str, Role]
+    patients: Mapping[Role, frozenset[str]]
+    num_on_two_sides: int
+    problems: tuple[str, ...]
+
+
+def cut_site(data: SiteData, records: Sequence[StudyRecord], *, num_bad_rows: int) -> SiteCut:
+    """The cut of a hospital's studies.
+
+    Args:
+        data: What its site.yaml says of them.
+        records: Every study that can be read.
+        num_bad_rows: Rows that cannot.
+    """
+    roles, fault = _roles(data, records)
+    patients = _patients_by_role(records, roles)
+    counts = Counter(patient for who in patients.values() for patient in who)
+    num_on_two_sides = sum(count > 1 for count in counts.values())
+    bad_fraction = num_bad_rows / max(1, num_bad_rows + len(records))
+    return SiteCut(
+        roles=roles,
+        patients=patients,
+        num_on_two_sides=num_on_two_sides,
+        problems=tuple(_problems(data, records, patients, bad_fraction, fault, num_on_two_sides)),
+    )
+
+
+def _roles(data: SiteData, records: Sequence[StudyRecord]) -> tuple[Mapping[str, Role], str | None]:
+    """The side of each split group, and why there are none."""
+    try:
+        if data.split:
+            return read_splits(data.root / "splits.csv", split=data.split), None
+        drawn = draw_roles(records, seed=SPLIT_SEED, public_fraction=0.0, test_fraction=data.test_fraction)
+    except (ConfigError, DataError) as error:
+        return {}, str(error)
+    return drawn, None
+
+
+def _patients_by_role(records: Iterable[StudyRecord], roles: Mapping[str, Role]) -> dict[Role, frozenset[str]]:
+    patients: dict[Role, set[str]] = {role: set() for role in Role}
+    for record in records:
+        if record.split_group in roles:
+            patients[roles[record.split_group]].add(record.patient_id)
+    return {role: frozenset(who) for role, who in patients.items()}
+
+
+def _problems(
+    data: SiteData,
+    records: Sequence[StudyRecord],
+    patients: Mapping[Role, frozenset[str]],
+    bad_fraction: float,
+    fault: str | None,
+    num_on_two_sides: int,
+) -> Iterator[str]:
+    if not records:
+        yield "no study can be read; check data.adapter and data.root"
+        return
+    if bad_fraction > data.max_bad_fraction:
+        yield (
+            f"{bad_fraction:.1%} of the rows cannot be read, above data.max_bad_fraction={data.max_bad_fraction:g}; "
+            "mend them, or raise it"
+        )
+    if fault is not None:
+        yield fault
+        return
+    for role, what in ((Role.TRAIN, "training"), (Role.TEST, "held-out")):
+        if not patients[role]:
+            yield f"data.split={data.split}: leaves no {what} patients; choose another split"
+    if num_on_two_sides:
+        yield f"{num_on_two_sides} patients stand on two sides of data.split={data.split}; put each on one"

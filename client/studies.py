@@ -1,0 +1,67 @@
+"""Encoded studies as training, measuring and the anchors take them: sorted by patient where patients count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from client.dp.records import Records
+from client.site import HeldOut
+from common.encoders.public_fit import AnchorFeatures
+from common.types import StudyRecord
+
+
+class EncodedStudies(Protocol):
+    """Studies with the features of each.
+
+    Attributes:
+        images: Image features `[N, ...]`.
+        reports: Report features `[N, ...]`.
+        records: Their records, N of them.
+    """
+
+    @property
+    def images(self) -> Tensor:
+        """Image features `[N, ...]`."""
+        ...
+
+    @property
+    def reports(self) -> Tensor:
+        """Report features `[N, ...]`."""
+        ...
+
+    @property
+    def records(self) -> tuple[StudyRecord, ...]:
+        """Their records, N of them."""
+        ...
+
+
+def anchors_among(studies: EncodedStudies, rows: Iterable[int]) -> AnchorFeatures:
+    """Some of the studies as public anchors."""
+    ordered = _by_patient(studies, rows)
+    return AnchorFeatures(studies.images[ordered], studies.reports[ordered], _patient_numbers(studies, ordered))
+
+
+def private_among(studies: EncodedStudies, rows: Iterable[int]) -> Records:
+    """Some of the studies as private training studies."""
+    ordered = _by_patient(studies, rows)
+    return Records(studies.images[ordered], studies.reports[ordered], _patient_numbers(studies, ordered))
+
+
+def held_out_among(studies: EncodedStudies, rows: Iterable[int]) -> HeldOut:
+    """Some of the studies as held-out ones, in the data's order."""
+    kept = list(rows)
+    return HeldOut(studies.images[kept], studies.reports[kept], tuple(studies.records[i] for i in kept))
+
+
+def _by_patient(studies: EncodedStudies, rows: Iterable[int]) -> list[int]:
+    return sorted(rows, key=lambda i: studies.records[i].patient_id)
+
+
+def _patient_numbers(studies: EncodedStudies, rows: Sequence[int]) -> Tensor:
+    patients = [studies.records[i].patient_id for i in rows]
+    numbers = {patient: n for n, patient in enumerate(dict.fromkeys(patients))}
+    return torch.tensor([numbers[patient] for patient in patients], dtype=torch.int64)
