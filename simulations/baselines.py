@@ -28,6 +28,7 @@ from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder
 from common.files import write_atomically
 from server.report.build import build_summary
+from server.report.write import write_run
 from simulations.consortium import Consortium
 from simulations.federate import Cut, check_names
 from simulations.simulate import (
@@ -39,7 +40,6 @@ from simulations.simulate import (
     pooled_of,
     prepare,
     rates_of,
-    write_run,
 )
 from simulations.trained import Trained, train
 

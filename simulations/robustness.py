@@ -30,6 +30,7 @@ from common.errors import BudgetExhausted, ConfigError
 from common.files import write_atomically
 from server.checkpoint import RunState
 from server.report.build import build_summary
+from server.report.write import write_run
 from simulations.backdoor import backdoor_control, backdoor_success
 from simulations.consortium import Consortium
 from simulations.federate import check_attackers, each_its_own
@@ -56,7 +57,6 @@ from simulations.simulate import (
     pooled_of,
     prepare,
     rates_of,
-    write_run,
 )
 from simulations.trained import Trained, train
 from strategies.composition import build_aggregator

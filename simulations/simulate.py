@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -27,8 +27,7 @@ from common.wire.update import from_safetensors, load_into, model_arrays, to_saf
 from server.checkpoint import RunState, load_state, save_state
 from server.federation import Observer
 from server.report.build import RunFacts, build_summary
-from server.report.render import Example, write_report
-from server.report.summary import write_summary
+from server.report.write import write_run
 from simulations.attacks.registry import ATTACKS
 from simulations.consortium import Consortium, read_consortium
 from simulations.federate import (
@@ -43,7 +42,7 @@ from simulations.federate import (
 )
 from simulations.pooled import examples, pooled_metrics
 
-CONFIG_FILE, ROUNDS_FILE, PUBLIC_MODEL_FILE = "config.yaml", "rounds.jsonl", "public_model.safetensors"
+CONFIG_FILE, PUBLIC_MODEL_FILE = "config.yaml", "public_model.safetensors"
 CALIBRATION_FILE = "calibration.json"
 
 
@@ -193,16 +192,6 @@ def calibrated(config: RunConfig, consortium: Consortium, model: DualEncoder, fo
         found = calibrate(config, consortium.anchors().to(config.device), model, bands)
     write_atomically(folder / CALIBRATION_FILE, json.dumps(found.as_json(), indent=1).encode())
     return found.config
-
-
-def write_run(
-    folder: Path, summary: dict[str, Any], rounds: Sequence[dict[str, Any]], shown: Sequence[Example] = ()
-) -> None:
-    """Write what people and machines read of a run: `summary.json`, `rounds.jsonl` and `report.html`."""
-    lines = "".join(json.dumps(record) + "\n" for record in rounds)
-    write_atomically(folder / ROUNDS_FILE, lines.encode())
-    write_summary(folder, summary)
-    write_report(folder, summary, rounds, examples=shown)
 
 
 def open_folder(config: RunConfig, folder: Path, model: DualEncoder) -> RunState:

@@ -41,11 +41,11 @@ class RunFacts:
 
     Attributes:
         started_at: ISO 8601, UTC.
-        engine: "inprocess" or "ray".
+        engine: What called the sites: "inprocess", "ray" or "deployment".
         problem: Why the run failed, or None.
         seconds: Whole run.
         timings: Seconds by phase.
-        data: The summary's `data` object.
+        data: The summary's `data` object; None outside a simulation, which alone sees the studies.
         num_trained: Trained values.
         pooled: The summary's `pooled` object; None outside a simulation.
     """
@@ -55,7 +55,7 @@ class RunFacts:
     problem: str | None
     seconds: float
     timings: Mapping[str, float]
-    data: Mapping[str, Any]
+    data: Mapping[str, Any] | None
     num_trained: int
     pooled: Mapping[str, Any] | None
 
@@ -86,7 +86,7 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
             **{package: version(package) for package in ("wardround", "torch", "flwr")},
             "python": platform.python_version(),
         },
-        "data": dict(facts.data),
+        "data": dict(facts.data) if facts.data is not None else None,
         "model": _model(config, facts.num_trained),
         "privacy": {
             "unit_of_privacy": UNIT_OF_PRIVACY,

@@ -32,7 +32,16 @@ DROP_REASONS = {
     "config": "was set up differently from the run",
     "round": "answered for another round or run",
     "replay": "sent an earlier update again",
+    "offline": "was not connected",
+    "name": "answered under another name than its key is registered under",
+    "evidence": "sent a log or a signature that does not hold",
+    "bundle": "has not approved this run",
+    "ledger": "could not write its privacy ledger",
+    "worker": "lost the process that trains",
+    "replayed": "got an earlier message again, and refused it",
+    "stale": "got a message of an earlier round, and refused it",
 }
+ENGINES = {"inprocess": "in process", "ray": "Ray", "deployment": "hospitals, over TLS"}
 ATTRIBUTES = {"sex": "Sex", "age_band": "Age", "scanner": "Scanner", "race": "Race"}
 METRICS = {
     "recall_at_1": "First hit",

@@ -1,0 +1,191 @@
+"""The ServerApp of a deployment: what Flower's SuperExec starts for each run, and again after each crash.
+
+Flower hands over nothing but the run's digest. Everything else lies in the server's folder: the bundle that hospitals
+approved, the checkpoint to go on from, the keys, the log. So it does not matter how often this process is killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from common.bundle import Bundle
+from common.config.schema import RunConfig
+from common.encoders.dual import trainable_names
+from common.encoders.public_fit import fresh_model, split_frozen
+from common.encoders.registry import ENCODERS
+from common.errors import TrustError, WardroundError
+from common.files import write_atomically
+from common.privacy.plan import privacy_plan
+from common.trust.audit_log import AuditLog
+from common.trust.keys import PublicKey
+from common.wire.update import from_safetensors
+from server.app import GridMailbox
+from server.checkpoint import RunState, open_state
+from server.deploy.config import CONFIG_FILE as CONSORTIUM_FILE
+from server.deploy.installation import Installation, read_installation
+from server.deploy.registered import SitesByNode
+from server.deploy.runs import Ending, Outcome, RunFolder, Wanted, run_of
+from server.federation import Federation, Setup
+from server.report.build import RunFacts, build_summary
+from server.report.render import REPORT_FILE
+from server.report.summary import SUMMARY_FILE
+from server.report.write import ROUNDS_FILE, write_run
+from server.witness import ServerWitness
+
+FOLDER_VARIABLE = "WARDROUND_SERVER"
+"""Environment variable with the server's folder."""
+RUN_FIELD = "run"
+"""Key of the app's configuration that holds the run's digest."""
+LOG_FOLDER = "log"
+"""In the server's folder: its audit log over all runs."""
+CONFIG_FILE = "config.yaml"
+VOUCHED_FILES = (CONFIG_FILE, SUMMARY_FILE, ROUNDS_FILE, REPORT_FILE)
+"""What the last manifest vouches for, beside the checkpoint."""
+
+_LOGGER = logging.getLogger(__name__)
+
+app = ServerApp()
+
+
+class StopRequested(WardroundError):
+    """The coordinating centre asked the run to stop."""
+
+    reason = "stopped"
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run, or go on with, the run that the app names."""
+    folder = Path(os.environ[FOLDER_VARIABLE])
+    run = run_of(folder, str(context.run_config[RUN_FIELD]))
+    with run.alone():
+        if run.outcome is None:
+            _to_its_end(run, read_installation(folder / CONSORTIUM_FILE), grid)
+
+
+def _to_its_end(run: RunFolder, installation: Installation, grid: Grid) -> None:
+    """Run until there is an outcome; a crash leaves none, and is gone on from."""
+    try:
+        bundle = run.bundle()
+        with AuditLog(
+            installation.folder / LOG_FOLDER, owner=installation.consortium.name, key=installation.signing_key
+        ) as log:
+            outcome = _federate(run, bundle, installation, grid, log)
+    except WardroundError as error:
+        outcome = Outcome(ending=Ending.FAILED, reason=str(error), exit_code=error.exit_code)
+    run.note("ended", ending=outcome.ending, reason=outcome.reason)
+    run.end(outcome)
+
+
+def _federate(run: RunFolder, bundle: Bundle, installation: Installation, grid: Grid, log: AuditLog) -> Outcome:
+    config = bundle.config
+    write_atomically(run.path / CONFIG_FILE, bundle.config_bytes)
+    start = from_safetensors(bundle.start, source=str(run.path))
+    state = open_state(run.path, config_digest=bundle.run, model=start)
+    trained = trained_names(config)
+    privacy = partial(privacy_plan, config)
+    witness = ServerWitness(
+        log,
+        members=keys_of(installation),
+        config=config,
+        folder=run.path,
+        key=installation.signing_key,
+        privacy=privacy,
+    )
+    setup = Setup(
+        config=config,
+        trained=trained,
+        privacy=privacy,
+        folder=run.path,
+        state=state,
+        observer=RunWatcher(run),
+        witness=witness,
+    )
+    mailbox = GridMailbox(grid, witness=witness, names=SitesByNode(grid, installation))
+    outcome = _outcome_of(Federation(setup, mailbox))
+    facts = RunFacts(
+        started_at=run.requested_at,
+        engine="deployment",
+        problem=outcome.reason,
+        seconds=(datetime.now(UTC) - datetime.fromisoformat(run.requested_at)).total_seconds(),
+        timings={"rounds_seconds": sum(float(record["seconds"]) for record in state.rounds)},
+        data=None,
+        num_trained=sum(start[name].size for name in trained),
+        pooled=None,
+    )
+    write_run(run.path, build_summary(config, state, facts), state.rounds)
+    witness.closed(state, status=outcome.ending, files=[run.path / name for name in VOUCHED_FILES])
+    return outcome
+
+
+def _outcome_of(federation: Federation) -> Outcome:
+    """Run the rounds; what ended them on purpose becomes an outcome, anything else goes through."""
+    try:
+        federation.run()
+    except StopRequested as error:
+        return Outcome(ending=Ending.STOPPED, reason=str(error), exit_code=1)
+    except TrustError:
+        raise  # the log or a key does not hold: nothing more is signed
+    except WardroundError as error:
+        return Outcome(ending=Ending.FAILED, reason=str(error), exit_code=error.exit_code)
+    return Outcome(ending=Ending.COMPLETED, reason=None, exit_code=0)
+
+
+def trained_names(config: RunConfig) -> tuple[str, ...]:
+    """Names of the arrays that a run trains; the model that they are read from is thrown away."""
+    encoder = ENCODERS.load(config.encoder.name)(config.encoder)
+    _, model = split_frozen(fresh_model(encoder, config))
+    return trainable_names(model)
+
+
+def keys_of(installation: Installation) -> Mapping[str, PublicKey]:
+    """The members' signing keys by name."""
+    return {name: PublicKey.from_hex(member.signing_key) for name, member in installation.members.present.items()}
+
+
+class RunWatcher:
+    """An `Observer` that tells watchers what happens, and ends the run between two rounds where that is wanted.
+
+    Args:
+        run: The run.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+
+    def round_opened(self, round_number: int, asked: tuple[str, ...]) -> None:
+        """See `Observer`."""
+        self._run.note("round_opened", round=round_number, sites=list(asked))
+
+    def site_answered(self, site: str, problem: str | None) -> None:
+        """See `Observer`."""
+        self._run.note("site_answered", site=site, problem=problem)
+        if problem is not None:
+            _LOGGER.warning("%s dropped: %s", site, problem)
+
+    def round_committed(self, state: RunState) -> None:
+        """See `Observer`.
+
+        Raises:
+            StopRequested: The coordinating centre wants the run to stop.
+        """
+        last = state.rounds[-1] if state.rounds else None
+        self._run.note(
+            "round_committed",
+            rounds=state.rounds_completed,
+            outcome=last["outcome"] if last else None,
+            admitted=len(last["admitted"]) if last else 0,
+        )
+        if self._run.wanted is Wanted.STOP:
+            raise StopRequested(
+                f"stopped by the coordinating centre after round {state.rounds_completed}; wardround server resume "
+                f"{self._run.key} goes on"
+            )

@@ -1,0 +1,145 @@
+"""`wardround server run`, `stop` and `resume`: what they ask of a server that runs, and what they show of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from common.errors import ConfigError, WardroundError
+from server.deploy.config import CONFIG_FILE
+from server.deploy.installation import is_served, read_installation
+from server.deploy.runs import Ending, Outcome, RunFolder, Wanted, find_run, new_run, wait_for_news
+from server.report.render import REPORT_FILE
+from server.report.summary import SUMMARY_FILE
+from server.report.words import drop_reason
+
+ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="The consortium's consortium.yaml.")]
+Key = Annotated[str, typer.Argument(metavar="RUN", help="Key of the run, or the beginning of it.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the server goes on.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")]
+
+NEWS_SECONDS = 1.0
+
+
+class RunEnded(WardroundError):
+    """The run that was followed ended without its result; the exit code is that of what ended it."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def run_command(
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="What wardround bundle made, and hospitals approve.")
+    ],
+    *,
+    config: ConfigFile = Path(CONFIG_FILE),
+    detach: Detach = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hand a run to the server, and follow it to its end.
+
+    The server goes on by itself: interrupting this command, or losing the connection, stops nothing.
+    """
+    folder = read_installation(config).folder
+    _check_served(folder)
+    run = new_run(folder, bundle)
+    _follow(run, from_byte=0, detach=detach, as_json=as_json)
+
+
+def resume_command(
+    key: Key, *, config: ConfigFile = Path(CONFIG_FILE), detach: Detach = False, as_json: AsJson = False
+) -> None:
+    """Go on with a run that was stopped or has failed, from its last checkpoint; or follow one that goes on."""
+    folder = read_installation(config).folder
+    _check_served(folder)
+    run = find_run(folder, key)
+    if run.outcome is not None and run.outcome.ending is Ending.COMPLETED:
+        raise ConfigError(f"{run.key}: has completed; its report is {run.path / REPORT_FILE}")
+    _, seen = run.follow()
+    run.want(Wanted.RUN)
+    _follow(run, from_byte=seen, detach=detach, as_json=as_json)
+
+
+def stop_command(key: Key, *, config: ConfigFile = Path(CONFIG_FILE)) -> None:
+    """Stop a run after the round in flight; what it has learned and spent is reported, and it can be gone on with."""
+    run = find_run(read_installation(config).folder, key)
+    if run.outcome is not None:
+        raise ConfigError(f"{run.key}: has ended already ({run.outcome.ending})")
+    run.want(Wanted.STOP)
+    typer.echo(f"{run.key}: stops after the round in flight; wardround server status shows when it has")
+
+
+def _check_served(folder: Path) -> None:
+    if not is_served(folder):
+        raise ConfigError(f"{folder}: its server does not run; start it with wardround server start")
+
+
+def _follow(run: RunFolder, *, from_byte: int, detach: bool, as_json: bool) -> None:
+    if detach:
+        typer.echo(f"{run.key}: handed to the server; its folder is {run.path}")
+        return
+    outcome = _watched(run, from_byte)
+    if as_json and (run.path / SUMMARY_FILE).exists():
+        typer.echo((run.path / SUMMARY_FILE).read_text(encoding="utf-8"))
+    if outcome.ending is not Ending.COMPLETED:
+        raise RunEnded(f"{run.key}: {outcome.ending}: {outcome.reason}", exit_code=outcome.exit_code)
+    if not as_json:
+        typer.echo(f"Report: {run.path / REPORT_FILE}")
+
+
+def _watched(run: RunFolder, byte: int) -> Outcome:
+    """Show what happens until the run has ended."""
+    rounds = run.bundle().config.federation.rounds
+    view = _View(Console(stderr=True), rounds=rounds)
+    with view.progress:
+        while True:
+            outcome = run.outcome
+            events, byte = wait_for_news(run, byte, seconds=0.0 if outcome else NEWS_SECONDS)
+            for event in events:
+                view.show(event)
+            if outcome is not None:
+                return outcome
+
+
+class _View:
+    """A run on the terminal: a bar over its rounds, and a line for whatever a person should know."""
+
+    def __init__(self, console: Console, *, rounds: int) -> None:
+        self._console = console
+        self._rounds = rounds
+        self._label = "waiting for the server"
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("Training at the hospitals"),
+            BarColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self.progress.add_task("rounds", total=rounds, note=self._label)
+
+    def show(self, event: dict[str, Any]) -> None:
+        """Show one event."""
+        kind = event["event"]
+        if kind == "round_opened":
+            number = event["round"]
+            self._label = f"round {number} of {self._rounds}" if number <= self._rounds else "last measurement"
+            self.progress.update(self._task, note=f"{self._label}, {len(event['sites'])} hospitals asked")
+        elif kind == "site_answered" and event["problem"] is not None:
+            self._say(f"{self._label}: {event['site']} dropped, it {drop_reason(event['problem'])}")
+        elif kind == "round_committed":
+            self.progress.update(self._task, completed=event["rounds"])
+            if not self._console.is_terminal:
+                self._say(f"{self._label}: {event['admitted']} hospitals, {event['outcome']}")
+        elif kind == "interrupted":
+            self._say("cut short; the server goes on from the last checkpoint")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False)
