@@ -21,6 +21,8 @@ from common.service.quiet import QUIET
 COMMANDS = {
     "simulate": ("simulations.cli:simulate_command", "Train a whole consortium on this machine, and report it."),
     "bench": ("simulations.benchmarks.cli:bench_command", "Measure speed, as ratios against a peer or a bound."),
+    "bundle": ("client.deploy.bundle_cli:bundle_command", "Make the one file of a run that hospitals approve."),
+    "site approve": ("client.deploy.approve_cli:approve_command", "Show a run's bundle, and let it train here."),
     "site budget": ("client.budget_cli:budget_command", "Show what a hospital has spent, and what a run would cost."),
     "site calibrate": ("client.calibrate_cli:calibrate_command", "Choose a run's private settings on public studies."),
     "site check": ("client.policy.cli:check_command", "Dry run at a hospital: its data, its policy, its budget."),

@@ -38,8 +38,7 @@ def calibrate_command(
     config = read_run_config(run)
     if config.privacy.epsilon is None:
         raise ConfigError(f"{run}: privacy.epsilon is null; a run without privacy has nothing to calibrate")
-    for band in (named := bands.split(",")):
-        _check_band(band)
+    named = bands_of(bands)
     console = Console(stderr=True)
     with console.status("Reading and encoding the public studies") as status:
         encoder = ENCODERS.load(config.encoder.name)(config.encoder)
@@ -68,8 +67,16 @@ def _folder(data: DataConfig, anchors: Path | None) -> AnchorFolder:
     )
 
 
-def _check_band(band: str) -> None:
-    try:
-        middle_of(band)
-    except AdmissionError as error:
-        raise ConfigError(f"--bands {band}: not a band; give those of site check, such as 64-127") from error
+def bands_of(text: str) -> tuple[str, ...]:
+    """The bands of `--bands`, such as 64-127,128-255,64-127; none of an empty text.
+
+    Raises:
+        ConfigError: One of them is no band.
+    """
+    bands = tuple(text.split(",")) if text else ()
+    for band in bands:
+        try:
+            middle_of(band)
+        except AdmissionError as error:
+            raise ConfigError(f"--bands {band}: not a band; give those of site check, such as 64-127") from error
+    return bands

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, time
 from pathlib import Path
 from typing import Annotated
@@ -14,9 +16,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from client.policy.display import as_json, show
 from client.policy.dry_run import DryRun, dry_run
 from client.policy.site_config import load_site_config
-from client.policy.site_schema import SiteConfig
 from common.config.load import read_run_config
-from common.config.schema import RunConfig
 from common.errors import BudgetExhausted, ConfigError, DataError, PolicyRefusal
 
 
@@ -38,20 +38,23 @@ def check_command(
     """
     site = load_site_config(config)
     planned = None if run is None else read_run_config(run)
-    result = _examined(site, planned, _time_of(at))
+    with counting() as progress:
+        result = dry_run(site, planned, local_time=_time_of(at), progress=progress)
     if json_:
         typer.echo(json.dumps(as_json(result), indent=2))
     else:
         show(result, site, Console())
-    _raise_first(result, config)
+    refuse_first(result, config)
 
 
-def _examined(site: SiteConfig, run: RunConfig | None, local_time: time) -> DryRun:
+@contextmanager
+def counting() -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how many studies were read so far."""
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("Reading studies: {task.completed}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("", total=None)
-        return dry_run(site, run, local_time=local_time, progress=lambda n: progress.update(task, completed=n))
+        yield lambda number: progress.update(task, completed=number)
 
 
 def _time_of(text: str | None) -> time:
@@ -63,8 +66,8 @@ def _time_of(text: str | None) -> time:
         raise ConfigError(f"--at {text}: not a time of day; write HH:MM, for example 23:30") from error
 
 
-def _raise_first(result: DryRun, config: Path) -> None:
-    """End with the exit code of the gravest finding.
+def refuse_first(result: DryRun, config: Path) -> None:
+    """Return where nothing stands against the data, or the run; else end with the gravest finding.
 
     Raises:
         DataError: The data or the budget cannot be used as they are.

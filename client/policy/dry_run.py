@@ -13,11 +13,12 @@ from client.policy.budget import BudgetCheck, check_budget
 from client.policy.interface import RunRequest, Verdict
 from client.policy.planned import planned_arrays, planned_events
 from client.policy.readiness import Progress, Readiness, examine
-from client.policy.site_policy import policy_of
+from client.policy.site_policy import Approved, policy_of
 from client.policy.site_schema import SiteConfig
 from common.config.load import config_digest
 from common.config.schema import RunConfig
 from common.errors import ConfigError
+from common.privacy.bands import delta_for
 from common.privacy.plan import privacy_plan
 from common.wire.update import ArrayPlan
 
@@ -59,7 +60,14 @@ class DryRun:
     budget: BudgetCheck
 
 
-def dry_run(site: SiteConfig, run: RunConfig | None, *, local_time: time, progress: Progress) -> DryRun:
+def dry_run(
+    site: SiteConfig,
+    run: RunConfig | None,
+    *,
+    local_time: time,
+    progress: Progress,
+    approval: Approved | None = None,
+) -> DryRun:
     """Examine the data, ask each rule, and add up the budget.
 
     Args:
@@ -67,6 +75,7 @@ def dry_run(site: SiteConfig, run: RunConfig | None, *, local_time: time, progre
         run: The run that it may join, or None.
         local_time: Time of day at which the run would start.
         progress: Called with the number of studies read so far.
+        approval: The run's approval, as if it were given.
 
     Raises:
         ConfigError: The run cannot be private as its config asks.
@@ -74,7 +83,7 @@ def dry_run(site: SiteConfig, run: RunConfig | None, *, local_time: time, progre
         LedgerError: The ledger is damaged.
     """
     readiness = examine(site.data, progress=progress)
-    problems = (*readiness.problems, *_delta_problem(site, readiness))
+    problems = (*readiness.problems, *delta_problems(site, readiness.patients_band))
     if run is None:
         budget = check_budget(site, run="", planned={})
         return DryRun(site=site.site, readiness=readiness, problems=problems, run=None, budget=budget)
@@ -82,18 +91,19 @@ def dry_run(site: SiteConfig, run: RunConfig | None, *, local_time: time, progre
     request = RunRequest(
         config=run,
         config_digest=digest,
-        bundle_hash=None,
+        bundle_hash=None if approval is None else approval.bundle,
         events=() if plan is None else (plan.event,),
         rounds=run.federation.rounds,
         arrays=_arrays(run),
         device=run.device,
         local_time=local_time,
     )
+    policy = policy_of(site, approvals=[] if approval is None else [approval])
     return DryRun(
         site=site.site,
         readiness=readiness,
         problems=problems,
-        run=RunCheck(config_digest=digest, verdicts=policy_of(site).verdicts(request)),
+        run=RunCheck(config_digest=digest, verdicts=policy.verdicts(request)),
         budget=check_budget(site, run=digest, planned=planned_events(run, plan)),
     )
 
@@ -105,10 +115,12 @@ def _arrays(run: RunConfig) -> ArrayPlan | None:
         return None
 
 
-def _delta_problem(site: SiteConfig, readiness: Readiness) -> list[str]:
-    if site.budget.delta <= readiness.delta:
+def delta_problems(site: SiteConfig, patients_band: str) -> list[str]:
+    """Why the hospital's delta is too large for so many patients; nothing where it is not."""
+    most = delta_for(patients_band)
+    if site.budget.delta <= most:
         return []
     return [
-        f"budget.delta={site.budget.delta:g} is above {readiness.delta:.1e}, a tenth of one over the patients of band "
-        f"{readiness.patients_band}; lower it"
+        f"budget.delta={site.budget.delta:g} is above {most:.1e}, a tenth of one over the patients of band "
+        f"{patients_band}; lower it"
     ]

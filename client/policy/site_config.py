@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from client.data.anchors import AnchorFolder
 from client.data.registry import ADAPTERS
 from client.policy.hours import hours_of
 from client.policy.site_schema import ANY, RANGES, SiteConfig
@@ -35,7 +36,22 @@ def load_site_config(path: Path) -> SiteConfig:
         raise ConfigError(f"{path}: {error}") from error
     folder = path.resolve().parent
     data = replace(config.data, root=folder / config.data.root.expanduser())
-    return replace(config, data=data, state_folder=folder / config.state_folder.expanduser())
+    anchors = config.anchors
+    if anchors.root:
+        anchors = replace(anchors, root=str(folder / Path(anchors.root).expanduser()))
+    return replace(config, data=data, anchors=anchors, state_folder=folder / config.state_folder.expanduser())
+
+
+def anchor_folder(config: SiteConfig) -> AnchorFolder:
+    """Where a hospital has the public studies: in a folder of their own, or among its own studies."""
+    found = config.anchors if config.anchors.root else config.data
+    return AnchorFolder(
+        root=Path(found.root),
+        adapter=found.adapter,
+        split=found.split,
+        site_column=found.site_column,
+        allow_burned_in=config.data.allow_burned_in,
+    )
 
 
 def _check(config: SiteConfig) -> None:
@@ -49,8 +65,9 @@ def _check(config: SiteConfig) -> None:
             raise ConfigError(
                 f"{key}={values[key]}: not a name; use up to 63 of a-z, 0-9, - and _, a letter or digit first"
             )
-    if config.data.adapter not in ADAPTERS.names:
-        raise ConfigError(f"data.adapter={config.data.adapter}: unknown; {near(config.data.adapter, ADAPTERS.names)}")
+    for key in ("data.adapter", "anchors.adapter"):
+        if values[key] not in ADAPTERS.names:
+            raise ConfigError(f"{key}={values[key]}: unknown; {near(values[key], ADAPTERS.names)}")
     if config.budget.epsilon_per_run > config.budget.epsilon:
         raise ConfigError("budget.epsilon_per_run: is above budget.epsilon; lower it, for no run can spend it")
     _check_lists(values)

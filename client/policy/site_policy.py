@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
 from client.policy.hours import hours_of
 from client.policy.interface import Policy
 from client.policy.privacy_rules import EpsilonOfRun, LeastGroup, LeastNoise, PlannedReleases, PrivateTrainingOnly
@@ -14,12 +17,31 @@ from client.policy.run_rules import (
     AllowedHours,
     AllowedLoss,
 )
-from client.policy.site_schema import SiteConfig
+from client.policy.site_schema import ANY, SiteConfig
 from common.privacy.release import Mechanism
 
 
-def policy_of(config: SiteConfig) -> Policy:
-    """The rules that a hospital's configuration sets."""
+@dataclass(frozen=True, kw_only=True)
+class Approved:
+    """A run that the hospital approved.
+
+    Attributes:
+        bundle: Hash of its bundle.
+        run: Digest of its configuration.
+    """
+
+    bundle: str
+    run: str
+
+
+def policy_of(config: SiteConfig, *, approvals: Iterable[Approved] = ()) -> Policy:
+    """The rules that a hospital's configuration sets.
+
+    Args:
+        config: The hospital's own configuration.
+        approvals: Runs that it approved beside those that its configuration lists.
+    """
+    approved = tuple(approvals)
     training, update = config.training, config.update
     largest = LargestUpdate(most_values=update.most_values, most_bytes=update.most_bytes, keys=update.keys)
     allowed = {
@@ -28,8 +50,8 @@ def policy_of(config: SiteConfig) -> Policy:
     }
     return Policy(
         run_rules=(
-            AllowedConfig(training.config_digests),
-            AllowedBundle(training.bundle_hashes),
+            AllowedConfig(_with(training.config_digests, [run.run for run in approved])),
+            AllowedBundle(_with(training.bundle_hashes, [run.bundle for run in approved])),
             AllowedLoss(training.losses),
             AllowedEncoder(training.encoders),
             AllowedDevice(training.devices),
@@ -48,3 +70,7 @@ def policy_of(config: SiteConfig) -> Policy:
             LeastCell(config.releases.least_cell),
         ),
     )
+
+
+def _with(listed: Sequence[str], more: Sequence[str]) -> Sequence[str]:
+    return listed if list(listed) == [ANY] else [*listed, *more]

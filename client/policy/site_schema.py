@@ -44,6 +44,23 @@ class SiteData:
 
 
 @dataclass(frozen=True)
+class SiteAnchors:
+    """The public studies of the consortium's runs, as this hospital has them.
+
+    Attributes:
+        root: Their folder; "" where they lie among the hospital's own studies, and the keys below say nothing then.
+        adapter: Layout of the folder.
+        split: Column of `splits.csv` in the folder that says which studies are public; "" goes by `site_column`.
+        site_column: Column that holds "public" for a public study.
+    """
+
+    root: str = ""
+    adapter: str = "manifest"
+    split: str = ""
+    site_column: str = DEFAULT_SITE_COLUMN
+
+
+@dataclass(frozen=True)
 class SiteBudget:
     """What the patients of a data set may spend. Unit: the patient; neighbours: add or remove one patient.
 
@@ -117,6 +134,7 @@ class SiteConfig:
         site: Its name in the consortium.
         state_folder: Folder of its ledger, key and log.
         data: Its studies.
+        anchors: The public studies.
         budget: What its patients may spend.
         training: Which runs may train here.
         update: The largest model update.
@@ -126,6 +144,7 @@ class SiteConfig:
     site: str = MISSING
     state_folder: Path = MISSING
     data: SiteData = field(default_factory=SiteData)
+    anchors: SiteAnchors = field(default_factory=SiteAnchors)
     budget: SiteBudget = field(default_factory=SiteBudget)
     training: TrainingLimits = field(default_factory=TrainingLimits)
     update: UpdateLimits = field(default_factory=UpdateLimits)

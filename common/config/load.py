@@ -1,4 +1,4 @@
-"""How a run's configuration comes about: base, then the encoder's model file, then a scenario, then overrides.
+"""How a run's configuration comes about: base, the encoder's model file, a scenario, a person's file, overrides.
 
 Every layer is checked against the schema. A wrong key, type or value is one line that names the key and the remedy.
 """
@@ -35,20 +35,23 @@ _TYPE_WORDS = {
 }
 
 
-def load_config(overrides: Sequence[str] = (), *, scenario: str | None = None) -> RunConfig:
+def load_config(overrides: Sequence[str] = (), *, scenario: str | None = None, file: Path | None = None) -> RunConfig:
     """The resolved configuration of a run.
 
     Args:
         overrides: `key=value` texts; the value is YAML.
         scenario: Name of a file in `configs/scenarios/`.
+        file: A file with some keys, or all.
 
     Raises:
-        ConfigError: An unknown key or scenario, a wrong type, or a value out of range.
+        ConfigError: The file cannot be read, an unknown key or scenario, a wrong type, or a value out of range.
     """
     base = _read("base.yaml")
     layers = [base]
     if scenario is not None:
         layers.append(_read_named("scenarios", scenario, option="--scenario"))
+    if file is not None:
+        layers.append(_read_layer(file))
     texts = [_parse(text) for text in overrides]
     encoder = next(
         name for layer in reversed([*layers, *texts]) if (name := OmegaConf.select(layer, "encoder.name")) is not None
@@ -87,18 +90,28 @@ def read_run_config(path: Path) -> RunConfig:
     Raises:
         ConfigError: The file is missing, is not YAML or does not fit the schema.
     """
+    return config_from_json(_read_values(path))
+
+
+def config_digest(config: RunConfig) -> str:
+    """SHA-256 over the canonical JSON of the configuration."""
+    return digest(config_as_json(config))
+
+
+def _read_values(path: Path) -> dict[str, Any]:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as a run's configuration ({type(error).__name__})") from error
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: holds no configuration")
-    return config_from_json(value)
+    return value
 
 
-def config_digest(config: RunConfig) -> str:
-    """SHA-256 over the canonical JSON of the configuration."""
-    return digest(config_as_json(config))
+def _read_layer(path: Path) -> DictConfig:
+    values = _read_values(path)
+    _refuse_interpolation(str(values), str(path))
+    return cast("DictConfig", OmegaConf.create(values))
 
 
 def _resolve(layers: Sequence[DictConfig]) -> RunConfig:

@@ -1,0 +1,114 @@
+"""A run becomes a bundle: its configuration, and the first model fitted to the public studies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from flwr.cli.build import build_fab_from_files
+
+from client.calibrate import calibrate
+from client.data.anchors import AnchorFolder, read_anchors
+from client.data.features import CachedEncoder
+from common.bundle import BundleFacts, app_files, written_bundle
+from common.code_digest import code_digest
+from common.config.load import config_as_yaml, config_digest
+from common.config.schema import RunConfig
+from common.encoders.cache import FeatureCache, cache_folder
+from common.encoders.public_fit import first_model, start_of
+from common.encoders.registry import ENCODERS
+from common.errors import ConfigError
+from common.files import sha256_hex
+from common.privacy.bands import SMALL
+from common.privacy.plan import privacy_plan
+from common.wire.update import model_arrays, to_safetensors
+
+LIBRARIES = ("wardround", "flwr", "numpy", "torch")
+"""Whose versions a bundle names."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A new bundle.
+
+    Attributes:
+        content: The file.
+        hash: Its name.
+        facts: What it says of itself.
+        config: The run's configuration, calibrated where it asked for that.
+        num_anchors: Public studies.
+    """
+
+    content: bytes
+    hash: str
+    facts: BundleFacts
+    config: RunConfig
+    num_anchors: int
+
+
+def build_bundle(config: RunConfig, anchors: AnchorFolder, *, bands: tuple[str, ...], progress: Progress) -> Made:
+    """Read the public studies, fit the first model to them, and put a run together; no other study is looked at.
+
+    With the same threads of torch, the first model has the same bits as that of a simulation of this config.
+
+    Args:
+        config: The run's configuration.
+        anchors: Where the public studies lie.
+        bands: Bands of the sites' patients, for `privacy.calibrate`.
+        progress: Told what is done next.
+
+    Raises:
+        ConfigError: No hospital could ever run it.
+        DataError: The public studies cannot be read.
+    """
+    refuse_undeployable(config, bands)
+    encoder = ENCODERS.load(config.encoder.name)(config.encoder)
+    progress("Reading and encoding the public studies")
+    public = read_anchors(anchors, CachedEncoder(encoder, FeatureCache(cache_folder(config.encoder.cache))))
+    progress("Fitting the first model to them")
+    model = first_model(encoder, public.features, config)
+    whole = to_safetensors(model_arrays(model))
+    start = start_of(model, public.features, config)
+    if config.privacy.calibrate:
+        config = calibrate(config, start.anchors, start.model, bands, progress=progress).config
+    begun = to_safetensors(model_arrays(start.model))
+    written = config_as_yaml(config).encode()
+    facts = BundleFacts(
+        run=config_digest(config),
+        config=sha256_hex(written),
+        model=sha256_hex(whole),
+        start=sha256_hex(begun),
+        anchors=public.digest,
+        code=code_digest(),
+        versions={name: version(name) for name in LIBRARIES},
+    )
+    app, _ = build_fab_from_files(app_files(facts))
+    return Made(
+        content=written_bundle(app=app, config=written, model=whole, start=begun),
+        hash=sha256_hex(app),
+        facts=facts,
+        config=config,
+        num_anchors=len(public.features.images),
+    )
+
+
+def refuse_undeployable(config: RunConfig, bands: tuple[str, ...]) -> None:
+    """Refuse what is for simulations alone, before anything is read.
+
+    Raises:
+        ConfigError: The run could not pass at any hospital; the key and the remedy are named.
+    """
+    if config.attack.name != "none":
+        raise ConfigError(f"attack.name={config.attack.name}: is for simulations; set attack.name=none")
+    if config.data.merged_sites:
+        raise ConfigError(f"data.merged_sites={config.data.merged_sites}: is for simulations; set data.merged_sites=0")
+    if config.privacy.epsilon is None:
+        raise ConfigError("privacy.epsilon: null trains without privacy, which no hospital lets out; set a number")
+    if config.evaluation.epsilon is None:
+        raise ConfigError("evaluation.epsilon: null tells exact figures, which no hospital lets out; set a number")
+    privacy_plan(config, SMALL)
+    if config.privacy.calibrate and not bands:
+        raise ConfigError("privacy.calibrate: needs the bands of the sites' patients; give --bands, or set it to false")

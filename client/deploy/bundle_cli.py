@@ -1,0 +1,60 @@
+"""`wardround bundle`: the coordinating centre makes the one file that hospitals approve, from public studies alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+
+from client.calibrate_cli import bands_of
+from client.data.anchors import AnchorFolder
+from client.data.rows import DEFAULT_SITE_COLUMN
+from client.deploy.bundle import build_bundle
+from common.config.load import load_config
+from common.files import write_atomically
+from common.trust.display import spoken
+
+
+def bundle_command(
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Overrides of the run.")] = None,
+    *,
+    config: Annotated[
+        Path, typer.Option(metavar="FILE", help="The run's config, whole or what differs from the base.")
+    ],
+    anchors: Annotated[Path, typer.Option(metavar="DIR", help="Folder with the public studies.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the bundle is written.")],
+    adapter: Annotated[str, typer.Option(metavar="NAME", help="Layout of the folder.")] = "manifest",
+    split: Annotated[
+        str, typer.Option(metavar="NAME", help="Column of its splits.csv that says which studies are public.")
+    ] = "",
+    site_column: Annotated[
+        str, typer.Option(metavar="NAME", help='Without a split: column that holds "public" for a public study.')
+    ] = DEFAULT_SITE_COLUMN,
+    bands: Annotated[
+        str, typer.Option(metavar="LIST", help="For privacy.calibrate: bands of all sites, such as 64-127,128-255.")
+    ] = "",
+    json_: Annotated[bool, typer.Option("--json", help="Print what was made as one JSON object.")] = False,
+) -> None:
+    """Make a run's bundle: its configuration and its first model, fitted to public studies.
+
+    What the config says of private studies has no effect on a hospital: there, its site.yaml says where they are. Exits
+    with 2 where no hospital could ever run it.
+    """
+    run = load_config(overrides or [], file=config)
+    # The bits of a fit depend on it: as many as a simulation of the same config uses.
+    torch.set_num_threads(run.workers)
+    with Console(stderr=True).status("Looking at the run") as status:
+        folder = AnchorFolder(root=anchors, adapter=adapter, split=split, site_column=site_column)
+        made = build_bundle(run, folder, bands=bands_of(bands), progress=status.update)
+    write_atomically(out, made.content)
+    if json_:
+        typer.echo(json.dumps({"bundle": made.hash, "file": str(out), **asdict(made.facts)}, indent=2))
+        return
+    typer.echo(f"Wrote {out}: {len(made.content):,} bytes, fitted to {made.num_anchors:,} public studies")
+    typer.echo(f"Run: {made.facts.run}")
+    typer.echo(f"Bundle, to compare by telephone: {spoken(made.hash)}")
