@@ -84,7 +84,7 @@ class RunKeeper:
             return
         held = run.is_held
         if self._attempt is not None:
-            self._watch(run, carrier, generation, held=held)
+            self._watch(self._attempt, run, carrier, generation, held=held)
         elif run.wanted is Wanted.STOP and not held:
             run.end(Outcome(ending=Ending.STOPPED, reason="stopped by the coordinating centre", exit_code=1))
         elif not held and self._clock() >= self._not_before:
@@ -103,22 +103,21 @@ class RunKeeper:
         self._current = run.key if run else None
         self._attempt, self._failed_attempts, self._progress_seen, self._not_before = None, 0, -1, 0.0
 
-    def _watch(self, run: RunFolder, carrier: Carrier, generation: int, *, held: bool) -> None:
+    def _watch(self, attempt: _Attempt, run: RunFolder, carrier: Carrier, generation: int, *, held: bool) -> None:
         """See whether the process of an attempt still runs; where it does not, the next attempt is due."""
-        attempt = self._attempt
-        if attempt is None or held:
-            if attempt is not None:
-                attempt.was_held = True
+        attempt.was_held |= held
+        if held or self._is_starting(attempt, carrier, generation):
             return
-        known = attempt.generation == generation
-        if known and not attempt.was_held and self._clock() < attempt.begun_at + LONGEST_START_SECONDS:
-            if carrier.is_alive(attempt.run_id):
-                return  # not yet begun
-        if known:
+        if attempt.generation == generation:
             carrier.stop(attempt.run_id)
+        self._attempt = None
         if run.outcome is None:
-            self._attempt = None
             self._note_failure(run)
+
+    def _is_starting(self, attempt: _Attempt, carrier: Carrier, generation: int) -> bool:
+        if attempt.was_held or attempt.generation != generation:
+            return False
+        return self._clock() < attempt.begun_at + LONGEST_START_SECONDS and carrier.is_alive(attempt.run_id)
 
     def _note_failure(self, run: RunFolder) -> None:
         progress = rounds_committed(run)

@@ -17,7 +17,8 @@ from common.privacy.bands import delta_for
 from common.seeds import torch_generator
 from server.checkpoint import load_state
 from server.report.summary import validate
-from simulations.simulate import CONFIG_FILE, PUBLIC_MODEL_FILE, ROUNDS_FILE
+from server.report.write import ROUNDS_FILE
+from simulations.simulate import CONFIG_FILE, PUBLIC_MODEL_FILE
 
 BAD_SITES = {
     "nan": "nan",
