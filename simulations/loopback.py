@@ -1,0 +1,265 @@
+"""A real consortium on this machine: a server and its hospitals as separate processes on loopback, by their commands.
+
+Nothing is simulated but the patients. Each side has a folder of its own, and they share nothing but the files that
+people would send each other: the invitation, the requests, the admissions and the bundle.
+
+    centre/          the server's folder
+    public/          the public studies, which every hospital has on its disk
+    SITE/            a hospital: site.yaml, studies/, state/
+    run.bundle       what the hospitals approve
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from client.data.anchors import PUBLIC_SITE
+from common.errors import CheckFailed
+from simulations.cohorts.write import MANIFEST_COLUMNS
+
+CENTRE, PUBLIC, BUNDLE, NAME = "centre", "public", "run.bundle", "loopback"
+READY_SECONDS = 60.0
+END_SECONDS = 20.0
+MANIFEST = "manifest.csv"
+
+SITE_YAML = """\
+site: {site}
+state_folder: state
+data:
+  name: chest
+  adapter: manifest
+  root: studies
+anchors:
+  adapter: manifest
+  root: ../{public}
+budget:
+  epsilon: 100.0
+  delta: 1.0e-5
+  epsilon_per_run: 50.0
+training:
+  least_noise_multiplier: 0.1
+  losses: [any]
+  encoders: [any]
+  devices: [any]
+update:
+  most_values: 20_000_000
+  most_bytes: 80_000_000
+  keys: ["*"]
+releases:
+  allowed:
+    site: [public]
+    update: [patient_dp_sgd]
+    statistics: [discrete_laplace]
+  least_cell: 11
+"""
+"""What a hospital of the demonstration allows: any run, in privacy and within a wide budget. None that is real should."""
+
+
+@dataclass
+class Loopback:
+    """The consortium's folders and processes.
+
+    Attributes:
+        folder: All folders lie in it.
+        sites: Names of the hospitals.
+        environment: Added to each process's own.
+        processes: Those that run, by name: the server's, and one a hospital.
+    """
+
+    folder: Path
+    sites: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def centre(self) -> Path:
+        """The server's folder."""
+        return self.folder / CENTRE
+
+    @property
+    def consortium_file(self) -> Path:
+        """The server's configuration."""
+        return self.centre / "consortium.yaml"
+
+    @property
+    def bundle(self) -> Path:
+        """What the hospitals approve."""
+        return self.folder / BUNDLE
+
+    def site_file(self, site: str) -> Path:
+        """A hospital's configuration."""
+        return self.folder / site / "site.yaml"
+
+    def state(self, site: str) -> Path:
+        """Where a hospital keeps keys, ledger and log."""
+        return self.folder / site / "state"
+
+    def log_file(self, name: str) -> Path:
+        """What a process said."""
+        return self.folder / "output" / f"{name}.log"
+
+    def command(self, *arguments: str | Path) -> str:
+        """The standard output of a command that ends well.
+
+        Raises:
+            CheckFailed: It does not.
+        """
+        done = self.attempt(*arguments)
+        if done.returncode != 0:
+            words = " ".join(map(str, arguments))
+            raise CheckFailed(f"wardround {words}: exit code {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
+
+    def attempt(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """A command, however it ends."""
+        return subprocess.run(  # noqa: S603 - our own command
+            [*_WARDROUND, *map(str, arguments)],
+            cwd=self.folder,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def provision(self, cohort: Path) -> None:
+        """Hand out the studies, make the consortium, and let every hospital join it."""
+        hand_out(cohort, self.folder, self.sites)
+        port, control_port = free_ports(2)
+        self.command("server", "init", self.centre, "--name", NAME, "--host", "127.0.0.1", "--port", str(port))
+        lines = self.consortium_file.read_text().splitlines()
+        ported = [f"control_port: {control_port}" if line.startswith("control_port:") else line for line in lines]
+        self.consortium_file.write_text("\n".join(ported) + "\n")
+        for site in self.sites:
+            self.site_file(site).write_text(SITE_YAML.format(site=site, public=PUBLIC))
+            self.command(
+                "site",
+                "init",
+                self.state(site),
+                "--consortium",
+                self.centre / "consortium.json",
+                "--name",
+                site,
+                "--yes",
+            )
+            request = self.state(site) / "request.json"
+            self.command("server", "admit", request, "--yes", "--config", self.consortium_file)
+            self.command("site", "join", self.state(site), self.centre / "admissions" / f"{site}.json")
+
+    def make_bundle(self, overrides: Iterable[str]) -> None:
+        """Put the run together that the hospitals are asked to approve."""
+        public = self.folder / PUBLIC
+        self.command("bundle", "--anchors", public, "--out", self.bundle, "data.adapter=manifest", *overrides)
+
+    def approve(self, sites: Iterable[str] | None = None) -> None:
+        """Let hospitals approve it."""
+        for site in self.sites if sites is None else sites:
+            self.command("site", "approve", self.bundle, "--config", self.site_file(site), "--yes")
+
+    def start_server(self) -> None:
+        """Start the server, and wait until it serves."""
+        self._start("server", "server", "start", "--config", self.consortium_file)
+
+    def start_site(self, site: str) -> None:
+        """Start a hospital's agent, and wait until it is connected."""
+        self._start(site, "site", "start", "--config", self.site_file(site))
+
+    def stop(self, names: Sequence[str] | None = None) -> None:
+        """Ask processes to end, hospitals first, and wait until they have."""
+        ending = [(name, self.processes.pop(name)) for name in names or list(self.processes)[::-1]]
+        for _, process in ending:
+            process.send_signal(signal.SIGTERM)
+        for name, process in ending:
+            try:
+                process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired as error:
+                process.kill()
+                raise CheckFailed(f"{name}: did not end within {END_SECONDS:.0f} s") from error
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Server and hospitals, for the block."""
+        try:
+            self.start_server()
+            for site in self.sites:
+                self._launch(site, "site", "start", "--config", self.site_file(site))
+            for site in self.sites:
+                self._await_ready(site)
+            yield
+        finally:
+            self.stop()
+
+    def _start(self, name: str, *arguments: str | Path) -> None:
+        self._launch(name, *arguments)
+        self._await_ready(name)
+
+    def _launch(self, name: str, *arguments: str | Path) -> None:
+        self.log_file(name).parent.mkdir(exist_ok=True)
+        with self.log_file(name).open("ab") as output:
+            self.processes[name] = subprocess.Popen(  # noqa: S603 - our own command
+                [*_WARDROUND, *map(str, arguments)],
+                cwd=self.folder,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+    def _await_ready(self, name: str) -> None:
+        """Wait for the line that says so."""
+        deadline, process = time.monotonic() + READY_SECONDS, self.processes[name]
+        while b"ready: " not in self.log_file(name).read_bytes():
+            if process.poll() is not None or time.monotonic() > deadline:
+                said = self.log_file(name).read_text(errors="replace")[-2000:]
+                raise CheckFailed(f"{name}: is not ready after {READY_SECONDS:.0f} s or has ended: {said}")
+            time.sleep(0.1)
+
+    def _environment(self) -> dict[str, str]:
+        # Commands of Flower are found beside the Python that runs this.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        return {**os.environ, "PATH": path, **self.environment}
+
+
+_WARDROUND = (
+    sys.executable,
+    "-c",
+    f"import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r}); import wardround; wardround.main()",
+)
+"""The command, from wherever this file lies."""
+
+
+def hand_out(cohort: Path, folder: Path, sites: Sequence[str]) -> None:
+    """Give each hospital its own studies, and the public ones a folder of their own."""
+    with (cohort / MANIFEST).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    owners = {PUBLIC_SITE: folder / PUBLIC} | {site: folder / site / "studies" for site in sites}
+    for owner, root in owners.items():
+        own = [row for row in rows if row["site"] == owner]
+        for row in own:
+            target = root / row["image_path"]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(cohort / row["image_path"], target)
+        with (root / MANIFEST).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, MANIFEST_COLUMNS)
+            writer.writeheader()
+            writer.writerows(own)
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports of loopback that nobody listens on now."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = [int(one.getsockname()[1]) for one in held]
+    for one in held:
+        one.close()
+    return ports
