@@ -16,13 +16,18 @@ from simulations.cohorts.plan import CohortPlan
 from simulations.cohorts.write import write_cohort
 from simulations.loopback import Loopback
 
-OVERRIDES = (
-    "privacy.epsilon=8",
-    "privacy.delta=1e-5",
-    "evaluation.epsilon=2",
-    "federation.deadline_seconds=90",
-    "public_fit.steps=80",
-)
+RUN = """\
+privacy:
+  epsilon: 8.0
+  delta: 1.0e-5
+evaluation:
+  epsilon: 2.0
+federation:
+  deadline_seconds: 90.0
+public_fit:
+  steps: 80
+"""
+"""What differs from the base configuration: figures that a hospital may let out."""
 
 
 def demo_command(
@@ -57,7 +62,7 @@ def demo_command(
         loopback.provision(cohort)
         shutil.rmtree(cohort)
         status.update("Fitting the first model to the public studies, making the bundle")
-        loopback.make_bundle([*OVERRIDES, f"federation.rounds={rounds}"])
+        loopback.make_bundle(RUN, f"federation.rounds={rounds}")
         status.update("Approving it at each hospital")
         loopback.approve()
         status.update("Starting the server and the hospitals")

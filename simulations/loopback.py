@@ -6,6 +6,7 @@ people would send each other: the invitation, the requests, the admissions and t
     centre/          the server's folder
     public/          the public studies, which every hospital has on its disk
     SITE/            a hospital: site.yaml, studies/, state/
+    run.yaml         what the coordinating centre sets of the run
     run.bundle       what the hospitals approve
 """
 
@@ -28,7 +29,7 @@ from client.data.anchors import PUBLIC_SITE
 from common.errors import CheckFailed
 from simulations.cohorts.write import MANIFEST_COLUMNS
 
-CENTRE, PUBLIC, BUNDLE, NAME = "centre", "public", "run.bundle", "loopback"
+CENTRE, PUBLIC, RUN, BUNDLE, NAME = "centre", "public", "run.yaml", "run.bundle", "loopback"
 READY_SECONDS = 60.0
 END_SECONDS = 20.0
 MANIFEST = "manifest.csv"
@@ -63,7 +64,7 @@ releases:
     statistics: [discrete_laplace]
   least_cell: 11
 """
-"""What a hospital of the demonstration allows: any run, in privacy and within a wide budget. None that is real should."""
+"""What a hospital here allows: any private run within a wide budget. None that is real should."""
 
 
 @dataclass
@@ -96,6 +97,11 @@ class Loopback:
     def bundle(self) -> Path:
         """What the hospitals approve."""
         return self.folder / BUNDLE
+
+    @property
+    def run_file(self) -> Path:
+        """The run's configuration, where it differs from the base."""
+        return self.folder / RUN
 
     def site_file(self, site: str) -> Path:
         """A hospital's configuration."""
@@ -157,10 +163,16 @@ class Loopback:
             self.command("server", "admit", request, "--yes", "--config", self.consortium_file)
             self.command("site", "join", self.state(site), self.centre / "admissions" / f"{site}.json")
 
-    def make_bundle(self, overrides: Iterable[str]) -> None:
-        """Put the run together that the hospitals are asked to approve."""
+    def make_bundle(self, run: str, *overrides: str) -> None:
+        """Put the run together that the hospitals are asked to approve.
+
+        Args:
+            run: What differs from the base configuration, as YAML.
+            overrides: Further KEY=VALUE.
+        """
+        self.run_file.write_text(run, encoding="utf-8")
         public = self.folder / PUBLIC
-        self.command("bundle", "--anchors", public, "--out", self.bundle, "data.adapter=manifest", *overrides)
+        self.command("bundle", "--config", self.run_file, "--anchors", public, "--out", self.bundle, *overrides)
 
     def approve(self, sites: Iterable[str] | None = None) -> None:
         """Let hospitals approve it."""
