@@ -75,10 +75,6 @@ def demo_command(
                 highlight=False,
             )
         status.update("Verifying")
-        run = all_runs(loopback.centre)[-1].path
-        logs = [loopback.centre / "log", *(loopback.state(site) / "log" for site in loopback.sites)]
-        for check in (["audit", "run", run], ["audit", "log", *logs]):
-            console.print(loopback.command(*check), end="", soft_wrap=True, highlight=False)
-        for site in loopback.sites:
-            loopback.command("audit", "ledger", loopback.state(site) / "ledger.sqlite3")
+        evidence = loopback.evidence_of(all_runs(loopback.centre)[-1].path)
+        console.print(loopback.command("audit", "run", evidence), end="", soft_wrap=True, highlight=False)
     console.print(f"All of it lies in {folder}", soft_wrap=True, highlight=False)

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from client.data.anchors import PUBLIC_SITE
 from common.errors import CheckFailed
+from common.trust.run_evidence import LEDGERS_FOLDER, LOGS_FOLDER
 from simulations.cohorts.write import MANIFEST_COLUMNS
 
 CENTRE, PUBLIC, RUN, BUNDLE, NAME = "centre", "public", "run.yaml", "run.bundle", "loopback"
@@ -198,6 +199,19 @@ class Loopback:
             except subprocess.TimeoutExpired as error:
                 process.kill()
                 raise CheckFailed(f"{name}: did not end within {END_SECONDS:.0f} s") from error
+
+    def evidence_of(self, run: Path) -> Path:
+        """A copy of a run's folder with the hospitals' logs and ledgers in it, as an auditor would ask for them.
+
+        The hospitals' processes have ended, so that each file is whole.
+        """
+        folder = self.folder / "evidence"
+        shutil.copytree(run, folder)
+        for site in self.sites:
+            shutil.copytree(self.state(site) / "log", folder / LOGS_FOLDER / site)
+            (folder / LEDGERS_FOLDER).mkdir(exist_ok=True)
+            shutil.copyfile(self.state(site) / "ledger.sqlite3", folder / LEDGERS_FOLDER / f"{site}.sqlite3")
+        return folder
 
     @contextmanager
     def running(self) -> Iterator[None]:
