@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from torch import Tensor
 
 from client.dp.randomness import Randomness
 from client.dp.records import Records
 from client.ledger import Ledger
+from client.policy.interface import RunRequest
 from common.config.schema import RunConfig
-from common.encoders.dual import DualEncoder
+from common.encoders.dual import DualEncoder, trainable_names
 from common.encoders.public_fit import AnchorFeatures
 from common.ledger.entries import Account
 from common.privacy.bands import band_of
 from common.privacy.plan import PrivacyPlan
 from common.types import StudyRecord
+from common.wire.update import ArrayPlan
 
 
 @dataclass(frozen=True)
@@ -85,3 +88,32 @@ class Site:
     def patients_band(self) -> str:
         """Band of the number of training patients: all that the server learns of it."""
         return band_of(self.private.num_patients)
+
+    @property
+    def arrays(self) -> ArrayPlan:
+        """What an update of this site holds."""
+        return ArrayPlan.of(
+            {name: self.model.get_parameter(name).detach().cpu().numpy() for name in trainable_names(self.model)}
+        )
+
+    def request(self, *, bundle_hash: str | None) -> Callable[[], RunRequest]:
+        """What the site's policy is asked about the run, now and in each round.
+
+        Args:
+            bundle_hash: SHA-256 of the bundle that the run came in; None where there is none.
+        """
+        arrays = self.arrays
+
+        def now() -> RunRequest:
+            return RunRequest(
+                config=self.config,
+                config_digest=self.config_digest,
+                bundle_hash=bundle_hash,
+                events=(self.privacy.event,) if self.privacy else (),
+                rounds=self.config.federation.rounds,
+                arrays=arrays,
+                device=self.config.device,
+                local_time=datetime.now().astimezone().time(),
+            )
+
+        return now

@@ -65,6 +65,12 @@ class PolicyRefusal(WardroundError):
     reason = "policy"
 
 
+class BundleRefused(PolicyRefusal):
+    """A site was asked to run a bundle that it has not approved, or not any more."""
+
+    reason = "bundle"
+
+
 class BudgetExhausted(PolicyRefusal):
     """The privacy budget does not cover what was asked for."""
 

@@ -7,7 +7,6 @@ import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from flwr.serverapp import ServerApp
 from client.app import build_client_app
 from client.dp.randomness import Randomness, SeededRandomness, SystemRandomness
 from client.gate import Guard
-from client.policy.interface import RunRequest
 from client.policy.simulated import simulation_policy
 from client.site import Purse, Site
 from common.config.load import config_digest
@@ -28,7 +26,6 @@ from common.losses.objective import build_objective
 from common.privacy.bands import SMALL, band_of, delta_for
 from common.privacy.plan import privacy_plan
 from common.seeds import torch_generator
-from common.wire.update import ArrayPlan
 from server.app import build_server_app
 from server.checkpoint import RunState
 from server.federation import Observer, Setup
@@ -254,23 +251,9 @@ def _purse(members: Members, site: str, band: str) -> Purse | None:
 
 def _guard(site: Site) -> Guard:
     """A gate that lets a simulation's exact statistics pass, and keeps the ledger as a hospital's would."""
-    config = site.config
-    trained = {name: site.model.get_parameter(name).detach().cpu().numpy() for name in trainable_names(site.model)}
-    arrays = ArrayPlan.of(trained)
-
-    def run() -> RunRequest:
-        return RunRequest(
-            config=config,
-            config_digest=site.config_digest,
-            bundle_hash=None,
-            events=(site.privacy.event,) if site.privacy else (),
-            rounds=config.federation.rounds,
-            arrays=arrays,
-            device=config.device,
-            local_time=datetime.now().astimezone().time(),
-        )
-
-    return Guard(policy=simulation_policy(), run=run, ledger=site.purse.ledger if site.purse else None)
+    return Guard(
+        policy=simulation_policy(), run=site.request(bundle_hash=None), ledger=site.purse.ledger if site.purse else None
+    )
 
 
 def _randomness(members: Members, site: str, *, private: bool) -> Callable[[int], Randomness]:

@@ -16,6 +16,7 @@ EXIT_CODES = {
     "AdmissionError": 1,
     "PolicyRefusal": 3,
     "BudgetExhausted": 3,
+    "BundleRefused": 3,
     "TrustError": 4,
     "LedgerError": 4,
     "AccountingError": 1,

@@ -1,0 +1,243 @@
+"""What a hospital's worker answers a message with: the run of an approved bundle, opened once and kept warm.
+
+A message names a bundle by its hash. In this order, before anything of the bundle or the studies is read:
+
+1. It is a question or a task; a site answers no other kind.
+2. The bundle has an approval of this site that holds now: it is read again for every message, so that one that was
+   withdrawn ends with the next.
+
+Then, once for each bundle: the bundle's file is what was approved, the public studies here are those it was made with,
+and the hospital's studies can be used. They are cut as the hospital always cuts them, never by the run's seed. The
+model that trains is the bundle's own; nothing is fitted here. Where anything else of the run must hold is for the gate.
+
+An error becomes a reply with its reason code; its text stays in the site's log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+from flwr.app import Context, Message, RecordDict
+from torch import nn
+
+from client.app import build_client_app
+from client.data.anchors import read_anchors
+from client.data.features import CachedEncoder
+from client.deploy.approval import Approval, Approvals
+from client.deploy.message_bytes import error_reply
+from client.deploy.own_studies import read_own_studies
+from client.dp.randomness import Randomness, SystemRandomness
+from client.gate import Guard
+from client.ledger import KEY_FILE, LEDGER_FILE, Ledger
+from client.policy.budget import accounts_of, budget_of
+from client.policy.site_config import anchor_folder, load_site_config
+from client.policy.site_policy import policy_of
+from client.policy.site_schema import SiteConfig
+from client.site import Purse, Site
+from common.bundle import Bundle
+from common.code_digest import code_digest
+from common.encoders.cache import FeatureCache
+from common.encoders.public_fit import AnchorFeatures, fresh_model, split_frozen
+from common.encoders.registry import ENCODERS
+from common.errors import AdmissionError, DataError, PolicyRefusal, TrustError, WardroundError
+from common.files import sha256_hex
+from common.privacy.bands import band_of
+from common.privacy.plan import privacy_plan
+from common.trust.audit_log import AuditLog
+from common.trust.keys import SigningKey
+from common.trust.log_entries import Kind
+from common.wire.update import from_safetensors, load_into
+
+Handle = Callable[[str, Message], Message]
+"""Answers a message of the bundle with this hash."""
+RandomnessOf = Callable[[int], Randomness]
+"""Source of sampling and noise for a round."""
+
+LOG_FOLDER, FEATURES_FOLDER = "log", "features"
+"""In the state folder: the audit log, and cached features, which are as private as the studies."""
+ANSWERED = frozenset({"query", "train"})
+"""Kinds of messages that a site answers: who it is, and what a round makes of it."""
+MOST_OPEN = 2
+"""Runs that are kept warm: one that ends, and the next."""
+BEFORE_ANY_ROUND = 0
+
+_log = logging.getLogger("wardround.site")
+
+
+@contextmanager
+def open_worker(config_file: Path, *, randomness: RandomnessOf | None = None) -> Iterator[Handle]:
+    """Open a hospital's ledger and log, and lend what answers its messages; from one thread, one at a time.
+
+    Args:
+        config_file: The hospital's site.yaml.
+        randomness: Source of private sampling and noise; for tests only, it takes the privacy away.
+
+    Raises:
+        ConfigError: The site.yaml does not hold.
+        LedgerError: The ledger is damaged, or cannot be written.
+        TrustError: The key or the log does not hold, or another worker has it open.
+    """
+    config = load_site_config(config_file)
+    state = config.state_folder
+    key = SigningKey.load(state / KEY_FILE)
+    with (
+        Ledger.open(state / LEDGER_FILE, site=config.site, key=key, budget=budget_of(config)) as ledger,
+        AuditLog(state / LOG_FOLDER, owner=config.site, key=key) as log,
+    ):
+        approvals = Approvals(state, site=config.site, key=key)
+        yield LocalWorker(config, approvals, ledger, log, randomness or _system_randomness).answer
+
+
+def _system_randomness(round_number: int) -> Randomness:  # noqa: ARG001 - the system's entropy knows no rounds
+    return SystemRandomness()
+
+
+class LocalWorker:
+    """Answers messages with the runs that a hospital approved.
+
+    Args:
+        config: The hospital's own configuration.
+        approvals: What it approved.
+        ledger: Its ledger.
+        log: Its audit log.
+        randomness: Source of private sampling and noise.
+    """
+
+    def __init__(
+        self, config: SiteConfig, approvals: Approvals, ledger: Ledger, log: AuditLog, randomness: RandomnessOf
+    ) -> None:
+        self._config = config
+        self._approvals = approvals
+        self._ledger = ledger
+        self._audit = log
+        self._randomness = randomness
+        self._open: OrderedDict[str, OpenRun] = OrderedDict()
+
+    def answer(self, bundle_hash: str, message: Message) -> Message:
+        """The reply to a message of a bundle."""
+        try:
+            run = self._run_of(bundle_hash, message)
+        except WardroundError as error:
+            _log.error("refused: %s", error)
+            self._audit.append(Kind.REFUSAL, run=bundle_hash, round=BEFORE_ANY_ROUND, reason=error.reason)
+            return error_reply(message, error.reason)
+        return run.answer(message)
+
+    def _run_of(self, bundle_hash: str, message: Message) -> OpenRun:
+        """The open run of a bundle.
+
+        Raises:
+            AdmissionError: The message holds no content.
+            BundleRefused: The bundle is not approved.
+            PolicyRefusal: The message is of another kind than a site answers.
+            TrustError: The approval or the bundle does not hold.
+            WardroundError: The run cannot be opened.
+        """
+        if not message.has_content():
+            raise AdmissionError("the message holds no content")
+        if message.metadata.message_type not in ANSWERED:
+            raise PolicyRefusal(f"a site answers no message of the kind {message.metadata.message_type!r}")
+        try:
+            approval = self._approvals.of(bundle_hash)
+        except WardroundError:
+            self._open.pop(bundle_hash, None)
+            raise
+        if bundle_hash not in self._open:
+            self._open[bundle_hash] = self._opened(approval)
+        self._open.move_to_end(bundle_hash)
+        while len(self._open) > MOST_OPEN:
+            self._open.popitem(last=False)
+        return self._open[bundle_hash]
+
+    def _opened(self, approval: Approval) -> OpenRun:
+        bundle = self._approvals.bundle(approval)
+        self._note_approval(approval)
+        site = open_site(self._config, bundle, self._ledger, self._randomness)
+        self._audit.append(Kind.RUN_OPENED, run=bundle.run, content=sha256_hex(bundle.config_bytes))
+        if approval.code != code_digest():
+            _log.warning("bundle %s was approved when other code was installed than now", bundle.hash)
+        return OpenRun(site, self._guard(site, approval))
+
+    def _note_approval(self, approval: Approval) -> None:
+        """Write into the log, once, that a bundle was approved."""
+        content = self._approvals.digest_of(approval.bundle)
+        if not any(entry.kind is Kind.BUNDLE_APPROVED and entry.content == content for entry in self._audit.trail):
+            self._audit.append(Kind.BUNDLE_APPROVED, content=content, run=approval.run, bundle=approval.bundle)
+
+    def _guard(self, site: Site, approval: Approval) -> Guard:
+        return Guard(
+            policy=policy_of(self._config, approvals=[approval.approved]),
+            run=site.request(bundle_hash=approval.bundle),
+            ledger=self._ledger,
+        )
+
+
+class OpenRun:
+    """A run that is ready to answer.
+
+    Args:
+        site: The hospital in it.
+        guard: What its gate asks.
+    """
+
+    def __init__(self, site: Site, guard: Guard) -> None:
+        def lend(context: Context) -> AbstractContextManager[Site]:  # noqa: ARG001 - there is one
+            return nullcontext(site)
+
+        self._app = build_client_app(lend, guard_of=lambda context: guard)  # noqa: ARG005 - there is one
+
+    def answer(self, message: Message) -> Message:
+        """The reply, through the gate."""
+        metadata = message.metadata
+        context = Context(metadata.run_id, metadata.dst_node_id, {}, RecordDict(), {})
+        return self._app(message, context)
+
+
+def open_site(config: SiteConfig, bundle: Bundle, ledger: Ledger, randomness: RandomnessOf) -> Site:
+    """A hospital in the run of a bundle.
+
+    Raises:
+        ConfigError: The run's encoder cannot be had here, or no noise reaches its epsilon.
+        DataError: The public studies are others than the run's, or the hospital's studies cannot be used.
+        TrustError: The bundle's model is not of its configuration.
+    """
+    run = bundle.config
+    encoder = ENCODERS.load(run.encoder.name)(run.encoder)
+    cached = CachedEncoder(encoder, FeatureCache(config.state_folder / FEATURES_FOLDER))
+    folder = anchor_folder(config)
+    public = read_anchors(folder, cached)
+    if public.digest != bundle.anchors:
+        raise DataError(f"{folder.root}: holds other public studies than the run was made with; see site approve")
+    whole = fresh_model(encoder, run)
+    _load(whole, bundle.model)
+    frozen, model = split_frozen(whole.to(run.device))
+    _load(model, bundle.start)
+    own, anchors = read_own_studies(config, cached), public.features.to(run.device)
+    if frozen is not None:
+        own = own.encoded_by(frozen, device=run.device)
+        anchors = AnchorFeatures(*frozen.features_of(anchors.images, anchors.reports), anchors.patients)
+    private = own.private()
+    training, held_out = accounts_of(config)
+    return Site(
+        name=config.site,
+        config=run,
+        config_digest=bundle.run,
+        model=model,
+        private=private.to(run.device),
+        held_out=own.held_out().to(run.device),
+        anchors=anchors,
+        privacy=privacy_plan(run, band_of(private.num_patients)),
+        purse=Purse(ledger=ledger, training=training, held_out=held_out),
+        randomness=randomness,
+    )
+
+
+def _load(model: nn.Module, content: bytes) -> None:
+    try:
+        load_into(model, from_safetensors(content, source="the bundle"))
+    except WardroundError as error:
+        raise TrustError("the bundle's model is not of its configuration; ask for the bundle again") from error
