@@ -1,0 +1,51 @@
+"""`wardround site start`: its option, and what it tells a person."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from client.deploy.agent import Agent
+from client.deploy.identity import SiteIdentity, read_identity
+from client.policy.site_config import load_site_config
+from common.errors import ConfigError
+from common.service.signals import end_by_signal
+from common.trust.display import show_expiries
+
+
+def start_command(
+    *,
+    config: Annotated[Path, typer.Option("--config", metavar="FILE", help="The hospital's own site.yaml.")],
+) -> None:
+    """Take part: connect to the consortium's server and answer what this hospital has approved, until told to end.
+
+    Ends within seconds on SIGTERM or Ctrl-C. Exits with 2 where site.yaml is wrong or another agent runs, 4 where the
+    site's keys or its admission do not hold.
+    """
+    logging.getLogger("wardround").setLevel(logging.INFO)
+    identity = _member(config)
+    show_expiries([identity.admission.expiry, identity.consortium.expiry], datetime.now(UTC))
+    agent = Agent(identity, config.resolve())
+    ready = f"{identity.name} is ready: {identity.consortium.name} at {identity.consortium.address}"
+    with end_by_signal() as end:
+        agent.run(end, on_ready=lambda: typer.echo(ready))
+
+
+def _member(path: Path) -> SiteIdentity:
+    """The member that a `site.yaml` speaks of.
+
+    Raises:
+        ConfigError: The file is wrong, or is of another site than its state folder.
+        TrustError: The keys or the admission do not hold.
+    """
+    config = load_site_config(path)
+    identity = read_identity(config.state_folder, now=datetime.now(UTC))
+    if identity.name != config.site:
+        raise ConfigError(
+            f"{path}: site={config.site}, but its state_folder is of {identity.name}; correct one of both"
+        )
+    return identity
