@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from common.service.quiet import QUIET
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _LONGEST_LINE_BYTES = 16_384
 _LAST_OUTPUT_SECONDS = 1.0
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +111,7 @@ class Process:
     def _read(self, output: IO[bytes]) -> None:
         with output:
             for raw in iter(lambda: output.readline(_LONGEST_LINE_BYTES), b""):
-                line = raw.decode(errors="replace").rstrip()
+                line = _COLOUR.sub("", raw.decode(errors="replace")).rstrip()
                 self._log.info(line, extra={"child": self._spec.name})
                 self._hand_over(line)
 

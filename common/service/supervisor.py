@@ -73,6 +73,12 @@ class Supervisor:
         for child in self._children.values():
             child.tick()
 
+    def kill(self, name: str) -> None:
+        """End a child now, and what it started; it starts again as one that ended by itself."""
+        process = self._children[name].process
+        if process is not None:
+            process.kill()
+
     def stop(self) -> None:
         """End all of them: ask, wait, kill. Returns within `GRACE_SECONDS` and a few."""
         processes = [child.process for child in self._children.values() if child.process is not None]

@@ -46,6 +46,10 @@ ROOTS_FILE = "consortium.crt"
 SERVER_FILE = "server.pem"
 MEMBERS_FILE = "members.json"
 
+LOOPBACK = "127.0.0.1"
+"""Where the server's own processes reach it, under the same certificate as the sites."""
+
+_LOCK_FILE = ".served"
 _ROTATE = "wardround server rotate makes the next one"
 
 
@@ -98,7 +102,7 @@ class Installation:
 
         1. What hospitals were told is what the centre sets.
         2. Root and server certificate are valid.
-        3. The certificate leads to the root, for each host.
+        3. The certificate leads to the root, for each host and for this machine itself.
 
         Raises:
             ConfigError: Hosts or port were changed, and not made known.
@@ -112,7 +116,7 @@ class Installation:
         for expiry in self.expiries:
             expiry.check(now)
         try:
-            for host in self.config.hosts:
+            for host in served_names(self.config):
                 check_path(self.server_chain, roots=self.consortium.certificates, host=host, now=now)
         except TrustError as error:
             raise TrustError(f"{self.server_file}: {error}; {_ROTATE}") from error
@@ -187,6 +191,35 @@ def alone_in(folder: Path) -> Iterator[None]:
         raise ConfigError(f"{folder}: another command is at work here; try again when it has ended") from error
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[None]:
+    """Be the one server of a folder for the block. Other commands may go on meanwhile.
+
+    Raises:
+        ConfigError: A server runs in this folder.
+    """
+    with (folder / _LOCK_FILE).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"{folder}: a server runs in this folder already; end that one first") from error
+        yield
+
+
+def is_served(folder: Path) -> bool:
+    """Whether a server runs in this folder now."""
+    try:
+        with serving(folder):
+            return False
+    except ConfigError:
+        return True
+
+
+def served_names(config: ConsortiumConfig) -> tuple[str, ...]:
+    """By what names and addresses a server is reached, and so what its certificate names."""
+    return tuple(dict.fromkeys([*config.hosts, LOOPBACK]))
 
 
 def node_file(folder: Path, site: str) -> Path:

@@ -15,7 +15,7 @@ from common.trust.authority import CertificateKey, create_root, cross_sign, issu
 from common.trust.certificates import Certificate, certificates_in
 from common.trust.key_files import read_private, write_private
 from server.deploy.config import ConsortiumConfig
-from server.deploy.installation import SERVER_FILE
+from server.deploy.installation import SERVER_FILE, served_names
 
 _CHARACTERS = 12
 
@@ -71,7 +71,7 @@ def make_server_certificate(folder: Path, config: ConsortiumConfig, *, root: Cer
     root_key, key = read_root_key(folder, root), CertificateKey.generate()
     certificate = issue_server_certificate(
         config.name,
-        config.hosts,
+        served_names(config),
         server_key=key,
         root=root,
         root_key=root_key,

@@ -79,7 +79,9 @@ def test_supervisor_says_what_a_child_prints_to_log_listener_and_file(
     supervised: Callable[..., Supervisor], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     lines: list[str] = []
-    script = "import sys; print('one'); print('two', file=sys.stderr); sys.stdout.buffer.write(b'\\xff\\n')"
+    script = (
+        "import sys; print('\\x1b[92mone\\x1b[0m'); print('two', file=sys.stderr); sys.stdout.buffer.write(b'\\xff\\n')"
+    )
     supervisor = supervised(python("child", script, on_line=lines.append), log_folder=tmp_path / "logs")
     until(lambda: len(lines) == 3)
     supervisor.stop()

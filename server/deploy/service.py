@@ -1,0 +1,295 @@
+"""The server: keeps Flower's processes running, tells them who is a member, and has the runs kept going.
+
+    superlink   what sites talk to (`server/deploy/superlink.py`)
+    superexec   Flower's own; starts the process of a run, and that ends with it
+
+Everything that lasts is in files, and everything here can be killed at any moment: the supervisor, and its children die
+with it; the SuperLink, and the superexec is ended before the next one starts, so that no process of a run outlives the
+server that it reports to and two never write to one run folder; the superexec, and the run's process ends with it.
+
+    SERVER_DIR/flower/            Flower's files, none of which lasts
+    SERVER_DIR/flower/secret      who may take tasks; made anew at each start, as is the next
+    SERVER_DIR/flower/token       who may use the Control API
+    SERVER_DIR/flower/logs/       output of both, 20 MiB each at most
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from common.errors import WardroundError
+from common.files import write_atomically
+from common.service.processes import ChildSpec
+from common.service.signals import end_by_signal
+from common.service.supervisor import Supervisor
+from server.deploy.control import ControlClient, ControlUnreachable
+from server.deploy.installation import (
+    LOOPBACK,
+    MEMBERS_FILE,
+    ROOTS_FILE,
+    Installation,
+    publish,
+    read_installation,
+    serving,
+)
+from server.deploy.nodes import sync_nodes
+
+SERVER_VARIABLE = "WARDROUND_SERVER"
+"""Environment variable that tells the process of a run the server's folder."""
+
+POLL_SECONDS = 0.25
+"""How often the processes are looked at."""
+
+TICK_SECONDS = 1.0
+"""How often members and runs are looked at."""
+
+_WARN_EVERY = timedelta(days=1)
+_FLOWER_FOLDER = "flower"
+_SUPERLINK, _SUPEREXEC = "superlink", "superexec"
+_TASK_POLL_SECONDS = "0.25"
+
+_log = logging.getLogger("wardround.server")
+
+
+class Keeper(Protocol):
+    """Keeps the runs going."""
+
+    def tick(self, carrier: ControlClient, generation: int) -> None:
+        """Look once, and do what is due.
+
+        Args:
+            carrier: What runs are handed to.
+            generation: Number of the SuperLink's starts: a new one knows nothing of the runs of the last.
+        """
+        ...
+
+
+class NoRuns:
+    """A keeper without runs."""
+
+    def tick(self, carrier: ControlClient, generation: int) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True)
+class FlowerFiles:
+    """Where Flower's files are.
+
+    Attributes:
+        server: The server's folder.
+    """
+
+    server: Path
+
+    @property
+    def folder(self) -> Path:
+        """Flower's own folder (`FLWR_HOME`)."""
+        return self.server / _FLOWER_FOLDER
+
+    @property
+    def secret(self) -> Path:
+        """Who may take tasks."""
+        return self.folder / "secret"
+
+    @property
+    def token(self) -> Path:
+        """Who may use the Control API."""
+        return self.folder / "token"
+
+    @property
+    def logs(self) -> Path:
+        """Output of the processes."""
+        return self.folder / "logs"
+
+    def make_secrets(self) -> None:
+        """Make new ones; files of mode 0600."""
+        for path in (self.secret, self.token):
+            write_atomically(path, secrets.token_hex(32).encode())
+
+    def control(self, installation: Installation) -> ControlClient:
+        """A client of the server that runs in this folder.
+
+        Raises:
+            ControlUnreachable: None runs, or it is another user's.
+        """
+        return ControlClient.open(
+            port=installation.config.control_port, roots_file=self.server / ROOTS_FILE, token_file=self.token
+        )
+
+
+def serve(config_file: Path, *, keeper_of: Callable[[Path], Keeper]) -> None:
+    """Run the server of a folder until SIGTERM or SIGINT.
+
+    Args:
+        config_file: The consortium's `consortium.yaml`.
+        keeper_of: Makes what keeps the runs going, of the server's folder.
+
+    Raises:
+        ConfigError: A server runs in this folder already, or the folder's files do not agree.
+        TrustError: The folder cannot be believed, or a certificate has expired.
+    """
+    installation = read_installation(config_file)
+    with serving(installation.folder), end_by_signal() as end, ExitStack() as stack:
+        installation.check(datetime.now(UTC))
+        publish(installation)
+        service = Service(config_file, installation, keeper=keeper_of(installation.folder))
+        stack.callback(service.stop)
+        service.start()
+        while not end.wait(POLL_SECONDS):
+            service.poll()
+        _log.info("ending")
+
+
+class Service:
+    """The server of a folder: start it, `poll` it a few times a second, stop it.
+
+    Args:
+        config_file: The consortium's `consortium.yaml`.
+        installation: The server's folder, checked.
+        keeper: Keeps the runs going.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        config_file: Path,
+        installation: Installation,
+        *,
+        keeper: Keeper,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        files = FlowerFiles(installation.folder)
+        files.make_secrets()
+        self._config_file = config_file
+        self._installation = installation
+        self._keeper = keeper
+        self._control = files.control(installation)
+        self._supervisor = Supervisor(
+            children(config_file, installation, before_superlink=self._end_run), log_folder=files.logs
+        )
+        self._clock = clock
+        self._next_tick = 0.0
+        self._told: object = None
+        self._warned: datetime | None = None
+        self._trouble = ""
+
+    def start(self) -> None:
+        """Start the processes."""
+        self._supervisor.start()
+
+    def stop(self) -> None:
+        """End the processes."""
+        self._supervisor.stop()
+        self._control.close()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the SuperLink that runs knows the members as they are now."""
+        return self._told == self._to_tell()
+
+    def poll(self) -> None:
+        """See to the processes; once a second, to the members and the runs."""
+        self._supervisor.tick()
+        if self._clock() >= self._next_tick:
+            self._next_tick = self._clock() + TICK_SECONDS
+            self._tick()
+
+    def _tick(self) -> None:
+        self._warn()
+        try:
+            if not self.is_ready:
+                self._tell_members()
+            self._keeper.tick(self._control, self._supervisor.generation(_SUPERLINK))
+            self._trouble = ""
+        except ControlUnreachable:
+            _log.debug("the SuperLink does not answer yet")
+        except (WardroundError, OSError) as error:
+            self._say_once(str(error))
+
+    def _tell_members(self) -> None:
+        """Tell the SuperLink who the members are: at the start, after each restart of it, and when that changes."""
+        to_tell = self._to_tell()
+        self._installation = read_installation(self._config_file)
+        sync_nodes(self._control, self._installation)
+        first, self._told = self._told is None, to_tell
+        if first:
+            config = self._installation.config
+            _log.info(
+                "serving sites on %s:%d, control on %s:%d", config.hosts[0], config.port, LOOPBACK, config.control_port
+            )
+
+    def _to_tell(self) -> object:
+        """What the SuperLink's knowledge depends on: its life, and the member list, which is replaced as a whole."""
+        found = (self._installation.folder / MEMBERS_FILE).stat()
+        return self._supervisor.generation(_SUPERLINK), found.st_ino, found.st_mtime_ns
+
+    def _end_run(self) -> None:
+        self._supervisor.kill(_SUPEREXEC)
+
+    def _warn(self) -> None:
+        """Say once a day what ends soon."""
+        now = datetime.now(UTC)
+        if self._warned is not None and now - self._warned < _WARN_EVERY:
+            return
+        self._warned = now
+        for expiry in self._installation.expiries:
+            if expiry.is_near(now):
+                _log.warning("%s; %s", expiry.in_words(now), expiry.remedy)
+
+    def _say_once(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            _log.error("%s", trouble)
+        self._trouble = trouble
+
+
+def children(
+    config_file: Path, installation: Installation, *, before_superlink: Callable[[], None]
+) -> Sequence[ChildSpec]:
+    """The processes of a server.
+
+    Args:
+        config_file: The consortium's `consortium.yaml`.
+        installation: The server's folder.
+        before_superlink: Called before each restart of the SuperLink.
+    """
+    files = FlowerFiles(installation.folder)
+    home = {"FLWR_HOME": str(files.folder)}
+    # Flower starts the process of a run by name: it shall find the one of this installation.
+    scripts = sysconfig.get_path("scripts")
+    path = os.pathsep.join([scripts, os.environ.get("PATH", os.defpath)])
+    superlink = ChildSpec(
+        name=_SUPERLINK,
+        command=(
+            *(sys.executable, "-m", "server.deploy.superlink", "--config", str(config_file.resolve())),
+            *("--secret-file", str(files.secret), "--token-file", str(files.token)),
+        ),
+        environment=home,
+        before_restart=before_superlink,
+    )
+    superexec = ChildSpec(
+        name=_SUPEREXEC,
+        command=(
+            *(str(Path(scripts) / "flower-superexec"),),
+            *("--runtime-api-address", f"{LOOPBACK}:{installation.config.control_port}"),
+            *("--root-certificates", str(installation.folder / ROOTS_FILE)),
+            *("--superexec-auth-secret-file", str(files.secret)),
+        ),
+        environment=home
+        | {
+            "PATH": path,
+            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": _TASK_POLL_SECONDS,
+            SERVER_VARIABLE: str(installation.folder),
+        },
+    )
+    return superlink, superexec

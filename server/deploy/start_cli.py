@@ -1,0 +1,27 @@
+"""`wardround server start`: the server, in the foreground, for a service manager or a terminal."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from server.deploy.config import CONFIG_FILE
+from server.deploy.service import NoRuns, serve
+
+
+def start_command(
+    *,
+    config: Annotated[Path, typer.Option("--config", metavar="FILE", help="The consortium's consortium.yaml.")] = Path(
+        CONFIG_FILE
+    ),
+) -> None:
+    """Serve the sites until SIGTERM or Ctrl-C; what ends in between is started again.
+
+    Exits with 4 where a certificate has expired or the folder cannot be believed, with 2 where a server runs in this
+    folder already.
+    """
+    logging.getLogger("wardround").setLevel(logging.INFO)
+    serve(config, keeper_of=lambda _: NoRuns())
