@@ -1,6 +1,7 @@
 """The gate: the outermost layer of a site's own code. What it does not let through does not leave.
 
-Deny by default. On the way in, the site's policy is asked about the run before any study is read. On the way out:
+Deny by default. On the way in, the witness checks that the server vouches for the task, then the site's policy is asked
+about the run, before any study is read. On the way out:
 
 1. The reply is content, not an error of the app's own, and lists its releases and nothing beside them.
 2. Every record is listed as a release, and is one of the forms below: its name, its type, its fields. A round and a
@@ -8,6 +9,7 @@ Deny by default. On the way in, the site's policy is asked about the run before 
 3. The site's policy allows each release, and the arrays of the update.
 4. A release that costs privacy names the ledger entry that reserved exactly this event for this run and round, and the
    ledger settles it: once, before the reply leaves.
+5. The site's log says what leaves, and the reply carries the proof (`client/witness.py`): the last that is done to it.
 
 An error leaves as a reason code; its text stays in the site's log. A mod wraps the functions of a Flower app that are
 registered with it, so each one must be.
@@ -16,19 +18,24 @@ registered with it, so each one must be.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 
 from client.ledger import Ledger
 from client.policy.interface import Policy, ReleaseRequest, RunRequest
+from client.witness import Witness
 from common.errors import AdmissionError, PolicyRefusal, WardroundError
 from common.privacy.release import Mechanism, Release
+from common.wire.evidence import evidence_of, record_digest, released_in, with_evidence
 from common.wire.flower import (
     BAND_FIELD,
     HEAD_FIELD,
     JSON_FIELD,
+    MODEL,
     NAME_FIELD,
     RELEASES,
     ROUND_FIELD,
@@ -37,6 +44,7 @@ from common.wire.flower import (
     STATISTICS,
     TASK,
     UPDATE,
+    Task,
     arrays_from_record,
     releases_of,
     releases_to_record,
@@ -46,6 +54,7 @@ from common.wire.update import ArrayPlan
 
 Handler = Callable[[Message, Context], Message]
 ERROR_CODE = 1
+RAISED = "raised"
 
 CONFIG_FIELDS: Mapping[str, Mapping[str, type]] = {
     SITE: {NAME_FIELD: str, BAND_FIELD: str, HEAD_FIELD: str, ROUND_FIELD: int, RUN_FIELD: str},
@@ -69,11 +78,13 @@ class Guard:
         policy: The hospital's own policy.
         run: The run that the site agreed to, as it stands now; the policy is asked about it anew in each round.
         ledger: The site's ledger; None where nothing that costs privacy may leave.
+        witness: Who keeps the evidence.
     """
 
     policy: Policy
     run: Callable[[], RunRequest]
     ledger: Ledger | None
+    witness: Witness
 
 
 class Gate:
@@ -93,34 +104,64 @@ class Gate:
         try:
             guard = self._guard_of(context)
             run = guard.run()
-            round_number = _admit(message, guard, run)
-            reply = handle(message, context)
-            _let_out(reply.content, guard, run, round_number)
+            with _noting_refusals(guard.witness, message, run):
+                return Message(_passed(message, context, handle, guard, run), reply_to=message)
         except WardroundError as error:
             self._log.error("refused: %s", error)
             return Message(Error(ERROR_CODE, error.reason), reply_to=message)
         except Exception:
             self._log.exception("failed; the server is told only that this site failed")
-            return Message(Error(ERROR_CODE, "raised"), reply_to=message)
-        return Message(reply.content, reply_to=message)
+            return Message(Error(ERROR_CODE, RAISED), reply_to=message)
 
 
-def _admit(message: Message, guard: Guard, run: RunRequest) -> int:
+@contextmanager
+def _noting_refusals(witness: Witness, message: Message, run: RunRequest) -> Iterator[None]:
+    """Have the witness note what keeps the block from its end, and raise it all the same."""
+    try:
+        yield
+    except Exception as error:
+        reason = error.reason if isinstance(error, WardroundError) else RAISED
+        witness.refused(reason, run=run.config_digest, round_number=_round_named_by(message))
+        raise
+
+
+def _round_named_by(message: Message) -> int:
+    """The round that a message asks for; 0 where it names none."""
+    try:
+        return task_from_records(message.content).round_number
+    except (AdmissionError, ValueError):
+        return 0
+
+
+def _passed(message: Message, context: Context, handle: Handler, guard: Guard, run: RunRequest) -> RecordDict:
+    """The records of the reply, which have passed the gate.
+
+    Raises:
+        Exception: Something refused, or failed.
+    """
+    content = message.content
+    task = task_from_records(content) if TASK in content else None
+    evidence = evidence_of(content)
+    guard.witness.admit(evidence, task, lambda: record_digest(content.array_records[MODEL]))
+    if task is not None:
+        _admit(task, guard, run)
+    records = handle(message, context).content
+    _let_out(records, guard, run, task.round_number if task is not None else 0)
+    shown = guard.witness.release(
+        partial(released_in, records), evidence=evidence, task=task, config=run.config, run=run.config_digest
+    )
+    return with_evidence(records, shown)
+
+
+def _admit(task: Task, guard: Guard, run: RunRequest) -> None:
     """Ask the policy about a task before anything is done for it.
-
-    Returns:
-        The round; 0 for a message that is no task.
 
     Raises:
         PolicyRefusal: The task is of another run than the site agreed to, or the policy refuses the run.
     """
-    if TASK not in message.content:
-        return 0
-    task = task_from_records(message.content)
     if task.config_digest != run.config_digest:
         raise PolicyRefusal("the task's config digest is not that of the run this site agreed to")
     guard.policy.enforce(run)
-    return task.round_number
 
 
 def _let_out(records: RecordDict, guard: Guard, run: RunRequest, round_number: int) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import TypeAlias, TypeVar
 
-from flwr.app import Context, Message, MessageType, RecordDict
+from flwr.app import ArrayRecord, Context, Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
-from common.errors import AdmissionError
+from common.errors import AdmissionError, EvidenceError
+from common.trust.exchange import Evidence
+from common.wire.evidence import evidence_of, released_in, with_evidence, without_evidence
 from common.wire.flower import (
+    Reply,
     Task,
     arrays_to_record,
     hello_from_records,
@@ -18,11 +24,23 @@ from common.wire.flower import (
     task_to_records,
 )
 from common.wire.update import ArrayPlan, NamedArrays
-from server.federation import Answer, Federation, Setup
+from server.federation import Federation, Setup
+from server.mailbox import LOST, OFFLINE, Answer
+from server.witness import GREETING_ROUND, Witness
 
 SHORTEST_POLL_SECONDS = 0.001
 LONGEST_POLL_SECONDS = 0.25
 LONGEST_REASON = 32
+
+LOST_CODES = frozenset({3, 4, 5})
+"""Codes of the error replies that Flower's server writes in the place of a node, and that name no reason of ours."""
+
+Key = TypeVar("Key", int, str)
+
+Names: TypeAlias = Callable[[], Mapping[int, str]]
+"""The nodes that are registered now, and the site of each."""
+
+_LOGGER = logging.getLogger("wardround.server")
 
 
 def build_server_app(setup: Setup) -> ServerApp:
@@ -31,71 +49,205 @@ def build_server_app(setup: Setup) -> ServerApp:
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:  # noqa: ARG001 - Flower's signature
-        Federation(setup, GridMailbox(grid)).run()
+        Federation(setup, GridMailbox(grid, witness=setup.witness)).run()
 
     return app
 
 
 class GridMailbox:
-    """Tasks and answers over a Flower grid, in process or deployed."""
+    """Tasks and answers over a Flower grid, in process or deployed.
 
-    def __init__(self, grid: Grid) -> None:
+    A node is asked who it is before it is asked for anything else. One that comes while a round is on is asked along
+    with the round's tasks, so that it delays nobody, and takes part from the next round on. A node that answered
+    wrongly is asked again once a round.
+
+    Args:
+        grid: Flower's grid.
+        witness: Who keeps the evidence.
+        names: What the nodes are registered as; a node that says another name is refused, and one that is not
+            registered is not even asked. None where a node's word is all there is, in a simulation.
+    """
+
+    def __init__(self, grid: Grid, *, witness: Witness, names: Names | None = None) -> None:
         self._grid = grid
+        self._witness = witness
+        self._names = names
         self._nodes: dict[str, int] = {}
+        self._greetings: dict[str, tuple[int, float]] = {}
+        self._answers: dict[int, Message] = {}
+        self._refused: set[int] = set()
+        self._arrived: dict[str, str] = {}
 
-    def meet(self, *, deadline_seconds: float) -> dict[str, str]:
-        """See `Mailbox`; a node that answers with a taken name is left out."""
-        nodes = sorted(self._grid.get_node_ids())
-        messages = {
-            node: self._message(node, hello_to_records(), MessageType.QUERY, deadline_seconds) for node in nodes
-        }
-        answers = dict(self._replies(messages, deadline_seconds))
-        bands: dict[str, str] = {}
-        for node in sorted(answers):
-            try:
-                site, band = hello_from_records(_content(answers[node]))
-            except AdmissionError:
-                continue
-            if site not in bands:
-                bands[site], self._nodes[site] = band, node
-        return bands
+    def meet(self, *, least: int, deadline_seconds: float) -> dict[str, str]:
+        """See `Mailbox`; waits for the answers of all nodes that are there."""
+        pace = _Pace(deadline_seconds)
+        self._greet(deadline_seconds)
+        while self._greetings and not pace.is_over:
+            pace.rest(found=self._listen())
+        return self._arrivals(least, pace, deadline_seconds)
+
+    def arrivals(self, *, least: int, deadline_seconds: float) -> dict[str, str]:
+        """See `Mailbox`."""
+        self._listen()
+        return self._arrivals(least, _Pace(deadline_seconds), deadline_seconds)
+
+    def _arrivals(self, least: int, pace: _Pace, seconds: float) -> dict[str, str]:
+        self._take_in_answers()
+        while len(self._here(self._nodes)) < least and not pace.is_over:
+            self._greet(seconds)
+            pace.rest(found=self._listen())
+            self._take_in_answers()
+        self._refused.clear()
+        arrived, self._arrived = self._arrived, {}
+        return arrived
 
     def ask(
         self, task: Task, model: NamedArrays, plan: ArrayPlan, *, sites: tuple[str, ...], deadline_seconds: float
     ) -> Iterator[Answer]:
         """See `Mailbox`. The model is encoded once for all sites."""
-        content = task_to_records(task, arrays_to_record(model))
-        names = {self._nodes[site]: site for site in sites if site in self._nodes}
-        messages = {node: self._message(node, content, MessageType.TRAIN, deadline_seconds) for node in names}
-        for node, message in self._replies(messages, deadline_seconds):
+        record = arrays_to_record(model)
+        messages = {site: self._task(task, record, site, deadline_seconds) for site in self._here(sites)}
+        waiting = self._push(messages)
+        self._greet(deadline_seconds)
+        asked = set(waiting.values())
+        yield from (Answer(site, None, OFFLINE) for site in sites if site not in asked)
+        for site, message in self._replies(waiting, deadline_seconds):
             try:
-                yield Answer(names[node], reply_from_records(_content(message), plan))
+                yield Answer(site, self._decoded(site, message, task, plan))
             except AdmissionError as error:
-                yield Answer(names[node], None, str(error))
+                yield Answer(site, None, str(error))
 
-    def _message(self, node: int, content: RecordDict, kind: str, seconds: float) -> Message:
-        return Message(content, node, kind, ttl=seconds)
+    def _task(self, task: Task, model: ArrayRecord, site: str, seconds: float) -> Message:
+        content = with_evidence(task_to_records(task, model), self._witness.evidence_for(site))
+        return Message(content, self._nodes[site], MessageType.TRAIN, ttl=seconds)
 
-    def _replies(self, messages: dict[int, Message], seconds: float) -> Iterator[tuple[int, Message]]:
-        """Node and reply as they come, within the deadline; the wait between two looks grows while nothing comes.
+    def _decoded(self, site: str, message: Message, task: Task, plan: ArrayPlan) -> Reply:
+        """The reply in a message, its evidence checked.
+
+        Raises:
+            AdmissionError: With the reason code.
+        """
+        records = _content(message)
+        evidence = _evidence(records)
+        records = without_evidence(records)
+        reply = reply_from_records(records, plan)
+        self._receive(site, evidence, records, round_number=task.round_number)
+        return reply
+
+    def _receive(self, site: str, evidence: Evidence | None, records: RecordDict, *, round_number: int) -> None:
+        try:
+            self._witness.receive(site, evidence, partial(released_in, records), round_number=round_number)
+        except EvidenceError as error:
+            _LOGGER.warning("%s: round %d: evidence refused: %s", site, round_number, error)
+            raise AdmissionError(EvidenceError.reason) from error
+
+    def _here(self, sites: Iterable[str]) -> list[str]:
+        """Those of some sites that were met and whose nodes are there."""
+        present = frozenset(self._grid.get_node_ids())
+        return [site for site in sites if self._nodes.get(site) in present]
+
+    def _greet(self, seconds: float) -> None:
+        """Ask each node who it is that was not met, is not being asked, and did not answer wrongly since."""
+        now = time.monotonic()
+        self._greetings = {name: asked for name, asked in self._greetings.items() if asked[1] > now}
+        asked = {node for node, _ in self._greetings.values()}
+        strangers = set(self._grid.get_node_ids()) - asked - self._refused - self._answers.keys()
+        strangers -= set(self._nodes.values())
+        registered: Mapping[int, str | None] = dict.fromkeys(strangers) if self._names is None else self._names()
+        messages = {
+            node: Message(
+                with_evidence(hello_to_records(), self._witness.greeting(registered[node])),
+                node,
+                MessageType.QUERY,
+                ttl=seconds,
+            )
+            for node in sorted(strangers & registered.keys())
+        }
+        self._greetings |= {name: (node, now + seconds) for name, node in self._push(messages).items()}
+
+    def _listen(self) -> bool:
+        """Take the answers to greetings that are there; whether there was one."""
+        before = len(self._answers)
+        self._pull(())
+        return len(self._answers) > before
+
+    def _take_in_answers(self) -> None:
+        """Meet the nodes that have answered, in their order: what came first by chance decides nothing."""
+        for node, message in sorted(self._answers.items()):
+            try:
+                self._welcome(node, message)
+            except AdmissionError as error:
+                self._refused.add(node)
+                _LOGGER.warning("node %d: is left out: %s", node, error)
+        self._answers.clear()
+
+    def _welcome(self, node: int, message: Message) -> None:
+        """Meet a node.
+
+        Raises:
+            AdmissionError: It does not say who it is, has another's name, or its evidence does not hold.
+        """
+        records = _content(message)
+        site, band = hello_from_records(records)
+        if self._names is not None and self._names().get(node) != site:
+            raise AdmissionError("name")
+        if self._here((site,)):
+            raise AdmissionError("name")
+        self._receive(site, _evidence(records), records, round_number=GREETING_ROUND)
+        self._nodes[site], self._arrived[site] = node, band
+
+    def _push(self, messages: Mapping[Key, Message]) -> dict[str, Key]:
+        """Send messages; what each is for, by the name under which its reply comes.
+
+        Flower gives no name to a message whose node is gone.
+        """
+        names = self._grid.push_messages(list(messages.values())) if messages else ()
+        return {name: key for name, key in zip(names, messages, strict=True) if name}
+
+    def _pull(self, wanted: Iterable[str]) -> list[Message]:
+        """The replies to messages that are there now; answers who a node is are kept aside.
 
         A lost node's error reply names no node, so replies are matched by the message they answer.
         """
-        deadline = time.monotonic() + seconds
-        ids = self._grid.push_messages(messages.values())
-        waiting = dict(zip(ids, messages, strict=True))
-        pause = SHORTEST_POLL_SECONDS
-        while waiting and time.monotonic() < deadline:
-            replies = list(self._grid.pull_messages(list(waiting)))
+        names = [*wanted, *self._greetings]
+        replies = []
+        for reply in self._grid.pull_messages(names) if names else ():
+            greeted = self._greetings.pop(reply.metadata.reply_to_message_id, None)
+            if greeted is None:
+                replies.append(reply)
+            else:
+                self._answers[greeted[0]] = reply
+        return replies
+
+    def _replies(self, waiting: dict[str, str], seconds: float) -> Iterator[tuple[str, Message]]:
+        """Site and reply as they come, within the deadline."""
+        pace = _Pace(seconds)
+        while waiting and not pace.is_over:
+            replies = self._pull(waiting)
             for reply in replies:
-                node = waiting.pop(reply.metadata.reply_to_message_id, None)
-                if node is not None:
-                    yield node, reply
-            if replies:
-                pause = SHORTEST_POLL_SECONDS
-                continue
-            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
-            pause = min(pause * 2, LONGEST_POLL_SECONDS)
+                site = waiting.pop(reply.metadata.reply_to_message_id, None)
+                if site is not None:
+                    yield site, reply
+            pace.rest(found=bool(replies))
+
+
+class _Pace:
+    """The wait between two looks, which grows while nothing comes, until a deadline."""
+
+    def __init__(self, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+        self._pause = SHORTEST_POLL_SECONDS
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._deadline
+
+    def rest(self, *, found: bool) -> None:
+        if found:
+            self._pause = SHORTEST_POLL_SECONDS
+            return
+        time.sleep(min(self._pause, max(0.0, self._deadline - time.monotonic())))
+        self._pause = min(self._pause * 2, LONGEST_POLL_SECONDS)
 
 
 def _content(message: Message) -> RecordDict:
@@ -104,7 +256,22 @@ def _content(message: Message) -> RecordDict:
     Raises:
         AdmissionError: It is an error reply; the site's reason code where it gives one.
     """
-    if message.has_error():
-        reason = message.error.reason or "raised"
-        raise AdmissionError(reason if reason.isidentifier() and len(reason) <= LONGEST_REASON else "raised")
-    return message.content
+    if not message.has_error():
+        return message.content
+    if message.error.code in LOST_CODES:
+        raise AdmissionError(LOST)
+    reason = message.error.reason or "raised"
+    is_code = reason.isidentifier() and len(reason) <= LONGEST_REASON and reason != OFFLINE
+    raise AdmissionError(reason if is_code else "raised")
+
+
+def _evidence(records: RecordDict) -> Evidence | None:
+    """The evidence beside a reply.
+
+    Raises:
+        AdmissionError: It cannot be read.
+    """
+    try:
+        return evidence_of(records)
+    except EvidenceError as error:
+        raise AdmissionError(EvidenceError.reason) from error

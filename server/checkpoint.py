@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 
 from common.errors import CheckpointError
 from common.files import replaced_atomically, write_atomically
+from common.wire.update import NamedArrays
 
 FILE = Path("checkpoint") / "state.safetensors"
 ASKED_FILE = Path("checkpoint") / "asked.json"
@@ -75,8 +76,17 @@ class RunState:
             self.start = statistics
 
 
-def save_state(state: RunState, folder: Path) -> None:
+def nobody(path: Path) -> None:
+    """The `vouch` of a state that nobody vouches for."""
+
+
+def save_state(state: RunState, folder: Path, *, vouch: Callable[[Path], None] = nobody) -> None:
     """Write the state into a run folder, atomically.
+
+    Args:
+        state: The state.
+        folder: The run folder.
+        vouch: Called with the whole file before it takes the place of the last one; what it raises keeps the last one.
 
     Raises:
         CheckpointError: The disk refuses it; the last state stays.
@@ -99,6 +109,7 @@ def save_state(state: RunState, folder: Path) -> None:
     try:
         with replaced_atomically(folder / FILE) as temporary:
             save_file(flat, temporary, metadata=metadata)
+            vouch(temporary)
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(
@@ -120,6 +131,24 @@ def note_asked(state: RunState, folder: Path) -> None:
             f"{folder / ASKED_FILE}: cannot be written ({error.strerror}); free the disk, then go on with "
             f"--resume {folder}"
         ) from error
+
+
+def open_state(folder: Path, *, config_digest: str, model: NamedArrays) -> RunState:
+    """The state in a run folder; where there is none, that before round one, which is on the disk when this returns.
+
+    Args:
+        folder: The run folder.
+        config_digest: The run's.
+        model: The first model.
+
+    Raises:
+        CheckpointError: The state is damaged or of another run, or the disk refuses the first one.
+    """
+    if (folder / FILE).is_file():
+        return load_state(folder, config_digest=config_digest)
+    state = RunState(config_digest, 0, {"model": dict(model), "aggregator": {}, "optimizer": {}})
+    save_state(state, folder)
+    return state
 
 
 def load_state(folder: Path, *, config_digest: str) -> RunState:

@@ -1,7 +1,8 @@
 """One run of the federation: ask, admit, aggregate, step, commit, round after round; Flower is not seen from here.
 
 A round counts once its checkpoint is on the disk. Updates are aggregated in the order of the sites' names, so that
-the order of arrival changes nothing. No reply raises out of a round.
+the order of arrival changes nothing. No reply raises out of a round. Sites may come and go: one that comes, or comes
+back, is asked from the next round on, with the history it had; one that is not there when it would be asked is dropped.
 
 Shapes: S sites, P trained parameters.
 """
@@ -10,8 +11,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,40 +27,19 @@ from common.errors import AdmissionError, AggregationError, BudgetExhausted, Che
 from common.privacy.plan import PlanOf, PrivacyPlan
 from common.privacy.release import Mechanism
 from common.wire.flower import Reply, Task
-from common.wire.update import ArrayPlan, NamedArrays
+from common.wire.update import ArrayPlan
 from server.admission import Admission
 from server.checkpoint import RunState, SiteHistory, note_asked, save_state
-from server.rounds import Phase, Round
+from server.mailbox import OFFLINE, Answer, Mailbox
+from server.rounds import LATE, Phase, Round, num_needed
 from server.weights import weights_of
+from server.witness import Witness
 from strategies.composition import build_aggregator
 from strategies.interface import Aggregate, State
 from strategies.optimizers.interface import build_optimizer
 
-REFUSALS = (BudgetExhausted.reason, PolicyRefusal.reason)
+NOT_TRAINED = (BudgetExhausted.reason, PolicyRefusal.reason, OFFLINE)
 """Reason codes of a site that did not train."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back from one site: a decoded reply, or the reason why there is none."""
-
-    site: str
-    reply: Reply | None
-    problem: str | None = None
-
-
-class Mailbox(Protocol):
-    """How tasks reach the sites and answers come back."""
-
-    def meet(self, *, deadline_seconds: float) -> dict[str, str]:
-        """Bands of the patients of the sites that answer in time, by site name."""
-        ...
-
-    def ask(
-        self, task: Task, model: NamedArrays, plan: ArrayPlan, *, sites: tuple[str, ...], deadline_seconds: float
-    ) -> Iterator[Answer]:
-        """Answers as they come, until every site has answered or the deadline has passed."""
-        ...
 
 
 class Observer(Protocol):
@@ -88,6 +69,8 @@ class Setup:
         folder: Run folder; it holds the checkpoint.
         state: State to go on from; it holds the result at the end.
         observer: Who watches.
+        witness: Who keeps the evidence.
+        least_sites: Sites that a new run waits for before its first round, until the deadline of one.
     """
 
     config: RunConfig
@@ -96,6 +79,8 @@ class Setup:
     folder: Path
     state: RunState
     observer: Observer
+    witness: Witness
+    least_sites: int = 1
 
 
 class Federation:
@@ -105,6 +90,7 @@ class Federation:
         config = setup.config
         self._setup = setup
         self._mailbox = mailbox
+        self._witness = setup.witness
         self._state = setup.state
         self._aggregator = build_aggregator(config.aggregator, seed=config.seed)
         self._optimizer = build_optimizer(config.server_optimizer)
@@ -123,7 +109,9 @@ class Federation:
             BudgetExhausted: So many sites refused for their privacy budget that no round can meet its quorum.
             CheckFailed: No site answered, or no round met its quorum.
             CheckpointError: The disk refuses a checkpoint.
+            TrustError: The server's log cannot be written.
         """
+        self._witness.run_opened()
         self._meet_sites()
         rounds = self._setup.config.federation.rounds
         number = self._state.rounds_completed
@@ -140,17 +128,38 @@ class Federation:
             raise CheckFailed("no round changed the model; the report and rounds.jsonl name the sites and the reasons")
 
     def _meet_sites(self) -> None:
-        bands = self._mailbox.meet(deadline_seconds=self._setup.config.federation.deadline_seconds)
-        for site, band in sorted(bands.items()):
-            self._state.sites.setdefault(site, SiteHistory(band))
-        # One block for all rounds: fresh memory costs more than the copy into it.
-        self._updates_SP = np.empty((len(self._state.sites), self._plan.num_values), dtype=np.float32)
+        least = max(self._setup.least_sites, self._quorum)
+        deadline_seconds = self._setup.config.federation.deadline_seconds
+        self._take_in(self._mailbox.meet(least=least, deadline_seconds=deadline_seconds))
         if not self._state.sites:
             raise CheckFailed("no site answered; check that the sites run and reach the server")
+        self._save_meeting()
+
+    def _await_sites(self) -> None:
+        """Take in who came since, and wait for a quorum: rounds that nobody can answer would be over in no time."""
+        deadline_seconds = self._setup.config.federation.deadline_seconds
+        if self._take_in(self._mailbox.arrivals(least=self._quorum, deadline_seconds=deadline_seconds)):
+            self._save_meeting()
+
+    def _take_in(self, bands: dict[str, str]) -> bool:
+        """Begin the histories of sites that were never there; whether there was one."""
+        new = sorted(bands.keys() - self._state.sites.keys())
+        self._state.sites.update((site, SiteHistory(bands[site])) for site in new)
+        return bool(new)
+
+    def _save_meeting(self) -> None:
+        # One block for all rounds: fresh memory costs more than the copy into it.
+        self._updates_SP = np.empty((len(self._state.sites), self._plan.num_values), dtype=np.float32)
         # The sites' names are on the disk before the first of them is charged.
-        save_state(self._state, self._setup.folder)
+        self._write_state()
+
+    @property
+    def _quorum(self) -> int:
+        """How many of the sites a round needs."""
+        return num_needed(len(self._state.sites), quorum=self._setup.config.federation.quorum)
 
     def _round(self, number: int) -> None:
+        self._await_sites()
         started = time.monotonic()
         updates_SP = self._updates_SP
         rows = {site: row for row, site in enumerate(sorted(self._state.sites))}
@@ -206,6 +215,7 @@ class Federation:
         return out > 0 and bool(len(last["admitted"]) + out >= needed)
 
     def _measure(self, number: int) -> None:
+        self._await_sites()
         self._collect(number, lambda reply, site: None, train=False)  # noqa: ARG005 - nothing to admit
         self._save()
 
@@ -219,6 +229,7 @@ class Federation:
         )
         task = Task(round_number=number, config_digest=self._state.config_digest, train=train)
         self._setup.observer.round_opened(number, sites)
+        self._witness.round_opened(number, sites, self._state.arrays["model"])
         statistics: dict[str, dict[str, Any]] = {}
         for answer in self._mailbox.ask(
             task, self._state.arrays["model"], self._plan, sites=sites, deadline_seconds=federation.deadline_seconds
@@ -233,11 +244,15 @@ class Federation:
                 problem = _reason(accept, answer.reply, answer.site)
             if problem is None:
                 round_.admit(answer.site)
+                if train:
+                    self._witness.update_admitted(number, answer.site)
             else:
                 round_.drop(answer.site, problem)
+                self._witness.update_dropped(number, answer.site, problem)
             self._setup.observer.site_answered(answer.site, problem)
         for site in round_.waiting:
-            self._setup.observer.site_answered(site, "late")
+            self._witness.update_dropped(number, site, LATE)
+            self._setup.observer.site_answered(site, LATE)
         round_.tick(math.inf)
         self._state.note_statistics(statistics)
         return round_
@@ -287,8 +302,8 @@ class Federation:
             if site in round_.dropped:
                 reason = round_.dropped[site]
                 history.drops[reason] = history.drops.get(reason, 0) + 1
-                # A site that refuses says so before it draws any noise: nothing was spent.
-                history.rounds_asked -= reason in REFUSALS
+                # A site that refuses does so before it draws any noise, and one that is offline was never asked.
+                history.rounds_asked -= reason in NOT_TRAINED
         plans = {site: self._plan_of(site) for site in self._state.sites}
         record["epsilon"] = {
             site: plan.epsilon_after(self._state.sites[site].rounds_asked) if plan else None
@@ -298,8 +313,12 @@ class Federation:
         self._state.rounds_completed += 1
         self._save()
 
+    def _write_state(self) -> None:
+        save_state(self._state, self._setup.folder, vouch=partial(self._witness.checkpoint, self._state))
+        self._witness.committed(self._state)
+
     def _save(self) -> None:
-        save_state(self._state, self._setup.folder)
+        self._write_state()
         self._setup.observer.round_committed(self._state)
 
 

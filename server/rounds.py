@@ -28,6 +28,11 @@ class Phase(StrEnum):
     """Ended without one: the model stays as it is."""
 
 
+def num_needed(num_asked: int, *, quorum: float) -> int:
+    """Sites whose replies a round needs: the quorum's share of those that are asked, and one at least."""
+    return max(1, math.ceil(quorum * num_asked - 1e-9))
+
+
 class Round:
     """One round.
 
@@ -42,7 +47,7 @@ class Round:
         self.asked = tuple(asked)
         self.admitted: list[str] = []
         self.dropped: dict[str, str] = {}
-        self._needed = max(1, math.ceil(quorum * len(self.asked) - 1e-9))
+        self._needed = num_needed(len(self.asked), quorum=quorum)
         self._ends_at = opened_at + deadline_seconds
         self._ended = not self.asked
 

@@ -18,6 +18,7 @@ from client.dp.randomness import Randomness, SeededRandomness, SystemRandomness
 from client.gate import Guard
 from client.policy.simulated import simulation_policy
 from client.site import Purse, Site
+from client.witness import NoWitness as NoSiteWitness
 from common.config.load import config_digest
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
@@ -29,6 +30,7 @@ from common.seeds import torch_generator
 from server.app import build_server_app
 from server.checkpoint import RunState
 from server.federation import Observer, Setup
+from server.witness import NoWitness as NoServerWitness
 from simulations.attacks.interface import Scene
 from simulations.attacks.omniscience import with_omniscient
 from simulations.attacks.registry import ATTACKS
@@ -125,6 +127,7 @@ def federate(experiment: Experiment) -> CheckFailed | BudgetExhausted | None:
         folder=experiment.folder,
         state=experiment.state,
         observer=experiment.observer,
+        witness=NoServerWitness(),
     )
     try:
         experiment.engine.run(build_server_app(setup), experiment)
@@ -252,7 +255,10 @@ def _purse(members: Members, site: str, band: str) -> Purse | None:
 def _guard(site: Site) -> Guard:
     """A gate that lets a simulation's exact statistics pass, and keeps the ledger as a hospital's would."""
     return Guard(
-        policy=simulation_policy(), run=site.request(bundle_hash=None), ledger=site.purse.ledger if site.purse else None
+        policy=simulation_policy(),
+        run=site.request(bundle_hash=None),
+        ledger=site.purse.ledger if site.purse else None,
+        witness=NoSiteWitness(),
     )
 
 

@@ -28,7 +28,7 @@ from common.trust.merkle import verify_consistency
 
 _PURPOSE = "log head"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_TIME = re.compile(r"[0-9T.:+-]{1,40}")
+_TIME = re.compile(r"[0-9][0-9T.:+-]{0,39}")
 _MOST_ENTRIES = 2**53
 
 
@@ -160,6 +160,8 @@ def check_consistency(extension: Extension, *, held: SignedHead | None, key: Pub
     if extension.known != (known.size if known else 0):
         raise TrustError(f"the proof begins at entry {extension.known}, and what is held ends at {_size(known)}")
     if known is None:
+        if extension.proof:
+            raise TrustError("a first head comes with a proof, and there is nothing that it could extend")
         return
     if later.log != known.log:
         raise TrustError("the head is of another log than the one that is held; its owner began anew")

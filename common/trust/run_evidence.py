@@ -25,6 +25,9 @@ from common.trust.manifest import MANIFEST_FILE, STATE_FILE, FileDigest, Manifes
 LOGS_FOLDER, LEDGERS_FOLDER = "logs", "ledgers"
 """In a run folder: a folder for each owner's audit log, and the sites' ledgers."""
 
+_PAST_THE_FIRST = frozenset({Kind.CHECKPOINT, Kind.RUN_CLOSED})
+_ENDS = frozenset({Kind.RUN_OPENED, Kind.RUN_CLOSED})
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunEvidence:
@@ -115,10 +118,15 @@ def _run_findings(
 
 
 def _refuse_missing(folder: Path, trails: Sequence[Trail]) -> str:
-    """There is none yet where the server was stopped at its first state; after that, one was taken away."""
+    """There is none yet where the server was stopped at its first state, however often; later, one was taken away.
+
+    The folder's run is the last one that the server's log opened: its log holds other runs too.
+    """
     for trail in trails:
-        kinds = [entry.kind for entry in trail]
-        if kinds.count(Kind.CHECKPOINT) > 1 or (Kind.CHECKPOINT in kinds and Kind.RUN_CLOSED in kinds):
+        opened = next((entry for entry in reversed(trail) if entry.kind is Kind.RUN_OPENED), None)
+        run = opened.fields["run"] if opened is not None else None
+        past = [entry for entry in trail if entry.kind in _PAST_THE_FIRST and run in (None, entry.fields["run"])]
+        if any(entry.kind is Kind.RUN_CLOSED or entry.fields["round"] != 0 for entry in past):
             raise TrustError(f"{folder / MANIFEST_FILE}: is missing, and the log of {trail.owner.owner} is past it")
     return "none was written yet"
 
@@ -139,15 +147,16 @@ def _signed_manifest(folder: Path, trails: Sequence[Trail]) -> tuple[Manifest, T
 
 
 def _check_manifest(folder: Path, manifest: Manifest, trail: Trail) -> str:
-    """Its head is the log's, and the log closed the run with this manifest, if it did."""
+    """Its head is the log's, and the log closed the run with this manifest, if it did; a run may be resumed after."""
     path = folder / MANIFEST_FILE
     trail.check_against([manifest.head], holder=str(path))
-    closed = [entry for entry in trail if entry.kind is Kind.RUN_CLOSED and entry.fields["run"] == manifest.run]
-    if closed and closed[-1].content != sha256_of_file(path):
-        raise TrustError(
-            f"{path}: is another than entry {closed[-1].number} of {trail.owner.owner} closed the run with"
-        )
-    state = "closed" if closed else "not closed"
+    last = next(
+        (entry for entry in reversed(trail) if entry.kind in _ENDS and entry.fields["run"] == manifest.run), None
+    )
+    is_closed = last is not None and last.kind is Kind.RUN_CLOSED
+    if last is not None and is_closed and last.content != sha256_of_file(path):
+        raise TrustError(f"{path}: is another than entry {last.number} of {trail.owner.owner} closed the run with")
+    state = "closed" if is_closed else "not closed"
     return f"of {trail.owner.owner}, round {manifest.round_number}, run {manifest.run[:12]} ({state})"
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from client.gate import Gate, Guard
 from client.policy.interface import RunRequest
 from client.policy.simulated import simulation_policy
+from client.witness import NoWitness
 from common.config.load import load_config
 from common.privacy.bands import band_of
 from common.privacy.release import Mechanism, Release
@@ -100,7 +101,7 @@ def build_noop_app(num_values: int) -> ClientApp:
 
 
 def _guard_of(context: Context) -> Guard:  # noqa: ARG001 - the same for every site
-    return Guard(policy=simulation_policy(), run=_run, ledger=None)
+    return Guard(policy=simulation_policy(), run=_run, ledger=None, witness=NoWitness())
 
 
 @lru_cache(maxsize=1)

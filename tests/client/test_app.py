@@ -19,6 +19,7 @@ from client.ledger import Ledger
 from client.policy.interface import RunRequest
 from client.policy.simulated import simulation_policy
 from client.site import Purse, Site
+from client.witness import NoWitness
 from common.errors import BudgetExhausted, LedgerError
 from common.ledger.entries import Account, Budget
 from common.privacy.events import SampledGaussian
@@ -64,7 +65,8 @@ def sent(site: Site, content: RecordDict, kind: str) -> Message:
             local_time=time(12),
         )
 
-    guard = Guard(policy=simulation_policy(), run=run, ledger=site.purse.ledger if site.purse else None)
+    ledger = site.purse.ledger if site.purse else None
+    guard = Guard(policy=simulation_policy(), run=run, ledger=ledger, witness=NoWitness())
     app = build_client_app(lend, guard_of=lambda context: guard)  # noqa: ARG005 - one site
     return app(Message(content, 7, kind), Context(0, 7, {}, RecordDict(), {}))
 

@@ -20,6 +20,7 @@ from client.ledger import Ledger
 from client.policy.interface import Policy, RunRequest
 from client.policy.release_rules import AllowedMechanisms, LeastCell
 from client.policy.run_rules import AllowedConfig
+from client.witness import NoWitness
 from common.config.load import load_config
 from common.errors import BudgetExhausted, PolicyRefusal
 from common.ledger.entries import Account, Budget
@@ -256,7 +257,7 @@ def reply_of(app: ClientApp, kind: str = "train", *, digest: str = DIGEST) -> Me
 
 
 def gate(ledger: Ledger | None, policy: Policy = HOSPITAL) -> Gate:
-    guard = Guard(policy=policy, run=lambda: RUN, ledger=ledger)
+    guard = Guard(policy=policy, run=lambda: RUN, ledger=ledger, witness=NoWitness())
     return Gate(lambda context: guard, logging.getLogger("tests.site"))  # noqa: ARG005 - one site
 
 

@@ -20,7 +20,9 @@ from common.privacy.release import Mechanism, Release
 from common.wire.flower import STATISTICS, UPDATE, Reply, Task, reply_from_records, reply_to_records
 from common.wire.update import ArrayPlan, NamedArrays
 from server.checkpoint import RunState
-from server.federation import Answer, Federation, Setup
+from server.federation import Federation, Setup
+from server.mailbox import Answer
+from server.witness import NoWitness, Witness
 
 BANDS = {"east": "16-31", "north": "32-63", "south": "16-31", "west": "64-127"}
 BRIEF = {"brief": {"recall_at_10": 0.5, "codes_recall_at_10": 0.25}}
@@ -57,6 +59,8 @@ class MemoryMailbox:
         order: Sorts the sites of a round by when they answer.
         asked: Tasks so far.
         stop_before: Round before which the process dies.
+        later: Sites that come before a round, by its place among those that are played, with their bands.
+        awaited: How many sites were waited for before each round.
     """
 
     bands: Mapping[str, str] = field(default_factory=lambda: dict(BANDS))
@@ -65,10 +69,17 @@ class MemoryMailbox:
     order: Callable[[tuple[str, ...]], list[str]] = sorted
     asked: list[Task] = field(default_factory=list)
     stop_before: int | None = None
+    later: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    awaited: list[int] = field(default_factory=list)
 
-    def meet(self, *, deadline_seconds: float) -> dict[str, str]:  # noqa: ARG002 - of `Mailbox`
+    def meet(self, *, least: int, deadline_seconds: float) -> dict[str, str]:  # noqa: ARG002 - of `Mailbox`
         """See `Mailbox`."""
         return dict(self.bands)
+
+    def arrivals(self, *, least: int, deadline_seconds: float) -> dict[str, str]:  # noqa: ARG002 - of `Mailbox`
+        """See `Mailbox`."""
+        self.awaited.append(least)
+        return dict(self.later.get(len(self.awaited), {}))
 
     def ask(
         self,
@@ -136,6 +147,7 @@ class World:
     log: Log = field(default_factory=Log)
     privacy: PrivacyPlan = PRIVACY
     bands: Mapping[str, str] = field(default_factory=lambda: dict(BANDS))
+    witness: Witness = field(default_factory=NoWitness)
 
     def mailbox(self, *, private: bool = False, **fields: Any) -> MemoryMailbox:
         """A mailbox; `private` says that honest updates are released as a private run agrees."""
@@ -174,6 +186,7 @@ class World:
             folder=self.folder,
             state=state or self.fresh_state(config),
             observer=self.log,
+            witness=self.witness,
         )
         Federation(setup, mailbox).run()
         return setup.state

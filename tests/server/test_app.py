@@ -22,7 +22,8 @@ from common.wire.flower import (
 )
 from common.wire.update import ArrayPlan
 from server.app import GridMailbox
-from server.federation import Answer
+from server.mailbox import OFFLINE, Answer
+from server.witness import NoWitness
 from simulations.runtime import Handler, InProcessGrid
 
 pytestmark = pytest.mark.usefixtures("flower_runtime")
@@ -41,7 +42,7 @@ def open_mailbox() -> Iterator[OpenMailbox]:
 
     def build(handlers: Sequence[Handler]) -> GridMailbox:
         grids.append(InProcessGrid(handlers, num_workers=2))
-        return GridMailbox(grids[-1])
+        return GridMailbox(grids[-1], witness=NoWitness())
 
     yield build
     for grid in grids:
@@ -83,7 +84,7 @@ def ask(mailbox: GridMailbox, sites: Sequence[str], *, seconds: float = 5.0) -> 
 
 def test_sites_are_met_by_name_and_answer_for_themselves(open_mailbox: OpenMailbox) -> None:
     mailbox = open_mailbox([site("north", band="32-63"), site("east")])
-    assert mailbox.meet(deadline_seconds=5) == {"north": "32-63", "east": "16-31"}
+    assert mailbox.meet(least=1, deadline_seconds=5) == {"north": "32-63", "east": "16-31"}
     answers = ask(mailbox, ["east", "north"])
     for name, answer in answers.items():
         assert answer.reply is not None
@@ -100,7 +101,7 @@ def test_task_and_model_arrive_as_they_were_sent(open_mailbox: OpenMailbox) -> N
         return Message(Error(1, "raised"), reply_to=message)
 
     mailbox = open_mailbox([site("north", train=keep)])
-    mailbox.meet(deadline_seconds=5)
+    mailbox.meet(least=1, deadline_seconds=5)
     ask(mailbox, ["north"])
     assert task_from_records(seen[0]) == TASK
     assert seen[0].array_records["model"]["weight"].numpy().tolist() == [0, 1, 2, 3]
@@ -108,13 +109,15 @@ def test_task_and_model_arrive_as_they_were_sent(open_mailbox: OpenMailbox) -> N
 
 def test_only_the_sites_that_are_asked_get_the_task(open_mailbox: OpenMailbox) -> None:
     mailbox = open_mailbox([site("north"), site("east"), site("south")])
-    mailbox.meet(deadline_seconds=5)
-    assert ask(mailbox, ["south", "unknown"]).keys() == {"south"}
+    mailbox.meet(least=1, deadline_seconds=5)
+    answers = ask(mailbox, ["south", "unknown"])
+    assert answers.keys() == {"south", "unknown"}
+    assert answers["unknown"] == Answer("unknown", None, OFFLINE)
 
 
 def test_node_with_a_taken_name_is_left_out(open_mailbox: OpenMailbox) -> None:
     mailbox = open_mailbox([site("north", band="16-31"), site("north", band="64-127", train=error_reply("second"))])
-    assert mailbox.meet(deadline_seconds=5) == {"north": "16-31"}
+    assert mailbox.meet(least=1, deadline_seconds=5) == {"north": "16-31"}
     assert ask(mailbox, ["north"])["north"].problem is None
 
 
@@ -129,7 +132,7 @@ def test_node_with_a_taken_name_is_left_out(open_mailbox: OpenMailbox) -> None:
     ],
 )
 def test_node_that_does_not_say_who_it_is_is_left_out(open_mailbox: OpenMailbox, stranger: Handler) -> None:
-    assert open_mailbox([stranger, site("north")]).meet(deadline_seconds=5) == {"north": "16-31"}
+    assert open_mailbox([stranger, site("north")]).meet(least=1, deadline_seconds=5) == {"north": "16-31"}
 
 
 @pytest.mark.parametrize(
@@ -144,7 +147,7 @@ def test_node_that_does_not_say_who_it_is_is_left_out(open_mailbox: OpenMailbox,
 )
 def test_error_reply_leaves_a_code_and_no_text(open_mailbox: OpenMailbox, sent: str | None, reason: str) -> None:
     mailbox = open_mailbox([site("north", train=error_reply(sent)), site("east")])
-    mailbox.meet(deadline_seconds=5)
+    mailbox.meet(least=1, deadline_seconds=5)
     answers = ask(mailbox, ["north", "east"])
     assert answers["north"] == Answer("north", None, reason)
     assert answers["east"].reply is not None
@@ -152,13 +155,13 @@ def test_error_reply_leaves_a_code_and_no_text(open_mailbox: OpenMailbox, sent: 
 
 def test_reply_that_cannot_be_read_is_a_reason(open_mailbox: OpenMailbox) -> None:
     mailbox = open_mailbox([site("north", train=lambda message, _: Message(RecordDict(), reply_to=message))])
-    mailbox.meet(deadline_seconds=5)
+    mailbox.meet(least=1, deadline_seconds=5)
     assert ask(mailbox, ["north"])["north"] == Answer("north", None, "malformed")
 
 
 def test_silent_site_costs_the_deadline_and_no_more(open_mailbox: OpenMailbox) -> None:
     mailbox = open_mailbox([site("north", train=lambda *_: None), site("east")])
-    mailbox.meet(deadline_seconds=5)
+    mailbox.meet(least=1, deadline_seconds=5)
     started = time.monotonic()
     assert ask(mailbox, ["north", "east"], seconds=0.5).keys() == {"east"}
     assert 0.5 <= time.monotonic() - started < 2.0
@@ -176,8 +179,8 @@ def test_lost_nodes_error_reply_is_matched_by_the_message_it_answers() -> None:
             return replies
 
     grid = LostNode([site("north", train=error_reply("raised")), site("east")], num_workers=2)
-    mailbox = GridMailbox(grid)
-    mailbox.meet(deadline_seconds=5)
+    mailbox = GridMailbox(grid, witness=NoWitness())
+    mailbox.meet(least=1, deadline_seconds=5)
     answers = ask(mailbox, ["north", "east"])
     grid.close()
     assert answers["north"] == Answer("north", None, "raised")

@@ -1,0 +1,83 @@
+"""Signed evidence as one more record of a message, and the digests by which both sides' logs name what was sent.
+
+A digest is of what a record says, not of its bytes on the way: those of Flower's messages may change with its version.
+
+- Arrays: SHA-256 of the safetensors file of the decoded arrays, names sorted (`arrays_digest`).
+- Fields: SHA-256 of the canonical JSON of the object of all fields (`common/canonical.py`).
+"""
+
+from __future__ import annotations
+
+from flwr.app import ArrayRecord, ConfigRecord, RecordDict
+
+from common.canonical import digest
+from common.errors import AdmissionError, EvidenceError
+from common.trust.exchange import Evidence, Released, decode
+from common.wire.flower import arrays_from_record, releases_of
+from common.wire.update import arrays_digest
+
+EVIDENCE = "evidence"
+_FIELD = "json"
+
+
+def with_evidence(records: RecordDict, evidence: Evidence | None) -> RecordDict:
+    """The same records, and the evidence beside them; where there is none, the records themselves."""
+    if evidence is None:
+        return records
+    return RecordDict({**records, EVIDENCE: ConfigRecord({_FIELD: evidence.encoded()})})
+
+
+def evidence_of(records: RecordDict) -> Evidence | None:
+    """The evidence beside a message's records; None where there is none.
+
+    Raises:
+        EvidenceError: It is too long, or not of its form.
+    """
+    if EVIDENCE not in records:
+        return None
+    record = records[EVIDENCE]
+    text = record.get(_FIELD) if isinstance(record, ConfigRecord) and len(record) == 1 else None
+    if not isinstance(text, str):
+        raise EvidenceError("the record of evidence is not one text")
+    return decode(text)
+
+
+def without_evidence(records: RecordDict) -> RecordDict:
+    """The records alone."""
+    return RecordDict({name: record for name, record in records.items() if name != EVIDENCE})
+
+
+def record_digest(record: object) -> str:
+    """Digest of what a record says, as above.
+
+    Raises:
+        AdmissionError: It is no record of arrays or fields, or holds what cannot be written as such.
+    """
+    if isinstance(record, ArrayRecord):
+        return arrays_digest(arrays_from_record(record))
+    if not isinstance(record, ConfigRecord):
+        raise AdmissionError("malformed")
+    try:
+        return digest(dict(record))
+    except (TypeError, ValueError) as error:
+        raise AdmissionError("malformed") from error
+
+
+def released_in(records: RecordDict) -> tuple[Released, ...]:
+    """What a reply's own list says was released, with the digests of what is there.
+
+    Raises:
+        AdmissionError: The list is malformed, or names what is not there.
+    """
+    releases = releases_of(records)
+    if any(release.name not in records for release in releases):
+        raise AdmissionError("malformed")
+    return tuple(
+        Released(
+            release=release.name,
+            mechanism=str(release.mechanism),
+            ledger_entry=release.ledger_entry,
+            content=record_digest(records[release.name]),
+        )
+        for release in releases
+    )
