@@ -31,6 +31,8 @@ from common.trust.run_evidence import LEDGERS_FOLDER, LOGS_FOLDER
 from simulations.cohorts.write import MANIFEST_COLUMNS
 
 CENTRE, PUBLIC, RUN, BUNDLE, NAME = "centre", "public", "run.yaml", "run.bundle", "loopback"
+READY_WORDS = (b"serving sites on", b" is ready: ")
+"""What server and agent say when they are."""
 READY_SECONDS = 60.0
 END_SECONDS = 20.0
 MANIFEST = "manifest.csv"
@@ -245,7 +247,7 @@ class Loopback:
     def _await_ready(self, name: str) -> None:
         """Wait for the line that says so."""
         deadline, process = time.monotonic() + READY_SECONDS, self.processes[name]
-        while b"ready: " not in self.log_file(name).read_bytes():
+        while not any(word in self.log_file(name).read_bytes() for word in READY_WORDS):
             if process.poll() is not None or time.monotonic() > deadline:
                 said = self.log_file(name).read_text(errors="replace")[-2000:]
                 raise CheckFailed(f"{name}: is not ready after {READY_SECONDS:.0f} s or has ended: {said}")

@@ -33,6 +33,7 @@ from server.deploy.config import CONFIG_FILE as CONSORTIUM_FILE
 from server.deploy.installation import Installation, read_installation
 from server.deploy.registered import SitesByNode
 from server.deploy.runs import Ending, Outcome, RunFolder, Wanted, run_of
+from server.deploy.service import SERVER_VARIABLE
 from server.federation import Federation, Setup
 from server.report.build import RunFacts, build_summary
 from server.report.render import REPORT_FILE
@@ -40,8 +41,6 @@ from server.report.summary import SUMMARY_FILE
 from server.report.write import ROUNDS_FILE, write_run
 from server.witness import ServerWitness
 
-FOLDER_VARIABLE = "WARDROUND_SERVER"
-"""Environment variable with the server's folder."""
 RUN_FIELD = "run"
 """Key of the app's configuration that holds the run's digest."""
 LOG_FOLDER = "log"
@@ -64,7 +63,7 @@ class StopRequested(WardroundError):
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run, or go on with, the run that the app names."""
-    folder = Path(os.environ[FOLDER_VARIABLE])
+    folder = Path(os.environ[SERVER_VARIABLE])
     run = run_of(folder, str(context.run_config[RUN_FIELD]))
     with run.alone():
         if run.outcome is None:
@@ -108,6 +107,7 @@ def _federate(run: RunFolder, bundle: Bundle, installation: Installation, grid: 
         state=state,
         observer=RunWatcher(run),
         witness=witness,
+        least_sites=len(installation.members.present),
     )
     mailbox = GridMailbox(grid, witness=witness, names=SitesByNode(grid, installation))
     outcome = _outcome_of(Federation(setup, mailbox))

@@ -75,13 +75,6 @@ class Keeper(Protocol):
         ...
 
 
-class NoRuns:
-    """A keeper without runs."""
-
-    def tick(self, carrier: ControlClient, generation: int) -> None:
-        """Do nothing."""
-
-
 @dataclass(frozen=True)
 class FlowerFiles:
     """Where Flower's files are.

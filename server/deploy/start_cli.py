@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from server.deploy.config import CONFIG_FILE
-from server.deploy.service import NoRuns, serve
+from server.deploy.keeper import RunKeeper
+from server.deploy.service import serve
 
 
 def start_command(
@@ -24,4 +25,4 @@ def start_command(
     folder already.
     """
     logging.getLogger("wardround").setLevel(logging.INFO)
-    serve(config, keeper_of=lambda _: NoRuns())
+    serve(config, keeper_of=RunKeeper)
