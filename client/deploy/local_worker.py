@@ -19,6 +19,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flwr.app import Context, Message, RecordDict
@@ -28,6 +29,7 @@ from client.app import build_client_app
 from client.data.anchors import read_anchors
 from client.data.features import CachedEncoder
 from client.deploy.approval import Approval, Approvals
+from client.deploy.identity import read_identity
 from client.deploy.message_bytes import error_reply
 from client.deploy.own_studies import read_own_studies
 from client.dp.randomness import Randomness, SystemRandomness
@@ -38,24 +40,26 @@ from client.policy.site_config import anchor_folder, load_site_config
 from client.policy.site_policy import policy_of
 from client.policy.site_schema import SiteConfig
 from client.site import Purse, Site
+from client.witness import SiteWitness, Witness
 from common.bundle import Bundle
 from common.code_digest import code_digest
 from common.encoders.cache import FeatureCache
 from common.encoders.public_fit import AnchorFeatures, fresh_model, split_frozen
 from common.encoders.registry import ENCODERS
-from common.errors import AdmissionError, DataError, PolicyRefusal, TrustError, WardroundError
-from common.files import sha256_hex
+from common.errors import AdmissionError, ConfigError, DataError, PolicyRefusal, TrustError, WardroundError
 from common.privacy.bands import band_of
 from common.privacy.plan import privacy_plan
 from common.trust.audit_log import AuditLog
 from common.trust.keys import SigningKey
 from common.trust.log_entries import Kind
+from common.trust.log_trail import Counterpart
 from common.wire.update import from_safetensors, load_into
 
 Handle = Callable[[str, Message], Message]
 """Answers a message of the bundle with this hash."""
 RandomnessOf = Callable[[int], Randomness]
 """Source of sampling and noise for a round."""
+WitnessOf = Callable[[SiteConfig, AuditLog], Witness]
 
 LOG_FOLDER, FEATURES_FOLDER = "log", "features"
 """In the state folder: the audit log, and cached features, which are as private as the studies."""
@@ -68,18 +72,42 @@ BEFORE_ANY_ROUND = 0
 _log = logging.getLogger("wardround.site")
 
 
+def system_randomness(round_number: int) -> Randomness:  # noqa: ARG001 - the system's entropy knows no rounds
+    """The operating system's."""
+    return SystemRandomness()
+
+
+def member_witness(config: SiteConfig, log: AuditLog) -> Witness:
+    """The witness of a hospital that has joined a consortium, which believes the server that it joined with.
+
+    Raises:
+        ConfigError: It has not joined, or under another name.
+        TrustError: Its folder does not hold.
+    """
+    identity = read_identity(config.state_folder, now=datetime.now(UTC))
+    if identity.name != config.site:
+        raise ConfigError(
+            f"site={config.site}: the consortium knows this hospital as {identity.name}; correct site.yaml"
+        )
+    server = Counterpart(identity.consortium.name, identity.consortium.public_key)
+    return SiteWitness(log, site=config.site, server=server)
+
+
 @contextmanager
-def open_worker(config_file: Path, *, randomness: RandomnessOf | None = None) -> Iterator[Handle]:
+def open_worker(
+    config_file: Path, *, randomness: RandomnessOf = system_randomness, witness_of: WitnessOf = member_witness
+) -> Iterator[Handle]:
     """Open a hospital's ledger and log, and lend what answers its messages; from one thread, one at a time.
 
     Args:
         config_file: The hospital's site.yaml.
-        randomness: Source of private sampling and noise; for tests only, it takes the privacy away.
+        randomness: Source of private sampling and noise; another is for tests only, it takes the privacy away.
+        witness_of: Who keeps the evidence in the log.
 
     Raises:
-        ConfigError: The site.yaml does not hold.
+        ConfigError: The site.yaml does not hold, or the hospital has not joined under its name.
         LedgerError: The ledger is damaged, or cannot be written.
-        TrustError: The key or the log does not hold, or another worker has it open.
+        TrustError: A key, the admission or the log does not hold, or another worker has it open.
     """
     config = load_site_config(config_file)
     state = config.state_folder
@@ -88,12 +116,14 @@ def open_worker(config_file: Path, *, randomness: RandomnessOf | None = None) ->
         Ledger.open(state / LEDGER_FILE, site=config.site, key=key, budget=budget_of(config)) as ledger,
         AuditLog(state / LOG_FOLDER, owner=config.site, key=key) as log,
     ):
-        approvals = Approvals(state, site=config.site, key=key)
-        yield LocalWorker(config, approvals, ledger, log, randomness or _system_randomness).answer
-
-
-def _system_randomness(round_number: int) -> Randomness:  # noqa: ARG001 - the system's entropy knows no rounds
-    return SystemRandomness()
+        yield LocalWorker(
+            config,
+            Approvals(state, site=config.site, key=key),
+            ledger,
+            log,
+            witness=witness_of(config, log),
+            randomness=randomness,
+        ).answer
 
 
 class LocalWorker:
@@ -104,16 +134,25 @@ class LocalWorker:
         approvals: What it approved.
         ledger: Its ledger.
         log: Its audit log.
+        witness: Who keeps the evidence in it.
         randomness: Source of private sampling and noise.
     """
 
     def __init__(
-        self, config: SiteConfig, approvals: Approvals, ledger: Ledger, log: AuditLog, randomness: RandomnessOf
+        self,
+        config: SiteConfig,
+        approvals: Approvals,
+        ledger: Ledger,
+        log: AuditLog,
+        *,
+        witness: Witness,
+        randomness: RandomnessOf,
     ) -> None:
         self._config = config
         self._approvals = approvals
         self._ledger = ledger
         self._audit = log
+        self._witness = witness
         self._randomness = randomness
         self._open: OrderedDict[str, OpenRun] = OrderedDict()
 
@@ -123,7 +162,7 @@ class LocalWorker:
             run = self._run_of(bundle_hash, message)
         except WardroundError as error:
             _log.error("refused: %s", error)
-            self._audit.append(Kind.REFUSAL, run=bundle_hash, round=BEFORE_ANY_ROUND, reason=error.reason)
+            self._note_refusal(bundle_hash, error.reason)
             return error_reply(message, error.reason)
         return run.answer(message)
 
@@ -157,7 +196,6 @@ class LocalWorker:
         bundle = self._approvals.bundle(approval)
         self._note_approval(approval)
         site = open_site(self._config, bundle, self._ledger, self._randomness)
-        self._audit.append(Kind.RUN_OPENED, run=bundle.run, content=sha256_hex(bundle.config_bytes))
         if approval.code != code_digest():
             _log.warning("bundle %s was approved when other code was installed than now", bundle.hash)
         return OpenRun(site, self._guard(site, approval))
@@ -168,11 +206,16 @@ class LocalWorker:
         if not any(entry.kind is Kind.BUNDLE_APPROVED and entry.content == content for entry in self._audit.trail):
             self._audit.append(Kind.BUNDLE_APPROVED, content=content, run=approval.run, bundle=approval.bundle)
 
+    def _note_refusal(self, bundle_hash: str, reason: str) -> None:
+        """Write into the log that a bundle was refused; its run is not known then, and its hash stands for it."""
+        self._audit.append(Kind.REFUSAL, run=bundle_hash, round=BEFORE_ANY_ROUND, reason=reason)
+
     def _guard(self, site: Site, approval: Approval) -> Guard:
         return Guard(
             policy=policy_of(self._config, approvals=[approval.approved]),
             run=site.request(bundle_hash=approval.bundle),
             ledger=self._ledger,
+            witness=self._witness,
         )
 
 
