@@ -14,6 +14,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TypedDict
 
+from common.service.log_format import JsonFormatter
 from common.service.processes import ChildSpec, Process, child_logger
 
 FIRST_BACKOFF_SECONDS = 0.5
@@ -110,7 +111,7 @@ class Supervisor:
             handler = RotatingFileHandler(
                 self._log_folder / f"{name}.log", maxBytes=_LOG_BYTES, backupCount=_OLDER_LOGS, encoding="utf-8"
             )
-            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+            handler.setFormatter(JsonFormatter(name))
             self._handlers[name] = handler
             child_logger(name).addHandler(handler)
             child_logger(name).setLevel(logging.INFO)
