@@ -43,6 +43,8 @@ from common.files import sha256_hex
 from server.deploy.installation import LOOPBACK
 
 _SECONDS = 10.0
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+"""How OpenSSL's word for it ends up in the transport's error, which has no type of its own for it."""
 
 
 class ControlError(WardroundError):
@@ -241,7 +243,8 @@ def _errors(doing: str) -> Iterator[None]:
     except httpx.HTTPStatusError as error:
         raise _refusal(doing, error.response) from error
     except httpx.TransportError as error:
-        raise ControlUnreachable(f"{doing}: the Control API cannot be reached ({type(error).__name__})") from error
+        why = "its certificate does not hold" if _UNTRUSTED in str(error) else type(error).__name__
+        raise ControlUnreachable(f"{doing}: the Control API cannot be reached ({why})") from error
     except (KeyError, ValueError) as error:
         raise ControlError(f"{doing}: the Control API answered what cannot be ({type(error).__name__})") from error
 
