@@ -82,13 +82,10 @@ def decode_message(content: bytes | memoryview) -> Message:
     proto = ProtoMessage()
     try:
         proto.ParseFromString(content)
-        message = message_from_proto(proto)
+        return message_from_proto(proto)
     except Exception as error:
         # Flower's readers raise what the bytes happen to provoke.
         raise AdmissionError(f"bytes are no message ({type(error).__name__})") from error
-    if message.has_content() == message.has_error():
-        raise AdmissionError("a message holds neither content nor an error, or both")
-    return message
 
 
 def error_reply(message: Message, reason: str) -> Message:

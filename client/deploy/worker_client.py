@@ -21,7 +21,7 @@ _RECONNECT = (
     ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 500),
 )
-_HEALTH_SECONDS = 1.0
+_HEALTH_SECONDS = 0.2
 
 
 class WorkerGone(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import ssl
 import subprocess
 import sys
 import time
@@ -27,7 +28,7 @@ from flwr.proto.control_pb2 import (
     UnregisterNodeRequest,
 )
 from flwr.proto.fab_pb2 import Fab
-from flwr.proto.runtime_pb2 import AcquireTaskRequest, PullTaskInputRequest
+from flwr.proto.runtime_pb2 import AcquireTaskRequest, PullTaskInputRequest, SendTaskHeartbeatRequest
 from flwr.supercore.constant import TaskType
 from flwr.supercore.control.control_http_client import ControlHttpClient
 from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, SuperExecAuthHttpInterceptor
@@ -134,7 +135,9 @@ class SuperLink:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"https://{self.address}/health", verify=str(self.folder / "ca.crt")).is_success
+            return httpx.get(
+                f"https://{self.address}/health", verify=ssl.create_default_context(cadata=self.roots.decode())
+            ).is_success
         except httpx.TransportError:
             return False
 
@@ -185,11 +188,10 @@ class SuperLink:
             token = client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP])).token
         with self._runtime(RuntimeTokenHttpInterceptor(token)) as task:
             given = task.PullTaskInput(PullTaskInputRequest())
-        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = given.task_id, run_id, given.context.node_id
         grid = HttpGrid(self.address, insecure=False, root_certificates=self.roots, token=token)
         grid.set_run(run_from_proto(given.run))
         try:
-            yield ServerApp(grid)
+            yield ServerApp(grid, task_id=given.task_id, run_id=run_id, node_id=given.context.node_id)
         finally:
             grid.close()
             with self.control() as control:
@@ -206,13 +208,14 @@ class ServerApp:
     """A ServerApp in the hands of a test."""
 
     grid: HttpGrid
-
-    def sees(self, node_id: int) -> bool:
-        """Whether it would be given this site."""
-        return node_id in list(self.grid.get_node_ids())
+    task_id: int
+    run_id: int
+    node_id: int
 
     def send(self, node_id: int, records: RecordDict, *, ttl: float = 60.0) -> str:
-        """Send a site something."""
+        """Send a site something, and tell the SuperLink that this ServerApp lives."""
+        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = self.task_id, self.run_id, self.node_id
+        self.grid._runtime_client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
         message = Message(records, node_id, "query", ttl=ttl, group_id="1")
         (message_id,) = self.grid.push_messages([message])
         return message_id

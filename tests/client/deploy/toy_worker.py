@@ -32,6 +32,7 @@ def handle(bundle_hash: str, message: Message) -> Message:
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
         case "sleep":
+            logging.info("sleeps for %s", order["seconds"])
             time.sleep(float(str(order["seconds"])))
     answer: dict[str, int | float | str] = {"bundle": bundle_hash, "pid": os.getpid(), "network": _reaches(order)}
     return Message(RecordDict({**message.content, "answer": ConfigRecord(dict(answer))}), reply_to=message)

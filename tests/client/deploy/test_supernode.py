@@ -1,0 +1,140 @@
+"""How the SuperNode is started, what its log teaches, and that a process which takes no message ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import stat
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from client.deploy import supernode
+from client.deploy.identity import SiteIdentity
+from client.deploy.init import create_site, join
+from client.deploy.supernode import Endpoint, SuperNode, deactivate_stale
+from client.deploy.supernode_main import LOOPBACK, free_port
+from tests.client.deploy.centre import Centre
+
+ENDS = """
+import sys, threading, time
+import flwr.supernode.cli
+from client.deploy import supernode_main
+
+def main_loop_ends_by_an_error():
+    print(sys.argv[1:], flush=True)
+    threading.Thread(target=time.sleep, args=(60,)).start()  # as Flower's HTTP thread
+
+sys.modules["flwr.supernode.cli.flower_supernode"].flower_supernode = main_loop_ends_by_an_error
+sys.argv = ["x", "--superlink", "host:1"]
+supernode_main.main()
+"""
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> SiteIdentity:
+    now = datetime.now(UTC)
+    centre, state = Centre.new(tmp_path / "centre", now=now), tmp_path / "state"
+    create_site(state, bundle=centre.bundle, confirmed=centre.consortium.digest, name="hospital-1", now=now)
+    return join(state, centre.answer(state / "request.json", now=now), now=now)
+
+
+def test_command_names_the_member_and_keeps_to_loopback_with_a_secret(identity: SiteIdentity, tmp_path: Path) -> None:
+    node = SuperNode(identity, tmp_path)
+    command = " ".join(node.spec().command)
+    secret_file = tmp_path / "superexec.secret"
+    for option in (
+        f"--superlink {identity.consortium.address}",
+        f"--root-certificates {identity.roots_file}",
+        f"--auth-supernode-private-key {identity.node_key_file}",
+        "--isolation process",
+        f"--superexec-auth-secret-file {secret_file}",
+    ):
+        assert option in command
+    assert "--insecure" not in command
+    assert stat.S_IMODE(secret_file.stat().st_mode) == 0o600
+    assert secret_file.read_bytes() == node.secret
+
+
+def test_secret_is_another_one_for_each_agent(identity: SiteIdentity, tmp_path: Path) -> None:
+    nodes = [SuperNode(identity, tmp_path) for _ in range(2)]
+    written = []
+    for node in nodes:
+        node.spec()
+        written.append((tmp_path / "superexec.secret").read_bytes())
+    assert written == [node.secret for node in nodes]
+    assert len(set(written)) == 2
+    assert all(len(secret) == 32 for secret in written)
+
+
+def test_log_teaches_where_the_api_is_and_which_node_it_became(identity: SiteIdentity, tmp_path: Path) -> None:
+    node = SuperNode(identity, tmp_path)
+    node.read_line("INFO :      Starting Flower SuperNode")
+    assert (node.endpoint, node.connected, node.activity.is_set()) == (None, False, True)
+    node.read_line("Runtime API of process 41 at 127.0.0.1:9999")
+    assert (node.endpoint, node.connected) == (Endpoint(41, "127.0.0.1:9999"), False)
+    node.read_line("INFO :      SuperNode ID: 18314069878598993299")
+    assert node.connected
+    assert json.loads((tmp_path / "state" / "supernode.json").read_bytes()) == {"node_id": 18314069878598993299}
+
+
+def test_next_life_knows_nothing_of_the_last_and_frees_its_registration(
+    identity: SiteIdentity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed: list[int] = []
+    monkeypatch.setattr(supernode, "deactivate_stale", lambda _, node_id: freed.append(node_id) is None)
+    node = SuperNode(identity, tmp_path)
+    node.prepare()
+    assert freed == []
+    node.read_line("Runtime API of process 41 at 127.0.0.1:9999")
+    node.read_line("SuperNode ID: 77")
+    node.prepare()
+    assert (node.endpoint, node.connected, freed) == (None, False, [77])
+    SuperNode(identity, tmp_path).prepare()  # after the agent was killed
+    assert freed == [77, 77]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"node_id": "7"}'])
+def test_file_that_a_crash_or_a_person_has_spoilt_is_no_hindrance(
+    identity: SiteIdentity, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "state" / "supernode.json").write_bytes(content)
+    SuperNode(identity, tmp_path).prepare()
+
+
+def test_registration_is_not_freed_where_the_server_cannot_be_asked(identity: SiteIdentity) -> None:
+    assert not deactivate_stale(identity, 77)
+
+
+def test_trouble_is_said_once_in_a_hospitals_words_and_again_after_it_was_over(
+    identity: SiteIdentity, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = SuperNode(identity, tmp_path)
+    with caplog.at_level(logging.WARNING, "wardround.agent"):
+        for _ in range(3):
+            node.read_line("[code: 2004] Failed to activate SuperNode.")
+        assert len(caplog.records) == 1
+        assert "has revoked it; ask the coordinating centre" in caplog.text
+        node.read_line("WARNING :   Connection attempt failed, retrying in 0.97 seconds")
+        assert "the server does not answer" in caplog.text
+        node.read_line("SuperNode ID: 77")
+        node.read_line("WARNING :   Connection attempt failed, retrying in 0.97 seconds")
+    assert len(caplog.records) == 3
+
+
+def test_process_ends_with_its_main_loop_though_a_thread_goes_on() -> None:
+    done = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    announced, options = done.stdout.splitlines()
+    port = announced.rpartition(":")[2]
+    assert announced.startswith("Runtime API of process ")
+    assert options == str(["--superlink", "host:1", "--host", LOOPBACK, "--port", port])
+
+
+def test_free_port_is_another_one_while_the_first_is_taken() -> None:
+    with socket.create_server((LOOPBACK, free_port())) as taken:
+        assert free_port() != taken.getsockname()[1]
