@@ -114,10 +114,9 @@ def newer_extension(evidence: Evidence, *, held: SignedHead | None, key: PublicK
         ReplayedError: The sender's head is not newer than the one that is held.
         EvidenceError: There is no such extension, or it does not hold.
     """
-    extension = extension_from(evidence, held=held, key=key)
-    if held is not None and extension.head == held:
+    if held is not None and held in [extension.head for extension in evidence.extensions]:
         raise ReplayedError("the message shows no newer head than an earlier one; it was sent before")
-    return extension
+    return extension_from(evidence, held=held, key=key)
 
 
 def extension_from(evidence: Evidence, *, held: SignedHead | None, key: PublicKey) -> Extension:
