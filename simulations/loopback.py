@@ -22,12 +22,14 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from client.data.anchors import PUBLIC_SITE
 from common.errors import CheckFailed
+from common.service.ports import OFF
 from common.trust.run_evidence import LEDGERS_FOLDER, LOGS_FOLDER
+from server.deploy.config import consortium_yaml, read_consortium_config
 from simulations.cohorts.write import MANIFEST_COLUMNS
 
 CENTRE, PUBLIC, RUN, BUNDLE, NAME = "centre", "public", "run.yaml", "run.bundle", "loopback"
@@ -147,9 +149,10 @@ class Loopback:
         hand_out(cohort, self.folder, self.sites)
         port, control_port = free_ports(2)
         self.command("server", "init", self.centre, "--name", NAME, "--host", "127.0.0.1", "--port", str(port))
-        lines = self.consortium_file.read_text().splitlines()
-        ported = [f"control_port: {control_port}" if line.startswith("control_port:") else line for line in lines]
-        self.consortium_file.write_text("\n".join(ported) + "\n")
+        # Servers that run beside this one have the usual ports.
+        config = read_consortium_config(self.consortium_file)
+        config = replace(config, control_port=control_port, metrics_port=OFF, health_port=OFF)
+        self.consortium_file.write_text(consortium_yaml(config), encoding="utf-8")
         for site in self.sites:
             self.site_file(site).write_text(SITE_YAML.format(site=site, public=PUBLIC))
             self.command(

@@ -16,6 +16,7 @@ from common.config.registry import near
 from common.config.strict_file import TYPE_WORDS, leaf_types, read_strict
 from common.errors import ConfigError
 from common.privacy.release import Mechanism
+from common.service.ports import OFF
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -70,6 +71,8 @@ def _check(config: SiteConfig) -> None:
             raise ConfigError(f"{key}={values[key]}: unknown; {near(values[key], ADAPTERS.names)}")
     if config.budget.epsilon_per_run > config.budget.epsilon:
         raise ConfigError("budget.epsilon_per_run: is above budget.epsilon; lower it, for no run can spend it")
+    if config.agent.health_port != OFF and config.agent.health_port == config.agent.metrics_port:
+        raise ConfigError(f"agent.health_port={config.agent.health_port}: is agent.metrics_port; give another")
     _check_lists(values)
     _check_releases(config.releases.allowed)
     try:

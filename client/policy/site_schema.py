@@ -127,6 +127,21 @@ class ReleaseLimits:
 
 
 @dataclass(frozen=True)
+class AgentPorts:
+    """Where the agent may be asked how it fares; on this machine alone.
+
+    Off unless a hospital turns them on: several agents may run on one machine, and no two can have one port.
+
+    Attributes:
+        metrics_port: Where Prometheus asks; 0 is nowhere.
+        health_port: Where health is asked for (grpc.health.v1); 0 is nowhere.
+    """
+
+    metrics_port: int = 0
+    health_port: int = 0
+
+
+@dataclass(frozen=True)
 class SiteConfig:
     """A hospital's own configuration.
 
@@ -139,6 +154,7 @@ class SiteConfig:
         training: Which runs may train here.
         update: The largest model update.
         releases: What may leave.
+        agent: Where the agent may be asked how it fares.
     """
 
     site: str = MISSING
@@ -149,6 +165,7 @@ class SiteConfig:
     training: TrainingLimits = field(default_factory=TrainingLimits)
     update: UpdateLimits = field(default_factory=UpdateLimits)
     releases: ReleaseLimits = field(default_factory=ReleaseLimits)
+    agent: AgentPorts = field(default_factory=AgentPorts)
 
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -161,5 +178,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "update.most_values": (1, 10**12),
     "update.most_bytes": (1, 10**13),
     "releases.least_cell": (1, 10**6),
+    "agent.metrics_port": (0, 65535),
+    "agent.health_port": (0, 65535),
 }
 """Least and greatest value of each number, both allowed."""

@@ -18,7 +18,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from common.errors import ConfigError
-from common.service.metrics import LOOPBACK, OFF
+from common.service.ports import LOOPBACK, OFF
 from common.service.supervisor import ChildStatus
 
 WHOLE = ""

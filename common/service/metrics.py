@@ -20,11 +20,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from common.errors import ConfigError
+from common.service.ports import LOOPBACK, OFF
 from common.service.supervisor import ChildStatus
 
-LOOPBACK = "127.0.0.1"
-OFF = 0
-"""The port that means none."""
 PATH = "/metrics"
 
 _REQUEST_SECONDS = 5.0

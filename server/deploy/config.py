@@ -12,6 +12,7 @@ from omegaconf import MISSING
 
 from common.config.strict_file import read_strict
 from common.errors import ConfigError, TrustError
+from common.service.ports import OFF
 from common.trust.keys import PublicKey
 from common.trust.names import HOST_RULE, NAME_RULE, is_host, is_name
 
@@ -45,6 +46,8 @@ class ConsortiumConfig:
         hosts: Names and IP addresses by which sites reach the server; they dial the first.
         port: Where it listens for the sites.
         control_port: Where runs are sent and nodes registered; on loopback alone.
+        metrics_port: Where Prometheus asks; on loopback alone, and 0 is nowhere.
+        health_port: Where health is asked for (grpc.health.v1); on loopback alone, and 0 is nowhere.
         validity: How long what is made from now on holds.
     """
 
@@ -53,12 +56,16 @@ class ConsortiumConfig:
     hosts: list[str] = MISSING
     port: int = MISSING
     control_port: int = 8000
+    metrics_port: int = 9464
+    health_port: int = 9465
     validity: Validity = field(default_factory=Validity)
 
 
 RANGES: dict[str, tuple[int, int]] = {
     "port": (1, 65535),
     "control_port": (1, 65535),
+    "metrics_port": (0, 65535),
+    "health_port": (0, 65535),
     "validity.root_days": (1, 36500),
     "validity.server_days": (1, 36500),
     "validity.crossover_days": (1, 3650),
@@ -100,14 +107,23 @@ def check_consortium_config(config: ConsortiumConfig) -> None:
     for host in config.hosts:
         if not is_host(host):
             raise ConfigError(f"hosts: {host} is no host; {HOST_RULE}")
-    if config.port == config.control_port:
-        raise ConfigError(f"control_port={config.port}: is the port of the sites; give another")
+    _check_ports(config)
     try:
         PublicKey.from_hex(config.signing_key)
     except TrustError as error:
         raise ConfigError(
             "signing_key: is no Ed25519 key; restore the line that wardround server init wrote"
         ) from error
+
+
+def _check_ports(config: ConsortiumConfig) -> None:
+    taken = {config.port: "the port of the sites"}
+    for key in ("control_port", "metrics_port", "health_port"):
+        port = getattr(config, key)
+        if port in taken:
+            raise ConfigError(f"{key}={port}: is {taken[port]}; give another")
+        if port != OFF:
+            taken[port] = key
 
 
 def consortium_yaml(config: ConsortiumConfig) -> str:
@@ -121,6 +137,8 @@ signing_key: "{config.signing_key}"  # the server's, public
 hosts: [{", ".join(f'"{host}"' for host in config.hosts)}]  # names and IP addresses of the server; sites dial the first
 port: {config.port}  # for the sites
 control_port: {config.control_port}  # on this machine alone: registers nodes, takes runs
+metrics_port: {config.metrics_port}  # on this machine alone: /metrics for Prometheus; 0 for none
+health_port: {config.health_port}  # on this machine alone: grpc.health.v1; 0 for none
 
 validity:  # days, of what is made from now on
   root_days: {validity.root_days}

@@ -93,6 +93,7 @@ def site_yaml(run_config: RunConfig) -> SiteYaml:
             "allowed": {"site": ["public"], "update": ["patient_dp_sgd"], "statistics": ["discrete_laplace"]},
             "least_cell": 11,
         },
+        "agent": {"metrics_port": 9466, "health_port": 9467},
     }
 
 

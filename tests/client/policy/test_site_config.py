@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from client.policy.site_config import load_site_config
+from client.data.anchors import AnchorFolder
+from client.policy.site_config import anchor_folder, load_site_config
 from client.policy.site_schema import RANGES
 from common.config.load import load_config
 from common.encoders.registry import ENCODERS
@@ -44,6 +45,22 @@ def test_absolute_path_stays(site_yaml: dict[str, Any], write_site: Callable[...
     assert config.state_folder == tmp_path / "elsewhere"
 
 
+def test_public_studies_lie_among_the_own_unless_they_have_a_folder(
+    site_yaml: dict[str, Any], write_site: Callable[..., Path], tmp_path: Path
+) -> None:
+    site_yaml["data"] |= {"adapter": "dicom", "split": "fixed", "site_column": "ward", "allow_burned_in": True}
+    among = AnchorFolder(
+        root=tmp_path / "studies", adapter="dicom", split="fixed", site_column="ward", allow_burned_in=True
+    )
+    assert anchor_folder(load_site_config(write_site(site_yaml))) == among
+    site_yaml["anchors"] = {"root": "public"}
+    apart = AnchorFolder(root=tmp_path / "public", adapter="manifest", allow_burned_in=True)
+    assert anchor_folder(load_site_config(write_site(site_yaml))) == apart
+    site_yaml["anchors"] = {"root": "/data/public", "adapter": "medpix2", "split": "s", "site_column": "c"}
+    named = AnchorFolder(root=Path("/data/public"), adapter="medpix2", split="s", site_column="c", allow_burned_in=True)
+    assert anchor_folder(load_site_config(write_site(site_yaml))) == named
+
+
 def test_lists_left_out_allow_nothing(site_yaml: dict[str, Any], write_site: Callable[..., Path]) -> None:
     site_yaml["training"] = {"least_noise_multiplier": 1}
     site_yaml["update"].pop("keys")
@@ -59,6 +76,12 @@ def test_lists_left_out_allow_nothing(site_yaml: dict[str, Any], write_site: Cal
         [],
         {},
     ]
+
+
+def test_agent_left_out_listens_nowhere(site_yaml: dict[str, Any], write_site: Callable[..., Path]) -> None:
+    site_yaml.pop("agent")
+    ports = load_site_config(write_site(site_yaml)).agent
+    assert (ports.metrics_port, ports.health_port) == (0, 0)
 
 
 def test_config_cannot_be_changed(site_yaml: dict[str, Any], write_site: Callable[..., Path]) -> None:
@@ -89,11 +112,16 @@ def test_config_cannot_be_changed(site_yaml: dict[str, Any], write_site: Callabl
         ("releases.allowed", {"update": ["dp_sgd"]}, r"releases\.allowed\.update: dp_sgd is unknown; did you mean"),
         ("releases.allowed", {"statistics": ["not_private"]}, "not_private may not leave a hospital"),
         ("data.adapter", "dicoms", r"data\.adapter=dicoms: unknown; did you mean dicom"),
+        ("anchors", {"adapter": "dicoms"}, r"anchors\.adapter=dicoms: unknown; did you mean dicom"),
+        ("anchors", {"digest": DIGEST}, r"anchors\.digest: unknown key"),
         ("data.name", "", r"data\.name=: not a name"),
         ("site", "North Hospital", "site=North Hospital: not a name"),
         ("site", "../north", r"site=\.\./north: not a name"),
         ("site", "???", "site: has no value; it takes text"),
         ("state_folder", "${oc.env:HOME}", "is not supported; write the value itself"),
+        ("agent.health_port", 9466, r"agent\.health_port=9466: is agent\.metrics_port; give another"),
+        ("agent.health_port", 70000, r"agent\.health_port=70000: out of range"),
+        ("agent", {"port": 1}, r"agent\.port: unknown key; did you mean agent\."),
         ("budget.epsilon_per_run", 21, r"budget\.epsilon_per_run: is above budget\.epsilon"),
     ],
 )

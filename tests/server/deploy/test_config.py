@@ -38,6 +38,8 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         hosts=["2001:db8::1", "localhost"],
         port=1,
         control_port=65535,
+        metrics_port=0,
+        health_port=0,
         validity=Validity(root_days=1, server_days=2, crossover_days=3, request_days=4),
     )
     (tmp_path / "consortium.yaml").write_text(consortium_yaml(config), encoding="utf-8")
@@ -54,6 +56,10 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ("hosts", ["https://a.org"], "hosts: https://a.org is no host; use a name such as"),
         ("port", 0, "port=0: out of range; give a value from 1 to 65535"),
         ("control_port", 8443, "control_port=8443: is the port of the sites"),
+        ("metrics_port", 8443, "metrics_port=8443: is the port of the sites"),
+        ("metrics_port", 8000, "metrics_port=8000: is control_port; give another"),
+        ("health_port", 9464, "health_port=9464: is metrics_port; give another"),
+        ("health_port", -1, "health_port=-1: out of range; give a value from 0"),
         ("signing_key", "00", "signing_key: is no Ed25519 key; restore"),
         ("validity", {"root_days": 0}, r"validity\.root_days=0: out of range"),
         ("validity", {"root_day": 5}, r"validity\.root_day: unknown key; did you mean validity\.root_days"),
