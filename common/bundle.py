@@ -42,12 +42,13 @@ CLIENT_APP = "client.deploy.never:app"
 """A name that a site never loads: it answers with its own installed code."""
 
 APP, CONFIG, MODEL, START = "app.fab", "config.yaml", "model.safetensors", "start.safetensors"
-MOST_BYTES: Mapping[str, int] = {APP: 1 << 16, CONFIG: 1 << 18, MODEL: 1 << 31, START: 1 << 31}
+MOST_BYTES: Mapping[str, int] = {APP: 1 << 16, CONFIG: 1 << 16, MODEL: 1 << 31, START: 1 << 31}
 """Members in their order, and the greatest size of each."""
 
 _PROJECT, _FACTS, _CONTENT = "pyproject.toml", "bundle.json", ".info/CONTENT"
 _MOST_APP_FILE_BYTES = 1 << 16
 _DATE = (1980, 1, 1, 0, 0, 0)
+_MOST_BRACKETS = 256
 _ENVELOPE_BYTES = 1 << 12
 """More than the ZIP format needs around the members."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -257,12 +258,20 @@ def _check_forms(facts: BundleFacts) -> None:
 def _config(content: bytes, facts: BundleFacts) -> RunConfig:
     with _as_trust_error(f"{CONFIG}: is no configuration of a run that this version knows"):
         text = content.decode()
-        # One that refers to parts of itself can be small and stand for very much.
-        refers = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader))
-        config = None if refers else config_from_json(yaml.safe_load(text))
+        config = None if _is_costly(text) else config_from_json(yaml.safe_load(text))
     if config is None or config_as_yaml(config).encode() != content or config_digest(config) != facts.run:
         raise TrustError(f"{CONFIG}: is not written as a run's configuration is, or of another run than {APP} says")
     return config
+
+
+def _is_costly(text: str) -> bool:
+    """Whether reading a YAML text could take long; none that `config_as_yaml` writes could.
+
+    Many brackets take a parser minutes, and a text that refers to parts of itself can be small and stand for very much.
+    """
+    if text.count("[") + text.count("{") > _MOST_BRACKETS:
+        return True
+    return any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader))
 
 
 def _project_text(facts: BundleFacts) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, time
@@ -174,8 +175,8 @@ def _bundle_rows(found: Review) -> Iterator[tuple[str, str, str]]:
 def _differences_table(title: str, before: str, found: Sequence[Difference]) -> Table:
     table = _table(title, "key", before, "here", "")
     for difference in found:
-        values = (escape(str(value)) for value in (difference.before, difference.after))
-        table.add_row(difference.key, *values, "" if is_used(difference.key) else "[dim]not used at a hospital[/dim]")
+        values = (escape(json.dumps(value)) for value in (difference.before, difference.after))
+        table.add_row(difference.key, *values, "" if is_used(difference.key) else "[dim]unused here[/dim]")
     if not found:
         table.add_row("nothing", "", "", "")
     return table

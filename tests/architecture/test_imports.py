@@ -20,6 +20,8 @@ FLOWER_MAY_BE_IMPORTED_IN = {
     "strategies.flower",
     "server.app",
     "client.app",
+    "client.deploy.bundle",
+    "client.deploy.local_worker",
     "client.gate",
 }
 """Outside `simulations`, which production never imports."""

@@ -18,6 +18,9 @@ EXIT_CODES = {
     "BudgetExhausted": 3,
     "BundleRefused": 3,
     "TrustError": 4,
+    "EvidenceError": 4,
+    "ReplayedError": 4,
+    "StaleError": 4,
     "LedgerError": 4,
     "AccountingError": 1,
 }

@@ -5,11 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.data.identity import StudyDigest, content_digest, dataset_digest
+from client.data.identity import (
+    StudyDigest,
+    anchors_digest,
+    content_digest,
+    content_of,
+    dataset_digest,
+    image_digest,
+)
+from common.types import Study, StudyRecord
 
 STUDY = StudyDigest(study_id="s1", patient_id="p1", image="a" * 64, report="b" * 64)
 texts = st.text(max_size=4)
@@ -38,3 +47,20 @@ def test_dataset_digest_tells_sites_and_data_sets_apart() -> None:
     digests = {dataset_digest(site=site, name=name) for site in ("north", "south") for name in ("chest", "head")}
     assert len(digests) == 4
     assert dataset_digest(site="ab", name="c") != dataset_digest(site="a", name="bc")
+
+
+def test_image_digest_knows_shape_and_pixels() -> None:
+    wide = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    other = wide.copy()
+    other[1, 2] += 1
+    assert len({image_digest(image) for image in (wide, wide.reshape(3, 2), other)}) == 3
+    assert image_digest(np.asfortranarray(wide)) == image_digest(wide)
+
+
+def test_public_studies_are_called_by_order_images_and_reports() -> None:
+    def study(pixel: int, report: str) -> Study:
+        return Study(StudyRecord("s", "p", report), np.full((2, 2), pixel, np.uint8))
+
+    one, two = content_of(study(1, "a")), content_of(study(2, "b"))
+    others = [[one, two], [two, one], [one], [one, content_of(study(2, "c"))], [one, content_of(study(3, "b"))]]
+    assert len({anchors_digest(contents) for contents in others}) == len(others)

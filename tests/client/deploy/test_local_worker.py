@@ -47,26 +47,6 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-    return Cohort.new(tmp_path_factory.mktemp("cohort"))
-
-
-@pytest.fixture(scope="session")
-def content(cohort: Cohort) -> bytes:
-    return cohort.bundle()
-
-
-@pytest.fixture
-def bundle(content: bytes) -> Bundle:
-    return bundle_of(content)
-
-
-@pytest.fixture
-def hospital(tmp_path: Path, cohort: Cohort) -> Hospital:
-    return Hospital.new(tmp_path / "hospital", cohort, cohort.sites[0])
-
-
 def noise_of(site: str, round_number: int) -> Randomness:
     """Sampling and noise that a test may repeat."""
     return SeededRandomness(torch_generator(7, "noise", site, round_number))

@@ -1,0 +1,137 @@
+"""`wardround bundle`: a simulation's own first model, and no run that no hospital could take."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import wardround
+from client.data.anchors import AnchorFolder, digest_of_anchors
+from client.deploy.bundle import build_bundle
+from common.bundle import Bundle, bundle_of, read_bundle
+from common.code_digest import code_digest
+from common.config.load import config_as_yaml, config_digest, load_config
+from common.errors import ConfigError, DataError
+from common.wire.update import model_arrays, to_safetensors
+from simulations.simulate import PUBLIC_MODEL_FILE, Clock, prepare
+from tests.client.deploy.hospital import Cohort
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize("trainable", ["heads", "lora", "all"])
+def test_models_are_those_of_a_simulation_bit_by_bit(
+    trainable: str, cohort: Cohort, tmp_path: Path, quiet_watcher: Any
+) -> None:
+    config = load_config(cohort.overrides(f"encoder.trainable={trainable}"))
+    kept = tmp_path / PUBLIC_MODEL_FILE
+    consortium, start = prepare(config, Clock(quiet_watcher), kept=kept)
+    found = bundle_of(cohort.bundle(f"encoder.trainable={trainable}"))
+    assert found.model == kept.read_bytes()
+    assert found.start == to_safetensors(model_arrays(start))
+    assert found.anchors == consortium.anchors_digest
+    assert found.run == config_digest(config)
+
+
+def test_bundle_says_what_it_was_made_with(bundle: Bundle, cohort: Cohort) -> None:
+    assert bundle.code == code_digest()
+    assert bundle.anchors == digest_of_anchors(AnchorFolder(root=cohort.public, adapter="manifest"))
+    assert set(bundle.facts.versions) == {"wardround", "flwr", "numpy", "torch"}
+
+
+def test_same_run_gives_the_same_bytes(cohort: Cohort, content: bytes) -> None:
+    assert cohort.bundle() == content
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("attack.name=sign_flip", r"attack\.name=sign_flip: is for simulations"),
+        ("data.merged_sites=3", r"data\.merged_sites=3: is for simulations"),
+        ("privacy.epsilon=null", r"privacy\.epsilon: null"),
+        ("evaluation.epsilon=null", r"evaluation\.epsilon: null"),
+        ("loss.name=in_batch", r"loss\.name: this loss reads other patients"),
+        ("privacy.calibrate=true", "--bands"),
+    ],
+)
+def test_run_that_no_hospital_could_take_is_refused_before_anything_is_read(
+    cohort: Cohort, override: str, said: str
+) -> None:
+    config = load_config(cohort.overrides(override))
+    with pytest.raises(ConfigError, match=said):
+        build_bundle(config, AnchorFolder(root=Path("nowhere"), adapter="none"), bands=(), progress=lambda _: None)
+
+
+def test_calibrated_run_holds_the_settings_that_were_found(cohort: Cohort) -> None:
+    config = load_config(cohort.overrides("privacy.calibrate=true"))
+    folder = AnchorFolder(root=cohort.public, adapter="manifest")
+    made = build_bundle(config, folder, bands=("32-63", "32-63"), progress=lambda _: None)
+    found = bundle_of(made.content)
+    assert not found.config.privacy.calibrate
+    assert found.config.training.steps_per_round == 50  # a hundred steps over two rounds
+    assert found.run == config_digest(found.config) != config_digest(config)
+
+
+def test_folder_without_public_studies_is_refused(cohort: Cohort) -> None:
+    folder = AnchorFolder(root=cohort.public, adapter="manifest", site_column="scanner")
+    with pytest.raises(DataError, match="holds no public study"):
+        build_bundle(load_config(cohort.overrides()), folder, bands=(), progress=lambda _: None)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["wardround", "bundle", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            wardround.main()
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return run
+
+
+def test_command_writes_the_bundle_with_overrides(command: Command, cohort: Cohort, tmp_path: Path) -> None:
+    run, out = tmp_path / "run.yaml", tmp_path / "run.bundle"
+    run.write_text(config_as_yaml(load_config(cohort.overrides())))
+    code, said, err = command(
+        "--config", run, "--anchors", cohort.public, "--out", out, "--json", "seed=5", "federation.rounds=3"
+    )
+    assert code == 0, err
+    found = read_bundle(out)
+    assert json.loads(said)["bundle"] == found.hash
+    assert found.config == load_config(cohort.overrides("seed=5", "federation.rounds=3"))
+
+
+def test_command_takes_public_studies_by_a_split(command: Command, cohort: Cohort, tmp_path: Path) -> None:
+    run, out = tmp_path / "run.yaml", tmp_path / "run.bundle"
+    run.write_text(config_as_yaml(load_config(cohort.overrides())))
+    code, said, err = command("--config", run, "--anchors", cohort.whole, "--split", "fixed", "--out", out)
+    assert code == 0, err
+    assert read_bundle(out) == bundle_of(cohort.bundle())
+    assert read_bundle(out).hash in said.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["privacy.epsilon=null"], "privacy.epsilon: null"),
+        (["privacy.epsilom=3"], "unknown key"),
+        (["--bands", "3-4"], "--bands 3-4: not a band"),
+    ],
+)
+def test_command_refuses_in_one_line(
+    command: Command, cohort: Cohort, tmp_path: Path, more: list[str], said: str
+) -> None:
+    run, out = tmp_path / "run.yaml", tmp_path / "run.bundle"
+    run.write_text(config_as_yaml(load_config(cohort.overrides())))
+    code, _, err = command("--config", run, "--anchors", cohort.public, "--out", out, *more)
+    assert code == 2
+    assert said in err
+    assert err.count("\n") == 1
+    assert not out.exists()
