@@ -69,7 +69,7 @@ def decode_request(content: bytes) -> tuple[str, Message]:
 
 def encode_message(message: Message) -> bytes:
     """A message with its content."""
-    content: bytes = message_to_proto(message).SerializeToString(deterministic=True)
+    content: bytes = message_to_proto(message).SerializeToString()
     return content
 
 

@@ -11,6 +11,7 @@ looked at.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,9 @@ from common.files import sha256_hex
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 _HEARTBEAT_SECONDS = 15.0
 """A task without a heartbeat for 60 s is given up by the SuperNode."""
+
+_MESSAGE_SECONDS = 10.0
+_RETRY_SECONDS = 0.01
 
 _TYPES = (TaskType.CLIENT_APP, TaskType.AGENT_APP)
 """The second kind is not served here, but a SuperNode that got one waits for its reply for ever."""
@@ -123,11 +127,20 @@ class ClaimedTask:
         self._client = client
 
     def question(self) -> Question:
-        """What it asks."""
+        """What it asks.
+
+        Raises:
+            TimeoutError: It asks nothing.
+        """
         task = self._client.PullTaskInput(PullTaskInputRequest())
         bundle_hash, node = sha256_hex(task.fab.content), Node(node_id=task.context.node_id)
         del task
-        pulled = self._client.PullMessages(PullAppMessagesRequest())
+        # The SuperNode makes a task first, and stores its message a moment later.
+        deadline = time.monotonic() + _MESSAGE_SECONDS
+        while not (pulled := self._client.PullMessages(PullAppMessagesRequest())).messages_list:
+            if time.monotonic() > deadline:
+                raise TimeoutError("the SuperNode has made a task without a message")
+            time.sleep(_RETRY_SECONDS)
         message = message_from_proto(pulled.messages_list[0])
         return Question(bundle_hash=bundle_hash, message=message, node=node, tree=pulled.message_object_trees[0])
 

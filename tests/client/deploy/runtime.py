@@ -11,6 +11,7 @@ from typing import cast
 
 import uvicorn
 from flwr.app import Context, Message, RecordDict
+from flwr.app.message import remove_content_from_message
 from flwr.supercore.constant import TaskType
 from flwr.supercore.fab import Fab
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
@@ -52,7 +53,7 @@ class Runtime:
         self.state.object_store.preregister(RUN, get_object_tree(message))
         for object_id, each in get_all_nested_objects(message).items():
             self.state.object_store.put(object_id, each.deflate())
-        self.state.store_message(message)
+        self.state.store_message(remove_content_from_message(message))
         return message
 
     def reply(self, *, within_seconds: float = 10) -> Message:

@@ -123,6 +123,25 @@ def test_task_of_a_kind_that_is_not_served_is_answered_too(start_site: StartSite
     assert start_site(echo).ask(RecordDict(), kind=TaskType.AGENT_APP).has_content()
 
 
+def test_task_whose_message_comes_a_moment_later_is_answered(
+    start_site: StartSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = start_site(echo)
+    store = site.node.state.store_message
+
+    def later(message: Message) -> str | None:
+        while site.node.statuses()[0][0] == "pending":
+            time.sleep(0.01)
+        time.sleep(0.2)
+        return store(message)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.node.state, "store_message", later)
+        site.node.put(RecordDict())
+    assert site.node.reply().has_content()
+    assert not site.given_up
+
+
 def test_worker_that_does_not_start_is_answered_for(start_site: StartSite) -> None:
     site = start_site(None, patience=0.2)
     assert site.ask(RecordDict()).error == Error(1, "worker")
