@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +31,7 @@ from client.deploy.supernode import NAME as SUPERNODE
 from client.deploy.supernode import Endpoint, SuperNode
 from client.deploy.worker_client import WorkerClient
 from common.errors import ConfigError
+from common.service.health import services_of
 from common.service.processes import ChildSpec
 from common.service.supervisor import ChildStatus, Supervisor
 
@@ -100,6 +101,15 @@ class Agent:
     def status(self) -> dict[str, ChildStatus]:
         """Both processes now; the SuperNode is missing until the worker has been healthy once."""
         return {name: status for each in self._supervisors.values() for name, status in each.status().items()}
+
+    def health(self) -> dict[str, bool]:
+        """What serves now: the whole, and each process."""
+        return services_of(is_ready=self.ready, children=self.status())
+
+    @property
+    def answers(self) -> Mapping[str, int]:
+        """Messages since the agent started, by the reason of a refusal (`Relay.answers`)."""
+        return self._relay.answers
 
     def run(self, end: threading.Event, *, on_ready: Callable[[], None]) -> None:
         """Run until told to end.

@@ -20,18 +20,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import httpx
 from flwr.app import Message
 
-from client.deploy.message_bytes import WORKER, error_reply, without_text
+from client.deploy.message_bytes import RAISED, WORKER, error_reply, without_text
 from client.deploy.runtime_api import ClaimedTask, Question, RuntimeApi
 from client.deploy.supernode import Endpoint
 from client.deploy.worker_client import WorkerClient, WorkerGone
 
 POLL_SECONDS = 1.0
 """How often the SuperNode is asked when its log says nothing; a line of its log is a reason to ask at once."""
+
+ANSWERED = ""
+"""In the place of a reason: the message was answered."""
 
 _MALFORMED = "malformed"
 _LEAST_SECONDS = 1.0
@@ -64,6 +68,8 @@ class Relay:
         self._activity = activity
         self._worker = worker
         self._give_up = give_up
+        self.answers: Counter[str] = Counter()
+        """Messages so far: by the reason of a refusal, and under `ANSWERED` where there was none."""
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
 
@@ -122,6 +128,7 @@ class Relay:
         reply, reason = self._reply(task, question)
         task.push(reply, question)
         task.finish(reason=reason)
+        self.answers[reply.error.reason or RAISED if reply.has_error() else ANSWERED] += 1
         metadata = question.message.metadata
         _log.info(
             "answered %s of run %d, round %s, in %.2f s%s",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +10,13 @@ import typer
 
 from client.deploy.agent import Agent
 from client.deploy.identity import SiteIdentity, read_identity
+from client.deploy.metrics import LedgerReader, SiteMetrics
 from client.policy.site_config import load_site_config
+from client.policy.site_schema import SiteConfig
 from common.errors import ConfigError
+from common.service.health import health_served
+from common.service.log_format import log_as_json
+from common.service.metrics import metrics_served
 from common.service.signals import end_by_signal
 from common.trust.display import show_expiries
 
@@ -23,20 +27,25 @@ def start_command(
 ) -> None:
     """Take part: connect to the consortium's server and answer what this hospital has approved, until told to end.
 
-    Ends within seconds on SIGTERM or Ctrl-C. Exits with 2 where site.yaml is wrong or another agent runs, 4 where the
-    site's keys or its admission do not hold.
+    Ends within seconds on SIGTERM or Ctrl-C. Logs go to standard error, one JSON object a line. Exits with 2 where
+    site.yaml is wrong, another agent runs or a port is taken, 4 where the site's keys or its admission do not hold.
     """
-    logging.getLogger("wardround").setLevel(logging.INFO)
-    identity = _member(config)
+    log_as_json("agent")
+    site, identity = _member(config)
     show_expiries([identity.admission.expiry, identity.consortium.expiry], datetime.now(UTC))
     agent = Agent(identity, config.resolve())
     ready = f"{identity.name} is ready: {identity.consortium.name} at {identity.consortium.address}"
-    with end_by_signal() as end:
+    metrics = SiteMetrics(agent, identity, spend=LedgerReader(site, identity))
+    with (
+        end_by_signal() as end,
+        metrics_served(metrics, port=site.agent.metrics_port),
+        health_served(agent.health, port=site.agent.health_port),
+    ):
         agent.run(end, on_ready=lambda: typer.echo(ready))
 
 
-def _member(path: Path) -> SiteIdentity:
-    """The member that a `site.yaml` speaks of.
+def _member(path: Path) -> tuple[SiteConfig, SiteIdentity]:
+    """What a `site.yaml` says, and the member that it speaks of.
 
     Raises:
         ConfigError: The file is wrong, or is of another site than its state folder.
@@ -48,4 +57,4 @@ def _member(path: Path) -> SiteIdentity:
         raise ConfigError(
             f"{path}: site={config.site}, but its state_folder is of {identity.name}; correct one of both"
         )
-    return identity
+    return config, identity

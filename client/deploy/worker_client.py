@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from client.deploy.message_bytes import decode_message, encode_request
 from client.deploy.worker import METHOD, SERVICE, UNLIMITED
-from common.errors import AdmissionError
+from common.errors import AdmissionError, WardroundError
 
 _RECONNECT = (
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -24,8 +24,10 @@ _RECONNECT = (
 _HEALTH_SECONDS = 0.2
 
 
-class WorkerGone(Exception):
+class WorkerGone(WardroundError):
     """The worker did not answer: it died, does not start, or took too long."""
+
+    reason = "worker"
 
 
 @dataclass(frozen=True, kw_only=True)

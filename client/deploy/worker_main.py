@@ -14,6 +14,7 @@ from pathlib import Path
 
 from client.deploy.worker import serve
 from common.errors import WardroundError
+from common.service.log_format import last_output, log_as_json
 from common.service.signals import end_by_signal
 
 _WATCH_SECONDS = 1.0
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    log_as_json("worker", stream=last_output())
     end_with_parent()
     with end_by_signal() as end:
         try:

@@ -67,7 +67,7 @@ def health_served(look: Look, *, port: int) -> Iterator[None]:
             server.stop(_GRACE_SECONDS).wait()
 
 
-def serving(*, is_ready: bool, children: Mapping[str, ChildStatus]) -> dict[str, bool]:
+def services_of(*, is_ready: bool, children: Mapping[str, ChildStatus]) -> dict[str, bool]:
     """Which services of a supervised whole serve."""
     return {WHOLE: is_ready} | {name: child["pid"] is not None for name, child in children.items()}
 

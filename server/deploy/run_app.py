@@ -24,6 +24,7 @@ from common.encoders.registry import ENCODERS
 from common.errors import TrustError, WardroundError
 from common.files import write_atomically
 from common.privacy.plan import privacy_plan
+from common.service.log_format import log_as_json
 from common.trust.audit_log import AuditLog
 from common.trust.keys import PublicKey
 from common.wire.update import from_safetensors
@@ -63,6 +64,7 @@ class StopRequested(WardroundError):
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run, or go on with, the run that the app names."""
+    log_as_json("run")
     folder = Path(os.environ[SERVER_VARIABLE])
     run = run_of(folder, str(context.run_config[RUN_FIELD]))
     with run.alone():

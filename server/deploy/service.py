@@ -30,10 +30,12 @@ from typing import Protocol
 
 from common.errors import WardroundError
 from common.files import write_atomically
+from common.service.health import health_served, services_of
+from common.service.metrics import metrics_served
 from common.service.processes import ChildSpec
 from common.service.signals import end_by_signal
-from common.service.supervisor import Supervisor
-from server.deploy.control import ControlClient, ControlUnreachable
+from common.service.supervisor import ChildStatus, Supervisor
+from server.deploy.control import ControlClient, ControlUnreachable, Node
 from server.deploy.installation import (
     LOOPBACK,
     MEMBERS_FILE,
@@ -43,6 +45,7 @@ from server.deploy.installation import (
     read_installation,
     serving,
 )
+from server.deploy.metrics import ServerMetrics
 from server.deploy.nodes import sync_nodes
 
 SERVER_VARIABLE = "WARDROUND_SERVER"
@@ -129,7 +132,7 @@ def serve(config_file: Path, *, keeper_of: Callable[[Path], Keeper]) -> None:
         keeper_of: Makes what keeps the runs going, of the server's folder.
 
     Raises:
-        ConfigError: A server runs in this folder already, or the folder's files do not agree.
+        ConfigError: A server runs in this folder already, the folder's files do not agree, or a port is taken.
         TrustError: The folder cannot be believed, or a certificate has expired.
     """
     installation = read_installation(config_file)
@@ -138,6 +141,9 @@ def serve(config_file: Path, *, keeper_of: Callable[[Path], Keeper]) -> None:
         publish(installation)
         service = Service(config_file, installation, keeper=keeper_of(installation.folder))
         stack.callback(service.stop)
+        config = installation.config
+        stack.enter_context(metrics_served(ServerMetrics(service), port=config.metrics_port))
+        stack.enter_context(health_served(service.health, port=config.health_port))
         service.start()
         while not end.wait(POLL_SECONDS):
             service.poll()
@@ -185,6 +191,28 @@ class Service:
         """End the processes."""
         self._supervisor.stop()
         self._control.close()
+
+    @property
+    def installation(self) -> Installation:
+        """The server's folder, as it was read last."""
+        return self._installation
+
+    def status(self) -> dict[str, ChildStatus]:
+        """The processes."""
+        return self._supervisor.status()
+
+    def health(self) -> dict[str, bool]:
+        """What serves now: the whole, and each process."""
+        return services_of(is_ready=self.is_ready, children=self.status())
+
+    def nodes(self) -> tuple[Node, ...]:
+        """The SuperLink's nodes, by a connection of the caller's own, which may be of another thread.
+
+        Raises:
+            ControlError: It does not answer.
+        """
+        with FlowerFiles(self._installation.folder).control(self._installation) as control:
+            return control.nodes()
 
     @property
     def is_ready(self) -> bool:

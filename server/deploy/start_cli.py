@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from common.service.log_format import log_as_json
 from server.deploy.config import CONFIG_FILE
 from server.deploy.keeper import RunKeeper
 from server.deploy.service import serve
@@ -21,8 +21,8 @@ def start_command(
 ) -> None:
     """Serve the sites until SIGTERM or Ctrl-C; what ends in between is started again.
 
-    Exits with 4 where a certificate has expired or the folder cannot be believed, with 2 where a server runs in this
-    folder already.
+    Logs go to standard error, one JSON object a line. Exits with 4 where a certificate has expired or the folder cannot
+    be believed, with 2 where a server runs in this folder already or a port is taken.
     """
-    logging.getLogger("wardround").setLevel(logging.INFO)
+    log_as_json("server")
     serve(config, keeper_of=RunKeeper)

@@ -28,6 +28,7 @@ from typing import Any
 import uvicorn
 
 from common.errors import WardroundError
+from common.service.log_format import log_as_json
 from common.service.quiet import QUIET
 from common.trust.key_files import read_private
 from server.deploy.config import ConsortiumConfig, read_consortium_config
@@ -51,7 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     os.environ.update(QUIET)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s [%(name)s] %(message)s", stream=sys.stderr)
     try:
         config, folder = read_consortium_config(options.config), options.config.resolve().parent
         application = flower_application(
@@ -80,14 +80,17 @@ def flower_application(config: ConsortiumConfig, folder: Path, *, secret: bytes,
     # After QUIET was set: Flower reads it when it is imported.
     from flwr.common.constant import ISOLATION_MODE_PROCESS, TRANSPORT_TYPE_GRPC_RERE
     from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
+    from flwr.supercore.http_logging import RoutineAccessFilter
     from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
     from flwr.superlink.config_loader import SuperLinkLifespanConfig
     from flwr.superlink.main import create_app
 
     from server.deploy.control_token import ControlToken
 
+    log_as_json("superlink")
     logging.getLogger("flwr").addFilter(_is_no_poll)
     logging.getLogger("uvicorn.access").addFilter(_is_no_control_call)
+    logging.getLogger("uvicorn.access").addFilter(RoutineAccessFilter())
     server_file, roots_file = str(folder / SERVER_FILE), str(folder / ROOTS_FILE)
     return create_app(
         SuperLinkLifespanConfig(
@@ -120,12 +123,10 @@ def flower_application(config: ConsortiumConfig, folder: Path, *, secret: bytes,
 
 
 def _listeners(config: ConsortiumConfig, application: Application, *, certificate: Path) -> list[Listener]:
-    from flwr.supercore.http_logging import get_uvicorn_log_config
-
     shared: dict[str, Any] = {
         "ssl_certfile": certificate,
         "ssl_keyfile": certificate,
-        "log_config": get_uvicorn_log_config(logging.INFO),
+        "log_config": None,
         "http": "h11",  # the one whose requests' heads are bounded
         "h11_max_incomplete_event_size": _LONGEST_HEAD_BYTES,
         "ws": "none",

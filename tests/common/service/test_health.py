@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from common.errors import ConfigError
-from common.service.health import health_served, serving
+from common.service.health import health_served, services_of
 from tests.common.service.children import until
 from tests.common.service.ports import free_port, taken_port
 
@@ -94,7 +94,7 @@ def test_port_0_serves_nothing() -> None:
 
 
 def test_child_serves_while_it_runs_and_the_whole_when_it_is_ready() -> None:
-    found = serving(
+    found = services_of(
         is_ready=False,
         children={
             "worker": {"pid": 7, "restarts": 0, "up_seconds": 1.0},

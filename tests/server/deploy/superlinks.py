@@ -43,7 +43,7 @@ def new_server(folder: Path, *, hosts: tuple[str, ...] = ("localhost",), now: da
     made = create_consortium(
         folder, name="north-sea", hosts=list(hosts), port=free_port(), now=now or datetime.now(UTC)
     )
-    config = replace(made.config, control_port=free_port())
+    config = replace(made.config, control_port=free_port(), metrics_port=0, health_port=0)
     (folder / "consortium.yaml").write_text(consortium_yaml(config))
     return read_installation(folder / "consortium.yaml")
 
