@@ -44,6 +44,8 @@ def evidence_of(records: RecordDict) -> Evidence | None:
 
 def without_evidence(records: RecordDict) -> RecordDict:
     """The records alone."""
+    if EVIDENCE not in records:
+        return records
     return RecordDict({name: record for name, record in records.items() if name != EVIDENCE})
 
 

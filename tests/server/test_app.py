@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from flwr.app import Context, Error, Message, MessageType, RecordDict
 
 from common.privacy.release import Mechanism, Release
+from common.trust.exchange import Evidence
+from common.wire.evidence import with_evidence
 from common.wire.flower import (
     SITE,
     STATISTICS,
@@ -21,10 +26,10 @@ from common.wire.flower import (
     task_from_records,
 )
 from common.wire.update import ArrayPlan
-from server.app import GridMailbox
+from server.app import GridMailbox, Names
 from server.mailbox import OFFLINE, Answer
 from server.witness import NoWitness
-from simulations.runtime import Handler, InProcessGrid
+from simulations.runtime import FIRST_NODE, Handler, InProcessGrid
 
 pytestmark = pytest.mark.usefixtures("flower_runtime")
 
@@ -143,6 +148,7 @@ def test_node_that_does_not_say_who_it_is_is_left_out(open_mailbox: OpenMailbox,
         ("<script>", "raised"),
         ("", "raised"),
         (None, "raised"),
+        ("offline", "raised"),
     ],
 )
 def test_error_reply_leaves_a_code_and_no_text(open_mailbox: OpenMailbox, sent: str | None, reason: str) -> None:
@@ -185,3 +191,165 @@ def test_lost_nodes_error_reply_is_matched_by_the_message_it_answers() -> None:
     grid.close()
     assert answers["north"] == Answer("north", None, "raised")
     assert answers["east"].reply is not None
+
+
+@dataclass
+class Hospitals:
+    """A grid whose nodes come and go.
+
+    Attributes:
+        handlers: What answers each node.
+        here: The nodes that are there.
+    """
+
+    handlers: Sequence[Handler]
+    here: set[int]
+
+    @contextmanager
+    def mailbox(self, names: Names | None = None) -> Iterator[GridMailbox]:
+        """A mailbox over the grid."""
+        here = self.here
+
+        class Nodes(InProcessGrid):
+            def get_node_ids(self) -> list[int]:
+                return sorted(here)
+
+        grid = Nodes(self.handlers, num_workers=2)
+        try:
+            yield GridMailbox(grid, witness=NoWitness(), names=names)
+        finally:
+            grid.close()
+
+
+def arrivals(mailbox: GridMailbox, *, least: int = 1, seconds: float = 5.0) -> dict[str, str]:
+    return mailbox.arrivals(least=least, deadline_seconds=seconds)
+
+
+NORTH_NODE, EAST_NODE, THIRD_NODE = FIRST_NODE, FIRST_NODE + 1, FIRST_NODE + 2
+
+
+def test_site_that_comes_is_greeted_with_a_rounds_tasks_and_asked_in_the_next() -> None:
+    hospitals = Hospitals([site("north"), site("east", band="32-63")], {NORTH_NODE})
+    with hospitals.mailbox() as mailbox:
+        assert mailbox.meet(least=1, deadline_seconds=5) == {"north": "16-31"}
+        assert arrivals(mailbox) == {}
+        hospitals.here.add(EAST_NODE)
+        assert ask(mailbox, ["north", "east"])["east"] == Answer("east", None, OFFLINE)
+        time.sleep(0.1)
+        assert arrivals(mailbox) == {"east": "32-63"}
+        assert arrivals(mailbox) == {}
+        assert ask(mailbox, ["north", "east"])["east"].reply is not None
+
+
+def test_node_that_never_says_who_it_is_delays_no_round() -> None:
+    def mute(message: Message, _: Context) -> Message | None:  # noqa: ARG001 - of `Handler`
+        return None
+
+    hospitals = Hospitals([site("north"), mute], {NORTH_NODE})
+    with hospitals.mailbox() as mailbox:
+        mailbox.meet(least=1, deadline_seconds=5)
+        hospitals.here.add(EAST_NODE)
+        started = time.monotonic()
+        for _ in range(3):
+            assert ask(mailbox, ["north"], seconds=30)["north"].reply is not None
+            assert arrivals(mailbox, seconds=30) == {}
+        assert time.monotonic() - started < 5
+
+
+def test_site_whose_node_is_gone_is_offline_at_once() -> None:
+    hospitals = Hospitals([site("north"), site("east")], {NORTH_NODE, EAST_NODE})
+    with hospitals.mailbox() as mailbox:
+        mailbox.meet(least=2, deadline_seconds=5)
+        hospitals.here.remove(EAST_NODE)
+        started = time.monotonic()
+        answers = ask(mailbox, ["north", "east"], seconds=30)
+        assert answers["east"] == Answer("east", None, OFFLINE)
+        assert answers["north"].reply is not None
+        assert time.monotonic() - started < 5
+
+
+def test_site_comes_back_under_another_node_once_its_own_is_gone() -> None:
+    hospitals = Hospitals([site("north"), site("east"), site("east")], {NORTH_NODE, EAST_NODE})
+    with hospitals.mailbox() as mailbox:
+        mailbox.meet(least=2, deadline_seconds=5)
+        hospitals.here.add(THIRD_NODE)
+        ask(mailbox, ["north"])
+        time.sleep(0.1)
+        assert arrivals(mailbox) == {}, "the name is taken while its node is there"
+        hospitals.here.remove(EAST_NODE)
+        assert arrivals(mailbox, least=2) == {"east": "16-31"}
+        assert ask(mailbox, ["north", "east"])["east"].reply is not None
+
+
+def test_too_few_sites_are_waited_for_until_the_deadline() -> None:
+    hospitals = Hospitals([site("north"), site("east")], {NORTH_NODE})
+    with hospitals.mailbox() as mailbox:
+        mailbox.meet(least=1, deadline_seconds=5)
+        started = time.monotonic()
+        assert arrivals(mailbox, least=2, seconds=0.5) == {}
+        assert 0.5 <= time.monotonic() - started < 3
+        threading.Timer(0.3, lambda: hospitals.here.add(EAST_NODE)).start()
+        started = time.monotonic()
+        assert arrivals(mailbox, least=2, seconds=30) == {"east": "16-31"}
+        assert time.monotonic() - started < 5
+
+
+def test_first_site_is_waited_for() -> None:
+    hospitals = Hospitals([site("north")], set())
+    with hospitals.mailbox() as mailbox:
+        threading.Timer(0.3, lambda: hospitals.here.add(NORTH_NODE)).start()
+        assert mailbox.meet(least=1, deadline_seconds=30) == {"north": "16-31"}
+
+
+def test_registered_name_is_what_counts() -> None:
+    asked: list[int] = []
+
+    def unregistered(message: Message, context: Context) -> Message | None:
+        asked.append(context.node_id)
+        return site("west")(message, context)
+
+    hospitals = Hospitals([site("north"), site("north"), unregistered], {NORTH_NODE, EAST_NODE, THIRD_NODE})
+    with hospitals.mailbox(lambda: {NORTH_NODE: "south", EAST_NODE: "north"}) as mailbox:
+        assert mailbox.meet(least=1, deadline_seconds=5) == {"north": "16-31"}
+    assert asked == []
+
+
+def test_refused_node_is_asked_once_a_round() -> None:
+    asked: list[str] = []
+
+    def stranger(message: Message, _: Context) -> Message:
+        asked.append(message.metadata.message_type)
+        return Message(Error(1, "raised"), reply_to=message)
+
+    hospitals = Hospitals([site("north"), stranger], {NORTH_NODE, EAST_NODE})
+    with hospitals.mailbox() as mailbox:
+        mailbox.meet(least=2, deadline_seconds=0.5)
+        assert len(asked) == 1
+        for _ in range(2):
+            ask(mailbox, ["north"])
+            time.sleep(0.1)
+            arrivals(mailbox)
+        assert asked == [MessageType.QUERY] * 3
+
+
+@pytest.mark.parametrize("code", [3, 4, 5])
+def test_lost_message_or_node_has_a_reason_of_its_own(open_mailbox: OpenMailbox, code: int) -> None:
+    """What Flower's server writes in the place of a node: `flwr.common.constant.ErrorCode`."""
+
+    def lost(message: Message, _: Context) -> Message:
+        return Message(Error(code, "Error: Node Unavailable - it went away."), reply_to=message)
+
+    mailbox = open_mailbox([site("north", train=lost)])
+    mailbox.meet(least=1, deadline_seconds=5)
+    assert ask(mailbox, ["north"])["north"] == Answer("north", None, "lost")
+
+
+def test_evidence_that_nobody_asked_for_is_refused(open_mailbox: OpenMailbox) -> None:
+    def signing(message: Message, context: Context) -> Message:
+        reply = site("north")(message, context)
+        assert reply is not None
+        return Message(with_evidence(reply.content, Evidence(held=0)), reply_to=message)
+
+    mailbox = open_mailbox([site("north", train=signing)])
+    mailbox.meet(least=1, deadline_seconds=5)
+    assert ask(mailbox, ["north"])["north"] == Answer("north", None, "keys")

@@ -1,0 +1,82 @@
+"""Sites that come, go and come back between rounds: who is asked, what counts, and what it costs them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.config.load import config_digest
+from server.checkpoint import load_state
+
+WEIGHT = "towers.weight"
+FIRST = {"east": "16-31", "west": "64-127", "north": "32-63"}
+ALONE = {"middle": "16-31"}
+
+
+def test_site_that_comes_before_a_round_gets_its_own_weight_and_row(world: Any) -> None:
+    """`middle` is last in the order of joining and in the midst of the names' order, where updates are aggregated."""
+    state = world.run(world.mailbox(bands=FIRST, later={2: ALONE}), "federation.rounds=2")
+    assert [record["asked"] for record in state.rounds] == [sorted(FIRST), [*sorted(FIRST), "middle"]]
+    shares = {"east": 24 / 168, "middle": 24 / 168, "north": 48 / 168, "west": 72 / 168}
+    assert state.rounds[1]["weights"] == pytest.approx(shares)
+    before = world.run(world.mailbox(bands=FIRST), "federation.rounds=1").arrays["model"][WEIGHT].astype(float)
+    step = sum(share * world.honest_update(site, 2)[WEIGHT].astype(float) for site, share in shares.items())
+    np.testing.assert_allclose(state.arrays["model"][WEIGHT], before + step, atol=1e-6)
+    assert (state.sites["middle"].rounds_asked, state.sites["middle"].rounds_joined) == (1, 1)
+
+
+def test_site_that_comes_is_on_the_disk_before_it_is_charged(world: Any) -> None:
+    mailbox = world.mailbox(bands=FIRST, later={2: ALONE}, stop_before=2)
+    with pytest.raises(KeyboardInterrupt):
+        world.run(mailbox)
+    state = load_state(world.folder, config_digest=config_digest(world.config()))
+    assert state.sites["middle"].patients_band == "16-31"
+    assert state.sites["middle"].rounds_asked == 1
+
+
+def test_site_that_comes_before_the_last_measurement_is_measured(world: Any) -> None:
+    state = world.run(world.mailbox(bands=FIRST, later={4: ALONE}))
+    assert "middle" in state.rounds[-1]["metrics"]
+    assert state.sites["middle"].rounds_asked == 0
+
+
+def test_site_that_comes_back_keeps_its_history_and_its_band(world: Any) -> None:
+    faults = {"north": lambda reply, task: None if task.round_number == 1 else reply}
+    mailbox = world.mailbox(bands=FIRST, faults=faults, later={2: {"north": "64-127"}})
+    state = world.run(mailbox)
+    assert (state.sites["north"].patients_band, state.sites["north"].drops) == ("32-63", {"late": 1})
+    assert state.sites["north"].rounds_joined == 2
+
+
+@pytest.mark.parametrize(("reason", "charged"), [("offline", 2), ("lost", 3), ("late", 3), ("evidence", 3)])
+def test_only_a_site_that_never_heard_of_a_round_is_not_charged_for_it(world: Any, reason: str, charged: int) -> None:
+    def fault(reply: Any, task: Any) -> Any:
+        if task.round_number != 2:
+            return reply
+        return None if reason == "late" else reason
+
+    mailbox = world.mailbox(private=True, faults={"south": fault})
+    state = world.run(mailbox, privacy=world.privacy)
+    assert state.rounds[1]["dropped"] == {"south": reason}
+    assert state.sites["south"].rounds_asked == charged
+
+
+@pytest.mark.parametrize(("quorum", "needed"), [(0.5, 2), (0.75, 3), (1.0, 4)])
+def test_quorum_is_waited_for_before_each_round_and_the_measurement(world: Any, quorum: float, needed: int) -> None:
+    mailbox = world.mailbox()
+    world.run(mailbox, f"federation.quorum={quorum}")
+    assert mailbox.awaited == [needed] * 4
+
+
+def test_later_sites_change_no_bit_of_a_run_that_was_cut_short_and_resumed(world: Any) -> None:
+    whole = world.run(world.mailbox(bands=FIRST, later={2: ALONE}))
+    with pytest.raises(KeyboardInterrupt):
+        world.run(world.mailbox(bands=FIRST, later={2: ALONE}, stop_before=3))
+    state = load_state(world.folder, config_digest=config_digest(world.config()))
+    resumed = world.run(world.mailbox(bands={**FIRST, **ALONE}), state=state)
+    assert resumed.arrays["model"][WEIGHT].tobytes() == whole.arrays["model"][WEIGHT].tobytes()
+    for name, history in whole.sites.items():
+        assert resumed.sites[name] == replace(history, rounds_asked=history.rounds_asked + 1)
