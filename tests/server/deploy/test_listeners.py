@@ -75,7 +75,7 @@ def test_new_certificate_is_served_and_a_damaged_one_is_not(
 ) -> None:
     monkeypatch.setattr(listeners, "_RELOAD_SECONDS", 0.01)
     with bind("127.0.0.1", 0) as listening:
-        config = uvicorn.Config(nothing, ssl_certfile=certificate, ssl_keyfile=certificate, log_config=None)
+        config = uvicorn.Config(nothing, ssl_certfile=certificate, ssl_keyfile=certificate, ws="none", log_config=None)
         listener = Listener(config, listening)
         before = served(listener.context)
         key = CertificateKey.generate()
@@ -96,4 +96,4 @@ def test_new_certificate_is_served_and_a_damaged_one_is_not(
 
 def test_listener_without_tls_is_refused() -> None:
     with bind("127.0.0.1", 0) as listening, pytest.raises(ConfigError, match="without TLS"):
-        Listener(uvicorn.Config(nothing, log_config=None), listening)
+        Listener(uvicorn.Config(nothing, ws="none", log_config=None), listening)
