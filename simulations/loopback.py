@@ -80,12 +80,14 @@ class Loopback:
         folder: All folders lie in it.
         sites: Names of the hospitals.
         environment: Added to each process's own.
+        agent: What starts a hospital's agent, before `--config FILE`.
         processes: Those that run, by name: the server's, and one a hospital.
     """
 
     folder: Path
     sites: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    agent: tuple[str, ...] = field(default_factory=lambda: (*_WARDROUND, "site", "start"))
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -187,11 +189,15 @@ class Loopback:
 
     def start_server(self) -> None:
         """Start the server, and wait until it serves."""
-        self._start("server", "server", "start", "--config", self.consortium_file)
+        self._launch("server", *_WARDROUND, "server", "start", "--config", self.consortium_file)
+        self._await_ready("server")
 
-    def start_site(self, site: str) -> None:
-        """Start a hospital's agent, and wait until it is connected."""
-        self._start(site, "site", "start", "--config", self.site_file(site))
+    def start_sites(self) -> None:
+        """Start the hospitals' agents, and wait until all are connected."""
+        for site in self.sites:
+            self._launch(site, *self.agent, "--config", self.site_file(site))
+        for site in self.sites:
+            self._await_ready(site)
 
     def stop(self, names: Sequence[str] | None = None) -> None:
         """Ask processes to end, hospitals first, and wait until they have."""
@@ -223,23 +229,16 @@ class Loopback:
         """Server and hospitals, for the block."""
         try:
             self.start_server()
-            for site in self.sites:
-                self._launch(site, "site", "start", "--config", self.site_file(site))
-            for site in self.sites:
-                self._await_ready(site)
+            self.start_sites()
             yield
         finally:
             self.stop()
 
-    def _start(self, name: str, *arguments: str | Path) -> None:
-        self._launch(name, *arguments)
-        self._await_ready(name)
-
-    def _launch(self, name: str, *arguments: str | Path) -> None:
+    def _launch(self, name: str, *command: str | Path) -> None:
         self.log_file(name).parent.mkdir(exist_ok=True)
         with self.log_file(name).open("ab") as output:
             self.processes[name] = subprocess.Popen(  # noqa: S603 - our own command
-                [*_WARDROUND, *map(str, arguments)],
+                list(map(str, command)),
                 cwd=self.folder,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
