@@ -87,7 +87,10 @@ class Relay:
         while not self._end.is_set():
             endpoint = self._endpoint()
             if endpoint is not None:
-                self._serve(endpoint)
+                try:
+                    self._serve(endpoint)
+                except Exception:
+                    _log.exception("the relay failed; it goes on")
             self._end.wait(_RETRY_SECONDS)
 
     def _serve(self, endpoint: Endpoint) -> None:

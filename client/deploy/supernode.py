@@ -24,7 +24,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from client.deploy.identity import SiteIdentity
-from client.deploy.supernode_main import ANNOUNCEMENT
+from client.deploy.supernode_main import ANNOUNCEMENT, LOOPBACK
 from common.errors import TrustError
 from common.files import write_atomically
 from common.service.processes import ChildSpec
@@ -37,8 +37,8 @@ _SECRET_FILE = "superexec.secret"  # noqa: S105 - a file's name
 _HOME = "flower"
 _SECRET_BYTES = 32
 _DEACTIVATE_SECONDS = 3.0
-_ANNOUNCED = re.compile(rf"{ANNOUNCEMENT} (?P<pid>\d+) at (?P<address>\S+)")
-_NODE_ID = re.compile(r"SuperNode ID: (\d+)")
+_ANNOUNCED = re.compile(rf"{ANNOUNCEMENT} (?P<pid>\d+) at (?P<address>{re.escape(LOOPBACK)}:\d+)")
+_NODE_ID = re.compile(r"INFO :\s+SuperNode ID: (\d+)")
 _log = logging.getLogger("wardround.agent")
 
 
@@ -149,11 +149,15 @@ class SuperNode:
             _log.info("freed the registration of a SuperNode that ended without")
 
     def read_line(self, line: str) -> None:
-        """Learn from a line of its log."""
+        """Learn from a line of its log.
+
+        Later lines hold words of the server's choosing, new lines among them. So both facts are taken once in a life:
+        the address from a line that comes before anything else, the node id before the first message can come.
+        """
         self.activity.set()
-        if announced := _ANNOUNCED.search(line):
+        if self._endpoint is None and (announced := _ANNOUNCED.fullmatch(line)):
             self._endpoint = Endpoint(int(announced["pid"]), announced["address"])
-        elif connected := _NODE_ID.search(line):
+        elif not self._connected and (connected := _NODE_ID.fullmatch(line)):
             write_atomically(self._node_file, json.dumps({"node_id": int(connected[1])}).encode())
             self._connected, self._trouble = True, None
             _log.info("connected to %s", self._identity.consortium.address)

@@ -29,9 +29,13 @@ def connects(prefix: Sequence[str], port: int, path: Path) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.split()
 
 
-def test_isolated_child_reaches_a_unix_socket_and_not_even_loopback(tmp_path: Path) -> None:
-    prefix = without_network()
-    if not prefix:
+@pytest.mark.parametrize("prefix", [isolation._ROOT, isolation._USER])
+def test_isolated_child_reaches_a_unix_socket_and_not_even_loopback(
+    tmp_path: Path, prefix: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolation, "_ROOT", prefix)
+    monkeypatch.setattr(isolation, "_USER", prefix)
+    if not without_network():
         pytest.skip("needs a platform that lets a process leave the network: Linux with user namespaces, or root")
     with socket.create_server(("127.0.0.1", 0)) as inet, socket.socket(socket.AF_UNIX) as unix:
         unix.bind(str(tmp_path / "s"))

@@ -82,6 +82,19 @@ def test_log_teaches_where_the_api_is_and_which_node_it_became(identity: SiteIde
     assert json.loads((tmp_path / "state" / "supernode.json").read_bytes()) == {"node_id": 18314069878598993299}
 
 
+def test_words_of_the_server_in_the_log_move_neither_address_nor_node(identity: SiteIdentity, tmp_path: Path) -> None:
+    node = SuperNode(identity, tmp_path)
+    for line in ("Runtime API of process 1 at 192.0.2.1:80", "x Runtime API of process 1 at 127.0.0.1:80"):
+        node.read_line(line)
+    assert node.endpoint is None
+    node.read_line("Runtime API of process 41 at 127.0.0.1:9999")
+    node.read_line("INFO :      SuperNode ID: 77")
+    node.read_line("Runtime API of process 1 at 127.0.0.1:80")
+    node.read_line("INFO :      SuperNode ID: 78")
+    assert node.endpoint == Endpoint(41, "127.0.0.1:9999")
+    assert json.loads((tmp_path / "state" / "supernode.json").read_bytes()) == {"node_id": 77}
+
+
 def test_next_life_knows_nothing_of_the_last_and_frees_its_registration(
     identity: SiteIdentity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,7 +104,7 @@ def test_next_life_knows_nothing_of_the_last_and_frees_its_registration(
     node.prepare()
     assert freed == []
     node.read_line("Runtime API of process 41 at 127.0.0.1:9999")
-    node.read_line("SuperNode ID: 77")
+    node.read_line("INFO :      SuperNode ID: 77")
     node.prepare()
     assert (node.endpoint, node.connected, freed) == (None, False, [77])
     SuperNode(identity, tmp_path).prepare()  # after the agent was killed
@@ -121,7 +134,7 @@ def test_trouble_is_said_once_in_a_hospitals_words_and_again_after_it_was_over(
         assert "has revoked it; ask the coordinating centre" in caplog.text
         node.read_line("WARNING :   Connection attempt failed, retrying in 0.97 seconds")
         assert "the server does not answer" in caplog.text
-        node.read_line("SuperNode ID: 77")
+        node.read_line("INFO :      SuperNode ID: 77")
         node.read_line("WARNING :   Connection attempt failed, retrying in 0.97 seconds")
     assert len(caplog.records) == 3
 
