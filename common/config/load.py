@@ -111,7 +111,7 @@ def _read_values(path: Path) -> dict[str, Any]:
 def _read_layer(path: Path) -> DictConfig:
     values = _read_values(path)
     _refuse_interpolation(str(values), str(path))
-    return cast("DictConfig", OmegaConf.create(values))
+    return OmegaConf.create(values)
 
 
 def _resolve(layers: Sequence[DictConfig]) -> RunConfig:
