@@ -185,7 +185,7 @@ class LocalWorker:
         except WardroundError:
             self._open.pop(bundle_hash, None)
             raise
-        if bundle_hash not in self._open:
+        if bundle_hash not in self._open or self._open[bundle_hash].approval != approval:
             self._open[bundle_hash] = self._opened(approval)
         self._open.move_to_end(bundle_hash)
         while len(self._open) > MOST_OPEN:
@@ -198,7 +198,7 @@ class LocalWorker:
         site = open_site(self._config, bundle, self._ledger, self._randomness)
         if approval.code != code_digest():
             _log.warning("bundle %s was approved when other code was installed than now", bundle.hash)
-        return OpenRun(site, self._guard(site, approval))
+        return OpenRun(site, self._guard(site, approval), approval)
 
     def _note_approval(self, approval: Approval) -> None:
         """Write into the log, once, that a bundle was approved."""
@@ -225,9 +225,12 @@ class OpenRun:
     Args:
         site: The hospital in it.
         guard: What its gate asks.
+        approval: Why it may answer.
     """
 
-    def __init__(self, site: Site, guard: Guard) -> None:
+    def __init__(self, site: Site, guard: Guard, approval: Approval) -> None:
+        self.approval = approval
+
         def lend(context: Context) -> AbstractContextManager[Site]:  # noqa: ARG001 - there is one
             return nullcontext(site)
 

@@ -6,7 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +191,18 @@ def test_approval_is_noted_in_the_log_once(hospital: Hospital, content: bytes, b
         "bundle": bundle.hash,
         "content": hashlib.sha256(signed).hexdigest(),
     }
+
+
+def test_bundle_that_was_approved_anew_is_noted_anew(hospital: Hospital, content: bytes, bundle: Bundle) -> None:
+    hello = Message(hello_to_records(), dst_node_id=1, message_type="query")
+    hospital.approve(content)
+    with worker(hospital) as handle:
+        assert not handle(bundle.hash, hello).has_error()
+        hospital.approvals.withdraw(bundle.hash)
+        later = datetime.now(UTC) + timedelta(hours=1)
+        hospital.approve(content, now=later)
+        assert not handle(bundle.hash, hello).has_error()
+    assert [entry.kind for entry in entries(hospital)].count(Kind.BUNDLE_APPROVED) == 2
 
 
 def test_site_yaml_s_own_lists_approve_nothing_alone(hospital: Hospital, bundle: Bundle) -> None:
