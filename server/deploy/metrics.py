@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Protocol
 
 from prometheus_client.core import Metric
 
 from common.service.metrics import gauge, gauges, of_children
 from common.service.supervisor import ChildStatus
+from server.deploy.config import CONFIG_FILE
 from server.deploy.control import ControlError, Node
-from server.deploy.installation import Installation
+from server.deploy.installation import Installation, read_installation
 from server.deploy.keeper import rounds_committed
 from server.deploy.rotate import crossover
 from server.deploy.runs import RunFolder, Standing, all_runs
@@ -32,7 +34,7 @@ class Watched(Protocol):
     """A server that runs."""
 
     @property
-    def installation(self) -> Installation:
+    def folder(self) -> Path:
         """Its folder."""
         ...
 
@@ -70,12 +72,14 @@ class ServerMetrics:
         """All of it, now."""
         yield gauge("ready", "Whether the server knows its members and takes sites.", float(self._server.is_ready))
         yield from of_children(self._server.status())
-        yield from self._sites()
-        yield from self._ends()
-        yield from self._runs()
+        # Anew: certificates and members change while the server runs.
+        installation = read_installation(self._server.folder / CONFIG_FILE)
+        yield from self._sites(installation)
+        yield from self._ends(installation)
+        yield from _of_runs(all_runs(installation.folder))
 
-    def _sites(self) -> Iterator[Metric]:
-        members = {member.node_key for member in self._server.installation.members.present.values()}
+    def _sites(self, installation: Installation) -> Iterator[Metric]:
+        members = {member.node_key for member in installation.members.present.values()}
         try:
             connected = [node for node in self._server.nodes() if node.online and node.key in members]
         except ControlError:
@@ -83,21 +87,20 @@ class ServerMetrics:
         yield gauge("sites_present", "Members of the consortium.", len(members))
         yield gauge("sites_connected", "Members that were heard of lately.", len(connected))
 
-    def _ends(self) -> Iterator[Metric]:
-        installation, now = self._server.installation, self._clock()
-        over = crossover(installation)
+    def _ends(self, installation: Installation) -> Iterator[Metric]:
+        over, now = crossover(installation), self._clock()
         expiries = (*installation.expiries, *(() if over is None else (over,)))
         days = {expiry.what: (expiry.end - now) / _DAY for expiry in expiries}
         yield gauges("days_until_end", "Days until a certificate ends; below 0 after it has.", "what", days)
 
-    def _runs(self) -> Iterator[Metric]:
-        runs = all_runs(self._server.installation.folder)
-        standings = Counter(run.standing for run in runs)
-        counts = {str(standing): standings[standing] for standing in Standing}
-        yield gauges("runs", "Runs, by where they stand.", "standing", counts)
-        current = next((run for run in runs if run.outcome is None), None)
-        if current is not None:
-            yield from _of_run(current)
+
+def _of_runs(runs: Sequence[RunFolder]) -> Iterator[Metric]:
+    standings = Counter(run.standing for run in runs)
+    counts = {str(standing): standings[standing] for standing in Standing}
+    yield gauges("runs", "Runs, by where they stand.", "standing", counts)
+    current = next((run for run in runs if run.outcome is None), None)
+    if current is not None:
+        yield from _of_run(current)
 
 
 def _of_run(run: RunFolder) -> Iterator[Metric]:

@@ -193,9 +193,9 @@ class Service:
         self._control.close()
 
     @property
-    def installation(self) -> Installation:
-        """The server's folder, as it was read last."""
-        return self._installation
+    def folder(self) -> Path:
+        """The server's folder."""
+        return self._installation.folder
 
     def status(self) -> dict[str, ChildStatus]:
         """The processes."""

@@ -31,6 +31,11 @@ class Server:
     is_ready: bool = True
     children: Mapping[str, ChildStatus] = field(default_factory=dict)
 
+    @property
+    def folder(self) -> Path:
+        """Its folder."""
+        return self.installation.folder
+
     def status(self) -> Mapping[str, ChildStatus]:
         """Its processes."""
         return self.children
