@@ -97,3 +97,13 @@ def test_new_certificate_is_served_and_a_damaged_one_is_not(
 def test_listener_without_tls_is_refused() -> None:
     with bind("127.0.0.1", 0) as listening, pytest.raises(ConfigError, match="without TLS"):
         Listener(uvicorn.Config(nothing, ws="none", log_config=None), listening)
+
+
+def test_what_is_accepted_does_not_wait_for_acknowledgements() -> None:
+    with (
+        bind("", 0) as listening,
+        socket.create_connection(("127.0.0.1", listening.getsockname()[1]), timeout=5),
+    ):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
