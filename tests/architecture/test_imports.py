@@ -22,6 +22,13 @@ FLOWER_MAY_BE_IMPORTED_IN = {
     "client.app",
     "client.deploy.bundle",
     "client.deploy.local_worker",
+    "client.deploy.message_bytes",
+    "client.deploy.relay",
+    "client.deploy.runtime_api",
+    "client.deploy.supernode",
+    "client.deploy.supernode_main",
+    "client.deploy.worker",
+    "client.deploy.worker_client",
     "client.gate",
 }
 """Outside `simulations`, which production never imports."""
