@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from client.data.anchors import PUBLIC_SITE
+from client.data.splits import PUBLIC_SITE
 from common.errors import CheckFailed
 from common.service.ports import OFF
 from common.trust.run_evidence import LEDGERS_FOLDER, LOGS_FOLDER
@@ -70,6 +70,14 @@ releases:
   least_cell: 11
 """
 """What a hospital here allows: any private run within a wide budget. None that is real should."""
+
+
+_WARDROUND: tuple[str, ...] = (
+    sys.executable,
+    "-c",
+    f"import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r}); import wardround; wardround.main()",
+)
+"""The command, from wherever this file lies."""
 
 
 @dataclass
@@ -259,14 +267,6 @@ class Loopback:
         # Commands of Flower are found beside the Python that runs this.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         return {**os.environ, "PATH": path, **self.environment}
-
-
-_WARDROUND = (
-    sys.executable,
-    "-c",
-    f"import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r}); import wardround; wardround.main()",
-)
-"""The command, from wherever this file lies."""
 
 
 def hand_out(cohort: Path, folder: Path, sites: Sequence[str]) -> None:

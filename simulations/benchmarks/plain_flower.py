@@ -87,10 +87,17 @@ def round_ends(folder: Path, *, num_sites: int, num_rounds: int) -> list[float]:
     beside = Path(sys.executable).parent
     environment = {**os.environ, **QUIET, "FLWR_HOME": str(home), "PATH": f"{beside}{os.pathsep}{os.environ['PATH']}"}
     with ExitStack() as stack:
-        server = [beside / "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(port)]
+        server: list[Path | str] = [
+            beside / "flower-superlink",
+            "--insecure",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ]
         stack.enter_context(_running([*server, "--disable-runtime-dependency-installation"], environment, folder))
         for node_port in node_ports:
-            node = [beside / "flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{port}"]
+            node: list[Path | str] = [beside / "flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{port}"]
             node += ["--host", "127.0.0.1", "--port", str(node_port)]
             stack.enter_context(_running(node, environment, folder))
         _submit([beside / "flwr", "run", app, "here"], environment)

@@ -30,6 +30,12 @@ FLOWER_MAY_BE_IMPORTED_IN = {
     "client.deploy.worker",
     "client.deploy.worker_client",
     "client.gate",
+    "common.wire.evidence",
+    "server.deploy.control",
+    "server.deploy.control_token",
+    "server.deploy.registered",
+    "server.deploy.run_app",
+    "server.deploy.superlink",
 }
 """Outside `simulations`, which production never imports."""
 
