@@ -84,14 +84,13 @@ class SignedFolder:
             TrustError: The log cannot be written.
         """
         try:
-            if self._state_file is None:  # the run ended before its first checkpoint: vouch for what it began with
-                self.vouch(state, self._folder / STATE_FILE)
+            # Once more, whatever came before: the run may have ended before its first checkpoint, or within one.
+            self.vouch(state, self._folder / STATE_FILE)
             digests = digest_files(self._folder, *(path.relative_to(self._folder) for path in files))
         except OSError as error:
             raise CheckpointError(
                 f"{error.filename}: cannot be read ({error.strerror}), so the run cannot be closed; resume it"
             ) from error
-        self._copy_log()
         self.sign(state, *digests)
         manifest = sha256_of_file(self._folder / MANIFEST_FILE)
         self._log.append(Kind.RUN_CLOSED, content=manifest, run=self._run, rounds=state.rounds_completed, status=status)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import time
 from pathlib import Path
@@ -114,6 +114,7 @@ class Consortium:
         rounds: Of the run.
         deadline_seconds: Of a round.
         present: Nodes that are there.
+        ends_on: What ends the run early and lets it be closed all the same.
         after_round: Called with the number of rounds after each checkpoint of a round.
     """
 
@@ -124,6 +125,7 @@ class Consortium:
     deadline_seconds: float = 5.0
     present: Callable[[], set[int]] | None = None
     after_round: Callable[[int], object] = bool
+    ends_on: type[BaseException] | None = None
 
     def __post_init__(self) -> None:
         self.sides = {name: Side.create(self.folder, name) for name in ("server", *NAMES)}
@@ -205,7 +207,8 @@ class Consortium:
         )
         mailbox = GridMailbox(grid, witness=witness, names=lambda: self.names)
         try:
-            Federation(setup, mailbox).run()
+            with suppress(*filter(None, [self.ends_on])):
+                Federation(setup, mailbox).run()
         finally:
             grid.close()
         report = self.run_folder / "summary.json"

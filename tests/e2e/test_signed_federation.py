@@ -72,7 +72,7 @@ def test_logs_say_what_happened_in_its_order(consortium: Consortium) -> None:
     one_round = ["round_opened", *["head_received", "update_admitted"] * 3, "checkpoint"]
     measured = ["round_opened", *["head_received"] * 3, "checkpoint"]
     begin = ["log_opened", "run_opened", *["head_received"] * 3, "checkpoint"]
-    assert server == [*begin, *one_round * 3, *measured, "run_closed"]
+    assert server == [*begin, *one_round * 3, *measured, "checkpoint", "run_closed"]
     greeted = ["log_opened", "run_opened", "release"]
     answered = ["head_received", *["release"] * 3]
     assert north == [*greeted, *answered * 3, *answered[:-1], "run_closed"]
@@ -411,6 +411,17 @@ def test_site_that_is_away_is_not_waited_for_and_keeps_its_history(consortium: C
     assert (state.sites[NORTH].rounds_joined, state.sites[NORTH].rounds_asked) == (2, 2)
     assert sum(record["seconds"] for record in state.rounds) < 30
     assert problems(consortium.audit()) == {}
+
+
+def test_run_that_ends_within_a_checkpoint_is_closed_with_what_is_on_the_disk(consortium: Consortium) -> None:
+    """The log vouched for a state that never took its place; the manifest must not list it."""
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(patch, "before the rename", 2)
+        consortium.ends_on = Killed
+        consortium.play()
+    run = consortium.audit()
+    assert problems(run) == {}
+    assert any("(closed)" in finding.says for finding in run.findings)
 
 
 class Killed(BaseException):
