@@ -26,6 +26,8 @@ DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "OPERATING.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "common" / "decisions").glob("*.md")),
 ]
+READERS_FILES = {"site.yaml", "run.yaml", "consortium.yaml"}
+"""Configurations that a reader has written, or a command has."""
 IGNORED = {line.rstrip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split()}
 
 
@@ -56,7 +58,7 @@ def check(command: str) -> None:
         return
     if name != "simulate":
         for path in (parameters.get("config"), parameters.get("ledger")):
-            assert path is None or str(path).startswith("runs/") or str(path) == "site.yaml"
+            assert path is None or str(path).startswith("runs/") or Path(path).name in READERS_FILES
         return
     config = load_config(parameters["overrides"] or (), scenario=parameters["scenario"])
     assert config.data.adapter in {*ADAPTERS.names, "synthetic"}
