@@ -31,10 +31,10 @@ from common.wire.update import from_safetensors
 from server.app import GridMailbox
 from server.checkpoint import RunState, open_state
 from server.deploy.config import CONFIG_FILE as CONSORTIUM_FILE
+from server.deploy.flower_processes import SERVER_VARIABLE
 from server.deploy.installation import Installation, read_installation
 from server.deploy.registered import SitesByNode
 from server.deploy.runs import Ending, Outcome, RunFolder, Wanted, run_of
-from server.deploy.service import SERVER_VARIABLE
 from server.federation import Federation, Setup
 from server.report.build import RunFacts, build_summary
 from server.report.render import REPORT_FILE

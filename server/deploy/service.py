@@ -6,40 +6,28 @@
 Everything that lasts is in files, and everything here can be killed at any moment: the supervisor, and its children die
 with it; the SuperLink, and the superexec is ended before the next one starts, so that no process of a run outlives the
 server that it reports to and two never write to one run folder; the superexec, and the run's process ends with it.
-
-    SERVER_DIR/flower/            Flower's files, none of which lasts
-    SERVER_DIR/flower/secret      who may take tasks; made anew at each start, as is the next
-    SERVER_DIR/flower/token       who may use the Control API
-    SERVER_DIR/flower/logs/       output of both, 20 MiB each at most
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import secrets
-import sys
-import sysconfig
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 from common.errors import WardroundError
-from common.files import write_atomically
 from common.service.health import health_served, services_of
 from common.service.metrics import metrics_served
-from common.service.processes import ChildSpec
 from common.service.signals import end_by_signal
 from common.service.supervisor import ChildStatus, Supervisor
 from server.deploy.control import ControlClient, ControlUnreachable, Node
+from server.deploy.flower_processes import SUPEREXEC, SUPERLINK, FlowerFiles, children
 from server.deploy.installation import (
     LOOPBACK,
     MEMBERS_FILE,
-    ROOTS_FILE,
     Installation,
     publish,
     read_installation,
@@ -48,9 +36,6 @@ from server.deploy.installation import (
 from server.deploy.metrics import ServerMetrics
 from server.deploy.nodes import sync_nodes
 
-SERVER_VARIABLE = "WARDROUND_SERVER"
-"""Environment variable that tells the process of a run the server's folder."""
-
 POLL_SECONDS = 0.25
 """How often the processes are looked at."""
 
@@ -58,9 +43,6 @@ TICK_SECONDS = 1.0
 """How often members and runs are looked at."""
 
 _WARN_EVERY = timedelta(days=1)
-_FLOWER_FOLDER = "flower"
-_SUPERLINK, _SUPEREXEC = "superlink", "superexec"
-_TASK_POLL_SECONDS = "0.25"
 
 _log = logging.getLogger("wardround.server")
 
@@ -76,52 +58,6 @@ class Keeper(Protocol):
             generation: Number of the SuperLink's starts: a new one knows nothing of the runs of the last.
         """
         ...
-
-
-@dataclass(frozen=True)
-class FlowerFiles:
-    """Where Flower's files are.
-
-    Attributes:
-        server: The server's folder.
-    """
-
-    server: Path
-
-    @property
-    def folder(self) -> Path:
-        """Flower's own folder (`FLWR_HOME`)."""
-        return self.server / _FLOWER_FOLDER
-
-    @property
-    def secret(self) -> Path:
-        """Who may take tasks."""
-        return self.folder / "secret"
-
-    @property
-    def token(self) -> Path:
-        """Who may use the Control API."""
-        return self.folder / "token"
-
-    @property
-    def logs(self) -> Path:
-        """Output of the processes."""
-        return self.folder / "logs"
-
-    def make_secrets(self) -> None:
-        """Make new ones; files of mode 0600."""
-        for path in (self.secret, self.token):
-            write_atomically(path, secrets.token_hex(32).encode())
-
-    def control(self, installation: Installation) -> ControlClient:
-        """A client of the server that runs in this folder.
-
-        Raises:
-            ControlUnreachable: None runs, or it is another user's.
-        """
-        return ControlClient.open(
-            port=installation.config.control_port, roots_file=self.server / ROOTS_FILE, token_file=self.token
-        )
 
 
 def serve(config_file: Path, *, keeper_of: Callable[[Path], Keeper]) -> None:
@@ -231,7 +167,7 @@ class Service:
         try:
             if not self.is_ready:
                 self._tell_members()
-            self._keeper.tick(self._control, self._supervisor.generation(_SUPERLINK))
+            self._keeper.tick(self._control, self._supervisor.generation(SUPERLINK))
             self._trouble = ""
         except ControlUnreachable:
             _log.debug("the SuperLink does not answer yet")
@@ -253,10 +189,10 @@ class Service:
     def _to_tell(self) -> object:
         """What the SuperLink's knowledge depends on: its life, and the member list, which is replaced as a whole."""
         found = (self._installation.folder / MEMBERS_FILE).stat()
-        return self._supervisor.generation(_SUPERLINK), found.st_ino, found.st_mtime_ns
+        return self._supervisor.generation(SUPERLINK), found.st_ino, found.st_mtime_ns
 
     def _end_run(self) -> None:
-        self._supervisor.kill(_SUPEREXEC)
+        self._supervisor.kill(SUPEREXEC)
 
     def _warn(self) -> None:
         """Say once a day what ends soon."""
@@ -272,45 +208,3 @@ class Service:
         if trouble != self._trouble:
             _log.error("%s", trouble)
         self._trouble = trouble
-
-
-def children(
-    config_file: Path, installation: Installation, *, before_superlink: Callable[[], None]
-) -> Sequence[ChildSpec]:
-    """The processes of a server.
-
-    Args:
-        config_file: The consortium's `consortium.yaml`.
-        installation: The server's folder.
-        before_superlink: Called before each restart of the SuperLink.
-    """
-    files = FlowerFiles(installation.folder)
-    home = {"FLWR_HOME": str(files.folder)}
-    # Flower starts the process of a run by name: it shall find the one of this installation.
-    scripts = sysconfig.get_path("scripts")
-    path = os.pathsep.join([scripts, os.environ.get("PATH", os.defpath)])
-    superlink = ChildSpec(
-        name=_SUPERLINK,
-        command=(
-            *(sys.executable, "-m", "server.deploy.superlink", "--config", str(config_file.resolve())),
-            *("--secret-file", str(files.secret), "--token-file", str(files.token)),
-        ),
-        environment=home,
-        before_restart=before_superlink,
-    )
-    superexec = ChildSpec(
-        name=_SUPEREXEC,
-        command=(
-            *(str(Path(scripts) / "flower-superexec"),),
-            *("--runtime-api-address", f"{LOOPBACK}:{installation.config.control_port}"),
-            *("--root-certificates", str(installation.folder / ROOTS_FILE)),
-            *("--superexec-auth-secret-file", str(files.secret)),
-        ),
-        environment=home
-        | {
-            "PATH": path,
-            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": _TASK_POLL_SECONDS,
-            SERVER_VARIABLE: str(installation.folder),
-        },
-    )
-    return superlink, superexec

@@ -16,10 +16,10 @@ from rich.table import Table
 from common.trust.times import as_text
 from server.deploy.config import CONFIG_FILE
 from server.deploy.control import ControlError, Node
+from server.deploy.flower_processes import FlowerFiles
 from server.deploy.installation import Installation, is_served, read_installation
 from server.deploy.rotate import crossover
 from server.deploy.runs import all_runs
-from server.deploy.service import FlowerFiles
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,9 +23,9 @@ from google.protobuf.message import Message
 from common.service.quiet import QUIET
 from server.deploy.config import consortium_yaml
 from server.deploy.control import ControlClient, ControlUnreachable
+from server.deploy.flower_processes import FlowerFiles
 from server.deploy.init import create_consortium
 from server.deploy.installation import Installation, read_installation
-from server.deploy.service import FlowerFiles
 from tests.common.service.children import until
 
 PROTOBUF = "application/protobuf"

@@ -16,9 +16,9 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from common.trust.node_key import NodeKey
 from server.deploy.control import ControlClient, ControlError, ControlUnreachable, RunState
+from server.deploy.flower_processes import FlowerFiles
 from server.deploy.installation import ROOTS_FILE, read_installation
 from server.deploy.nodes import sync_nodes
-from server.deploy.service import FlowerFiles
 from tests.server.deploy.joining import Asking, admitted
 from tests.server.deploy.superlinks import PROTOBUF, SuperLink, call, free_port, new_server, node_headers, running
 

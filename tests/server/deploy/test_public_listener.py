@@ -33,7 +33,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from common.service.quiet import QUIET
 from server.deploy.control import ControlUnreachable, RunState
-from server.deploy.service import FlowerFiles
+from server.deploy.flower_processes import FlowerFiles
 from server.deploy.sites_only import FLEET_PATHS, MOST_BODY_BYTES
 from tests.server.deploy.joining import Asking
 from tests.server.deploy.superlinks import PROTOBUF, SuperLink, call, new_server, node_headers, running, started

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from server.deploy.control import ControlError, Node
+from server.deploy.flower_processes import FlowerFiles
 from server.deploy.installation import Installation, is_served, read_installation, serving
 from server.deploy.membership import revoke
-from server.deploy.service import FlowerFiles, Service
+from server.deploy.service import Service
 from tests.common.service.children import Clock, alive, until
 from tests.server.deploy.joining import Asking, admitted
 from tests.server.deploy.superlinks import new_server
