@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     options = _parser().parse_args(arguments)
-    log_as_json("worker", stream=last_output())
+    log_as_json("worker", handler=logging.StreamHandler(last_output()))
     end_with_parent()
     with end_by_signal() as end:
         try:

@@ -26,6 +26,7 @@ import faulthandler
 import json
 import logging
 import os
+import re
 import sys
 import threading
 import traceback
@@ -44,20 +45,21 @@ FLOWER = ("flwr", "uvicorn")
 
 _MOST_PLACES = 20
 _MOST_CAUSES = 8
+_FLOWERS_LINE = re.compile(r"(DEBUG|INFO|WARNING|ERROR|CRITICAL) *: *(.*)")
 _FIELDS = {"time", "level", "logger", "process", "message"}
 _log = logging.getLogger("wardround.process")
 
 
-def log_as_json(process: str, *, stream: TextIO | None = None) -> None:
+def log_as_json(process: str, *, handler: logging.Handler | None = None) -> None:
     """Have all that this process logs written as JSON; call it when what it uses was imported.
 
     Flower and uvicorn put handlers of their own to their loggers when they are imported: those are taken away.
 
     Args:
         process: Name of the process in its entries.
-        stream: Where to; standard error when left out.
+        handler: Where to; standard error when left out.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = handler or logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(process))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -101,16 +103,15 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The entry."""
-        child = getattr(record, "child", None)
-        if child is not None and (entry := _entry_in(record.getMessage())) is not None:
-            return json.dumps(entry)
-        entry = {
+        entry: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "process": child or self._process,
+            "process": self._process,
             "message": _message(record),
         }
+        if (child := getattr(record, "child", None)) is not None:
+            entry = _entry_in(entry["message"]) or entry | {"process": child} | _leveled(entry["message"])
         if record.exc_info and record.exc_info[1] is not None:
             entry["errors"] = [_as_json(error) for error in _with_causes(record.exc_info[1])]
         return json.dumps(entry)
@@ -177,6 +178,12 @@ def _entry_in(line: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return entry if isinstance(entry, dict) and set(entry) >= _FIELDS else None
+
+
+def _leveled(line: str) -> dict[str, Any]:
+    """Level and message of a line as Flower's own processes write it; nothing of any other."""
+    found = _FLOWERS_LINE.fullmatch(line)
+    return {} if found is None else {"level": found[1].lower(), "message": found[2]}
 
 
 def _give_up_handlers(name: str) -> None:

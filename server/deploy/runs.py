@@ -7,6 +7,7 @@ what every run folder holds:
     request.json    what the coordinating centre wants: that it runs, or stops after the round in flight
     progress.jsonl  what happened so far, a line an event, for whoever watches
     outcome.json    how it ended; a run without one goes on, whatever is killed in between
+    run.log         what its process logs, in JSON lines
     .lock           held by the one process that runs it
 
 Each file is written whole or not at all, so that any process may read any of them at any time.
@@ -35,6 +36,7 @@ BUNDLE_FILE = "run.bundle"
 REQUEST_FILE = "request.json"
 PROGRESS_FILE = "progress.jsonl"
 OUTCOME_FILE = "outcome.json"
+LOG_FILE = "run.log"
 LOCK_FILE = ".lock"
 KEY_LENGTH = 16
 

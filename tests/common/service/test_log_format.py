@@ -140,6 +140,15 @@ def test_childs_entry_is_passed_on_and_any_other_line_is_its_message() -> None:
         assert (passed(line)["message"], passed(line)["process"]) == (line, "worker")
 
 
+def test_line_of_flowers_own_processes_keeps_its_level() -> None:
+    record = logging.LogRecord(
+        "wardround.supernode", logging.INFO, __file__, 1, "WARNING :   Retrying in 1 s", (), None
+    )
+    record.child = "supernode"
+    entry = json.loads(JsonFormatter("agent").format(record))
+    assert (entry["level"], entry["message"]) == ("warning", "Retrying in 1 s")
+
+
 def test_everything_a_process_says_becomes_an_entry() -> None:
     lines = said_by(
         f"""
@@ -171,7 +180,7 @@ def test_last_output_is_the_logs_alone() -> None:
     lines = said_by(
         f"""
 import os
-log_as_json("worker", stream=last_output())
+log_as_json("worker", handler=logging.StreamHandler(last_output()))
 print({HOSTILE!r})
 print({HOSTILE!r}, file=sys.stderr, flush=True)
 os.write(1, b"John Doe")
@@ -187,7 +196,7 @@ def test_crash_of_compiled_code_leaves_places_alone() -> None:
     lines = said_by(
         f"""
 import ctypes
-log_as_json("worker", stream=last_output())
+log_as_json("worker", handler=logging.StreamHandler(last_output()))
 name = {HOSTILE!r}
 ctypes.string_at(0)
 """
