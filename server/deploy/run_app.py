@@ -34,7 +34,7 @@ from server.deploy.config import CONFIG_FILE as CONSORTIUM_FILE
 from server.deploy.flower_processes import SERVER_VARIABLE
 from server.deploy.installation import Installation, read_installation
 from server.deploy.registered import SitesByNode
-from server.deploy.runs import Ending, Outcome, RunFolder, Wanted, run_of
+from server.deploy.runs import LOG_FILE, Ending, Outcome, RunFolder, Wanted, run_of
 from server.federation import Federation, Setup
 from server.report.build import RunFacts, build_summary
 from server.report.render import REPORT_FILE
@@ -64,9 +64,10 @@ class StopRequested(WardroundError):
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run, or go on with, the run that the app names."""
-    log_as_json("run")
     folder = Path(os.environ[SERVER_VARIABLE])
     run = run_of(folder, str(context.run_config[RUN_FIELD]))
+    # What this process writes elsewhere, Flower keeps in the SuperLink's memory, if at all.
+    log_as_json("run", handler=logging.FileHandler(run.path / LOG_FILE, encoding="utf-8"))
     with run.alone():
         if run.outcome is None:
             _to_its_end(run, read_installation(folder / CONSORTIUM_FILE), grid)
