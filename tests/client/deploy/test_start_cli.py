@@ -16,6 +16,7 @@ from client.deploy import start_cli
 from client.deploy.identity import SiteIdentity
 from client.deploy.init import create_site, join
 from tests.client.deploy.centre import Centre
+from tests.common.service.ports import taken_port
 
 EXAMPLE = Path(__file__).parents[3] / "configs" / "site.example.yaml"
 
@@ -49,6 +50,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
     """Site and configuration of each agent that was started."""
     agents: list[tuple[str, Path]] = []
     monkeypatch.setattr(start_cli, "Agent", type("Started", (IdleAgent,), {"started": agents}))
+    monkeypatch.setattr(start_cli, "log_as_json", str)  # it is for a process of its own
     return agents
 
 
@@ -89,6 +91,18 @@ def test_start_runs_the_agent_of_the_member_and_says_when_it_is_ready(
     assert started == [("hospital-1", config)]
     assert "Admission: expires on" in out
     assert out.endswith("hospital-1 is ready: north-sea at server.example.org:8443\n")
+
+
+@pytest.mark.parametrize("key", ["metrics_port", "health_port"])
+def test_start_refuses_a_port_that_is_taken(
+    start: Start, started: list[tuple[str, Path]], config: Path, key: str
+) -> None:
+    with taken_port() as port:
+        config.write_text(config.read_text().replace(f"{key}: 0", f"{key}: {port}"))
+        code, _, err = start(config)
+    assert code == 2
+    assert f"{key}={port}: cannot be listened on" in err
+    assert started == [("hospital-1", config)]  # made, but never told to run
 
 
 def test_start_refuses_the_state_folder_of_another_site(
