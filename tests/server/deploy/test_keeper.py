@@ -24,23 +24,29 @@ class FakeCarrier:
     alive: set[int] = field(default_factory=set)
 
     def submit(self, app: bytes) -> int:
+        """See `Carrier`."""
         self.submitted.append(app)
         self.alive.add(len(self.submitted))
         return len(self.submitted)
 
     def is_alive(self, run_id: int) -> bool:
+        """See `Carrier`."""
         return run_id in self.alive
 
     def stop(self, run_id: int) -> None:
+        """See `Carrier`."""
         self.stopped.append(run_id)
         self.alive.discard(run_id)
 
 
 class Clock:
+    """A clock that a test sets."""
+
     def __init__(self) -> None:
         self.now = 0.0
 
     def __call__(self) -> float:
+        """Seconds."""
         return self.now
 
 
@@ -73,9 +79,7 @@ def test_a_wanted_run_is_submitted_once(tmp_path: Path, keeper: RunKeeper, carri
     assert carrier.submitted == [b"aaaa"]
 
 
-def test_the_second_run_waits_for_the_end_of_the_first(
-    tmp_path: Path, keeper: RunKeeper, carrier: FakeCarrier
-) -> None:
+def test_the_second_run_waits_for_the_end_of_the_first(tmp_path: Path, keeper: RunKeeper, carrier: FakeCarrier) -> None:
     first, _ = a_run(tmp_path, "aaaa"), a_run(tmp_path, "bbbb")
     keeper.tick(carrier, 1)
     keeper.tick(carrier, 1)
