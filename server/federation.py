@@ -128,7 +128,8 @@ class Federation:
             raise CheckFailed("no round changed the model; the report and rounds.jsonl name the sites and the reasons")
 
     def _meet_sites(self) -> None:
-        least = max(self._setup.least_sites, self._quorum)
+        # A run that is gone on with waits for a quorum alone: who is away would hold up every restart.
+        least = self._quorum if self._state.sites else self._setup.least_sites
         deadline_seconds = self._setup.config.federation.deadline_seconds
         self._take_in(self._mailbox.meet(least=least, deadline_seconds=deadline_seconds))
         if not self._state.sites:

@@ -1,8 +1,8 @@
 """An audit log that is open for appending: one process, one line an entry, on the disk before it counts.
 
 The server keeps one over all its runs, and each site its own. `append` flushes the entry before it returns; a crash
-costs at most an entry that nobody was told of. Each round the two sides exchange what `show` gives and `receive` takes, and
-each then holds in its own log what the other one vouched for (`common/trust/exchange.py`).
+costs at most an entry that nobody was told of. Each round the two sides exchange what `show` gives and `receive`
+takes, and each then holds in its own log what the other one vouched for (`common/trust/exchange.py`).
 """
 
 from __future__ import annotations

@@ -232,6 +232,8 @@ class Consortium:
 
     def audit_stopped(self) -> dict[str, str]:
         """What does not hold after a crash: in the run folder, whose copy of the log may be behind, and in all logs."""
+        for name in NAMES:  # copies that an earlier audit put there are of another time than the server's
+            (self.run_folder / "logs" / name / "log.jsonl").unlink(missing_ok=True)
         stopped = [side.folder for side in self.sides.values() if is_log(side.folder)]
         findings = [*audit_logs(stopped).findings]
         if (self.run_folder / "logs").exists():

@@ -424,6 +424,26 @@ def test_run_that_ends_within_a_checkpoint_is_closed_with_what_is_on_the_disk(co
     assert any("(closed)" in finding.says for finding in run.findings)
 
 
+def test_run_that_was_closed_early_may_go_on_and_be_killed(consortium: Consortium) -> None:
+    """The manifest is no longer the one that the log closed the run with, and does not have to be."""
+
+    def stop(rounds: int) -> None:
+        if rounds == 1:
+            raise Killed
+
+    consortium.after_round, consortium.ends_on = stop, Killed
+    consortium.play()
+    assert problems(consortium.audit()) == {}
+    consortium.after_round, consortium.ends_on = bool, None
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(patch, "before the rename", 1)
+        with pytest.raises(Killed):
+            consortium.play()
+    assert consortium.audit_stopped() == {}
+    consortium.play()
+    assert problems(consortium.audit()) == {}
+
+
 class Killed(BaseException):
     """The process is gone."""
 

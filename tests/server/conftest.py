@@ -61,6 +61,7 @@ class MemoryMailbox:
         stop_before: Round before which the process dies.
         later: Sites that come before a round, by its place among those that are played, with their bands.
         awaited: How many sites were waited for before each round.
+        met: How many were waited for at the start.
     """
 
     bands: Mapping[str, str] = field(default_factory=lambda: dict(BANDS))
@@ -71,9 +72,11 @@ class MemoryMailbox:
     stop_before: int | None = None
     later: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     awaited: list[int] = field(default_factory=list)
+    met: list[int] = field(default_factory=list)
 
     def meet(self, *, least: int, deadline_seconds: float) -> dict[str, str]:  # noqa: ARG002 - of `Mailbox`
         """See `Mailbox`."""
+        self.met.append(least)
         return dict(self.bands)
 
     def arrivals(self, *, least: int, deadline_seconds: float) -> dict[str, str]:  # noqa: ARG002 - of `Mailbox`
@@ -176,6 +179,7 @@ class World:
         *overrides: str,
         privacy: PrivacyPlan | None = None,
         state: RunState | None = None,
+        least_sites: int = 1,
     ) -> RunState:
         """Run all rounds; the state that they leave."""
         config = self.config(*overrides)
@@ -187,6 +191,7 @@ class World:
             state=state or self.fresh_state(config),
             observer=self.log,
             witness=self.witness,
+            least_sites=least_sites,
         )
         Federation(setup, mailbox).run()
         return setup.state

@@ -80,3 +80,13 @@ def test_later_sites_change_no_bit_of_a_run_that_was_cut_short_and_resumed(world
     assert resumed.arrays["model"][WEIGHT].tobytes() == whole.arrays["model"][WEIGHT].tobytes()
     for name, history in whole.sites.items():
         assert resumed.sites[name] == replace(history, rounds_asked=history.rounds_asked + 1)
+
+
+def test_new_run_waits_for_all_it_is_told_of_and_a_resumed_one_for_a_quorum(world: Any) -> None:
+    new = world.mailbox(stop_before=2)
+    with pytest.raises(KeyboardInterrupt):
+        world.run(new, least_sites=4)
+    state = load_state(world.folder, config_digest=config_digest(world.config()))
+    resumed = world.mailbox()
+    world.run(resumed, state=state, least_sites=4)
+    assert (new.met, resumed.met) == ([4], [2])
