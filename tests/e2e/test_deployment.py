@@ -21,6 +21,7 @@ import pytest
 
 from common.trust.log_entries import Kind, LogEntry, line_from_bytes
 from common.trust.log_files import LOG_FILE
+from server.deploy.keeper import rounds_committed
 from server.deploy.runs import Ending, RunFolder, all_runs
 from server.report.summary import validate
 from simulations.cohorts.plan import CohortPlan
@@ -97,6 +98,11 @@ def kill_one(loopback: Loopback, kind: str, chance: random.Random) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def committed_of(loopback: Loopback) -> int:
+    """Rounds of the one run that are on the disk."""
+    return max((rounds_committed(run) for run in all_runs(loopback.centre)), default=-1)
 
 
 def check_evidence(loopback: Loopback, run: RunFolder) -> None:
@@ -188,10 +194,13 @@ def test_whatever_is_killed_the_run_completes_and_the_evidence_holds(
     done: list[str] = []
 
     def chaos() -> None:
-        for kind in kinds:
-            time.sleep(chance.uniform(1.0, 6.0))
+        for number, kind in enumerate(kinds):
+            # Spread over the rounds; each at any moment of its round, or of what an earlier one broke.
+            while not ended.is_set() and committed_of(loopback) < number * rounds // kills:
+                time.sleep(0.1)
+            time.sleep(chance.uniform(0.5, 6.0))
             while not ended.is_set() and not kill_one(loopback, kind, chance):
-                time.sleep(0.2)
+                time.sleep(0.1)
             if ended.is_set():
                 return
             done.append(kind)
