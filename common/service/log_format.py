@@ -68,7 +68,7 @@ def log_as_json(process: str, *, handler: logging.Handler | None = None) -> None
         logging.getLogger(name).setLevel(logging.INFO)
     for name in FLOWER:
         _give_up_handlers(name)
-    # What `logging` says of an entry that cannot be formatted holds the entry's arguments.
+    # What `logging` says of an entry that cannot be written holds the entry's arguments.
     logging.raiseExceptions = False
     logging.captureWarnings(capture=True)
     _log_what_python_would_print()
@@ -138,7 +138,8 @@ def _message(record: logging.LogRecord) -> str:
         if isinstance(arguments, Mapping):
             return template % {key: _safe(value) for key, value in arguments.items()}
         return template % tuple(_safe(value) for value in arguments)
-    except (TypeError, ValueError, KeyError):
+    except Exception:
+        # Too few arguments, or one that cannot be written: the rest of the entry is worth having all the same.
         return template
 
 

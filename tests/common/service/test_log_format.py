@@ -20,7 +20,7 @@ from common.service.supervisor import Supervisor
 from tests.common.service.children import python, until
 
 HOSTILE = "patient-name John Doe"
-BEGIN = "import logging, sys, threading, warnings\nfrom common.service.log_format import log_as_json, last_output\n"
+BEGIN = "import logging, os, sys, threading, warnings\nfrom common.service.log_format import log_as_json, last_output\n"
 
 
 def entry_of(*arguments: object, logger: str = "wardround.site", error: BaseException | None = None) -> dict[str, Any]:
@@ -179,7 +179,6 @@ fails()
 def test_last_output_is_the_logs_alone() -> None:
     lines = said_by(
         f"""
-import os
 log_as_json("worker", handler=logging.StreamHandler(last_output()))
 print({HOSTILE!r})
 print({HOSTILE!r}, file=sys.stderr, flush=True)
@@ -190,6 +189,22 @@ logging.getLogger("wardround.site").warning("heard")
 """
     )
     assert [json.loads(line)["message"] for line in lines] == ["heard"]
+
+
+def test_entry_that_cannot_be_written_is_lost_in_silence() -> None:
+    lines = said_by(
+        f"""
+class Unwritable:
+    def __str__(self): raise RuntimeError({HOSTILE!r})
+stream = open(os.devnull, "w")
+log_as_json("worker")
+logging.getLogger("wardround.site").error("of %s", Unwritable())
+log_as_json("worker", handler=logging.StreamHandler(stream))
+stream.close()
+logging.getLogger("wardround.site").error("failed: %s", ValueError({HOSTILE!r}))
+"""
+    )
+    assert [json.loads(line)["message"] for line in lines] == ["of %s"]
 
 
 def test_crash_of_compiled_code_leaves_places_alone() -> None:
