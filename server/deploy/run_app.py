@@ -33,6 +33,7 @@ from server.checkpoint import RunState, open_state
 from server.deploy.config import CONFIG_FILE as CONSORTIUM_FILE
 from server.deploy.flower_processes import SERVER_VARIABLE
 from server.deploy.installation import Installation, read_installation
+from server.deploy.members_log import note_members
 from server.deploy.registered import SitesByNode
 from server.deploy.runs import LOG_FILE, Ending, Outcome, RunFolder, Wanted, run_of
 from server.federation import Federation, Setup
@@ -80,6 +81,7 @@ def _to_its_end(run: RunFolder, installation: Installation, grid: Grid) -> None:
         with AuditLog(
             installation.folder / LOG_FOLDER, owner=installation.consortium.name, key=installation.signing_key
         ) as log:
+            note_members(log, installation.members, installation.signing_key)
             outcome = _federate(run, bundle, installation, grid, log)
     except WardroundError as error:
         outcome = Outcome(ending=Ending.FAILED, reason=str(error), exit_code=error.exit_code)

@@ -33,6 +33,7 @@ DROP_REASONS = {
     "round": "answered for another round or run",
     "replay": "sent an earlier update again",
     "offline": "was not connected",
+    "lost": "lost its connection while it trained",
     "name": "answered under another name than its key is registered under",
     "evidence": "sent a log or a signature that does not hold",
     "bundle": "has not approved this run",
