@@ -11,7 +11,7 @@ about the run, before any study is read. On the way out:
    ledger settles it: once, before the reply leaves.
 5. The site's log says what leaves, and the reply carries the proof (`client/witness.py`): the last that is done to it.
 
-An error leaves as a reason code; its text stays in the site's log. A mod wraps the functions of a Flower app that are
+An error leaves as a reason code, without its text. A mod wraps the functions of a Flower app that are
 registered with it, so each one must be.
 """
 

@@ -2,7 +2,8 @@
 
 Exit codes: 1 a check failed, 2 usage or config, 3 policy or budget refusal, 4 trust failure.
 Errors are raised anywhere and caught only at the command's edge (`wardround.py`) and at the two Flower edges,
-where a site's error becomes a reason code and its text stays in the site's log.
+where a site's error becomes a reason code. The text of one of these stays in the site's log; that of any other error,
+which may quote a patient's data, stands nowhere (`common/service/log_format.py`).
 """
 
 from __future__ import annotations

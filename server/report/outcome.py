@@ -200,6 +200,9 @@ def _notices(summary: Summary) -> list[Notice]:
     if dropped:
         details = tuple(_drops(name, sites[name]) for name in dropped)
         notices.append(Notice("These hospitals were left out of some rounds:", details))
+    if not summary.get("pooled") and any(site.get("statistics_epsilon") is not None for site in sites.values()):
+        noise = "The hospitals told their figures with noise: with few held-out patients these say little"
+        notices.append(Notice(f"{noise}, as the intervals show."))
     if warnings := reputation.warnings(summary):
         text = "The server let these hospitals count for little, which is no proof of malice:"
         notices.append(Notice(text, tuple(warnings)))

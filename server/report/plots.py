@@ -17,6 +17,7 @@ import plotly.graph_objects as go
 
 from server.report.tables import BaselineRow
 
+_ROUNDS_MARKED_EACH = 12
 SERIES_COLOURS = ("#3b7fc0", "#c96a10", "#0f8f85", "#a162c4", "#d1477a", "#87801c", "#6f7c8a", "#a66c46")
 """Each has a contrast of 3 to 1 and more with the light and with the dark page (WCAG 2.2, 1.4.11)."""
 
@@ -83,7 +84,10 @@ def curves_figure(curves: Sequence[Curve], *, chance: float | None) -> dict[str,
             x=1, xref="paper", xanchor="right", y=chance, yanchor="bottom", text="chance", showarrow=False
         )
     figure.update_layout(**figure_layout(height=380), hovermode="x unified")
-    figure.update_xaxes(title_text="Round (0: public start model)", tickformat="d", **_axis())
+    last = max((max(curve.rounds, default=0) for curve in curves), default=0)
+    # With few rounds plotly would also mark halves of them, rounded to the same label.
+    step = {"dtick": 1} if last <= _ROUNDS_MARKED_EACH else {}
+    figure.update_xaxes(title_text="Round (0: public start model)", tickformat="d", **step, **_axis())
     figure.update_yaxes(title_text="Right report in first 10", tickformat=".0%", rangemode="tozero", **_axis())
     return figure_json(figure)
 
