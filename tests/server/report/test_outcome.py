@@ -46,6 +46,13 @@ def test_without_a_pooled_gallery_the_mean_of_the_hospitals_is_told(summary: dic
     assert outcome(summary).headlines[0].note == "mean of the hospitals; chance 11.9%"
 
 
+def test_noised_figures_of_hospitals_are_said_to_say_little(summary: dict[str, Any]) -> None:
+    summary["sites"]["Harbour"]["statistics_epsilon"] = 2.0
+    assert "told their figures with noise" not in texts(summary), "the pooled figures have none"
+    summary["pooled"] = None
+    assert "told their figures with noise" in texts(summary)
+
+
 def test_failed_run_is_told_first(summary: dict[str, Any]) -> None:
     summary |= {"status": "failed", "reason": "the quorum was not met", "rounds_completed": 3}
     assert outcome(summary).sentence == "The run failed after three rounds of twelve: the quorum was not met."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from server.report.plots import baselines_figure, curves_figure, learning_curves
+from server.report.plots import Curve, baselines_figure, curves_figure, learning_curves
 from server.report.tables import BaselineRow
 
 
@@ -31,6 +31,13 @@ def test_curves_differ_by_more_than_colour(summary: dict[str, Any], rounds: list
     looks = [(line["line"]["color"], line["line"]["dash"], line["marker"]["symbol"]) for line in lines]
     assert len(set(looks)) == 20
     assert len({line["marker"]["symbol"] for line in lines[:8]}) == 8
+
+
+def test_each_of_a_few_rounds_is_marked_once(summary: dict[str, Any], rounds: list[dict[str, Any]]) -> None:
+    curves = learning_curves(summary, rounds)
+    assert curves_figure(curves, chance=None)["layout"]["xaxis"]["dtick"] == 1
+    many = [Curve("Harbour", tuple(range(40)), (0.5,) * 40)]
+    assert "dtick" not in curves_figure(many, chance=None)["layout"]["xaxis"]
 
 
 def test_chance_is_drawn_where_it_is_known(summary: dict[str, Any], rounds: list[dict[str, Any]]) -> None:
