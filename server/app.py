@@ -101,6 +101,10 @@ class GridMailbox:
         arrived, self._arrived = self._arrived, {}
         return arrived
 
+    def num_here(self) -> int:
+        """See `Mailbox`."""
+        return len(self._here(self._nodes))
+
     def ask(
         self, task: Task, model: NamedArrays, plan: ArrayPlan, *, sites: tuple[str, ...], deadline_seconds: float
     ) -> Iterator[Answer]:

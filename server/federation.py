@@ -70,7 +70,8 @@ class Setup:
         state: State to go on from; it holds the result at the end.
         observer: Who watches.
         witness: Who keeps the evidence.
-        least_sites: Sites that a new run waits for before its first round, until the deadline of one.
+        least_sites: Sites that the run counts on: it waits for them before its first round, until the deadline of one,
+            and the quorum is a share of them even where they never came.
     """
 
     config: RunConfig
@@ -156,12 +157,38 @@ class Federation:
 
     @property
     def _quorum(self) -> int:
-        """How many of the sites a round needs."""
-        return num_needed(len(self._state.sites), quorum=self._setup.config.federation.quorum)
+        """How many sites must be there for a round."""
+        expected = max(len(self._state.sites), self._setup.least_sites)
+        return num_needed(expected, quorum=self._setup.config.federation.quorum)
 
     def _round(self, number: int) -> None:
-        self._await_sites()
         started = time.monotonic()
+        self._await_sites()
+        if self._mailbox.num_here() < self._quorum:
+            self._pass_over(number, started)
+        else:
+            self._train(number, started)
+
+    def _pass_over(self, number: int, started: float) -> None:
+        """A round for which too few sites came: nobody is asked, so that no patient pays for what cannot count."""
+        nobody = Round((), quorum=1.0, opened_at=0.0, deadline_seconds=0.0)
+        self._setup.observer.round_opened(number, ())
+        self._commit(
+            {
+                "round": number,
+                "asked": [],
+                "admitted": [],
+                "dropped": {},
+                "outcome": "quorum_missed",
+                "update_norm": None,
+                "weights": {},
+                "seconds": time.monotonic() - started,
+                "metrics": {},
+            },
+            nobody,
+        )
+
+    def _train(self, number: int, started: float) -> None:
         updates_SP = self._updates_SP
         rows = {site: row for row, site in enumerate(sorted(self._state.sites))}
         fingerprints: dict[str, str | None] = {}

@@ -41,6 +41,10 @@ class Mailbox(Protocol):
         """Bands of the sites that came, or came back, since they were last asked for; waits only for `least` sites."""
         ...
 
+    def num_here(self) -> int:
+        """How many of the sites that were met are there."""
+        ...
+
     def ask(
         self, task: Task, model: NamedArrays, plan: ArrayPlan, *, sites: tuple[str, ...], deadline_seconds: float
     ) -> Iterator[Answer]:

@@ -62,6 +62,7 @@ class MemoryMailbox:
         later: Sites that come before a round, by its place among those that are played, with their bands.
         awaited: How many sites were waited for before each round.
         met: How many were waited for at the start.
+        here: How many are there before each round; all that ever came where it says nothing.
     """
 
     bands: Mapping[str, str] = field(default_factory=lambda: dict(BANDS))
@@ -73,6 +74,7 @@ class MemoryMailbox:
     later: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     awaited: list[int] = field(default_factory=list)
     met: list[int] = field(default_factory=list)
+    here: Mapping[int, int] = field(default_factory=dict)
 
     def meet(self, *, least: int, deadline_seconds: float) -> dict[str, str]:  # noqa: ARG002 - of `Mailbox`
         """See `Mailbox`."""
@@ -83,6 +85,11 @@ class MemoryMailbox:
         """See `Mailbox`."""
         self.awaited.append(least)
         return dict(self.later.get(len(self.awaited), {}))
+
+    def num_here(self) -> int:
+        """See `Mailbox`."""
+        came = len(self.bands) + sum(len(self.later.get(place, {})) for place in range(1, len(self.awaited) + 1))
+        return self.here.get(len(self.awaited), came)
 
     def ask(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from common.config.load import config_digest
+from common.errors import CheckFailed
 from server.checkpoint import load_state
 
 WEIGHT = "towers.weight"
@@ -69,6 +70,23 @@ def test_quorum_is_waited_for_before_each_round_and_the_measurement(world: Any, 
     mailbox = world.mailbox()
     world.run(mailbox, f"federation.quorum={quorum}")
     assert mailbox.awaited == [needed] * 4
+
+
+def test_round_for_which_too_few_came_asks_and_charges_nobody(world: Any) -> None:
+    mailbox = world.mailbox(private=True, here={2: 1})
+    state = world.run(mailbox, "federation.quorum=0.5", privacy=world.privacy)
+    assert [record["outcome"] for record in state.rounds] == ["updated", "quorum_missed", "updated"]
+    assert state.rounds[1]["asked"] == []
+    assert [task.round_number for task in mailbox.asked] == [1, 3, 4]
+    assert {history.rounds_asked for history in state.sites.values()} == {2}
+
+
+def test_quorum_is_a_share_of_all_that_the_run_counts_on(world: Any) -> None:
+    mailbox = world.mailbox()
+    with pytest.raises(CheckFailed, match="no round changed the model"):
+        world.run(mailbox, "federation.quorum=0.5", least_sites=20)
+    assert mailbox.awaited == [10] * 4
+    assert [task.train for task in mailbox.asked] == [False]
 
 
 def test_later_sites_change_no_bit_of_a_run_that_was_cut_short_and_resumed(world: Any) -> None:
