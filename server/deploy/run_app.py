@@ -162,8 +162,8 @@ def check_cohort(config: RunConfig, num_members: int) -> None:
     rule = build_aggregator(config.aggregator, seed=config.seed)
     if num_members < rule.least_sites:
         raise ConfigError(
-            f"aggregator.name={config.aggregator.name}: {rule.name} needs {rule.least_sites} hospitals, the consortium has "
-            f"{num_members}; admit more, or make a bundle with another rule"
+            f"aggregator.name={config.aggregator.name}: {rule.name} needs {rule.least_sites} hospitals, there are "
+            f"{num_members} members; admit more, or make a bundle with another rule"
         )
 
 

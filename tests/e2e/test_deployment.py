@@ -131,7 +131,8 @@ def test_three_hospitals_train_over_tls_and_the_signed_report_holds(loopback: Lo
         loopback.make_bundle(RUN, "federation.rounds=3")
         loopback.approve()
         said = loopback.command("server", "run", loopback.bundle, "--config", loopback.consortium_file, "--json")
-        loopback.make_bundle(RUN, "federation.rounds=1")
+        # The run waits for all members, as long as a round may take, before it begins without one.
+        loopback.make_bundle(RUN, "federation.rounds=1", "federation.deadline_seconds=15")
         loopback.approve(willing)
         next_said = loopback.command("server", "run", loopback.bundle, "--config", loopback.consortium_file, "--json")
     summary: dict[str, Any] = json.loads(said)
