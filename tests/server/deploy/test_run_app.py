@@ -1,0 +1,56 @@
+"""The process of a run: what it refuses before it asks anybody, and how it is stopped between two rounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from common.config.load import load_config
+from common.errors import ConfigError
+from server.checkpoint import RunState
+from server.deploy.run_app import RunWatcher, StopRequested, check_cohort, trained_names
+from server.deploy.runs import RunFolder, Wanted
+
+STATE = RunState(
+    "ab" * 32, 1, {"model": {}, "aggregator": {}, "optimizer": {}}, rounds=[{"outcome": "updated", "admitted": ["a"]}]
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    found = RunFolder(tmp_path / "runs" / "abab")
+    found.want(Wanted.RUN)
+    return found
+
+
+def test_rule_that_needs_more_hospitals_than_there_are_is_refused_before_any_is_asked() -> None:
+    config = load_config(["aggregator.name=trimmed_mean", "aggregator.num_byzantine=2"])
+    with pytest.raises(ConfigError, match="needs 5 hospitals, there are 4 members"):
+        check_cohort(config, 4)
+    check_cohort(config, 5)
+
+
+def test_watcher_tells_what_happened_and_lets_the_run_go_on(run: RunFolder) -> None:
+    watcher = RunWatcher(run)
+    watcher.round_opened(1, ("a", "b"))
+    watcher.site_answered("b", "policy")
+    watcher.round_committed(STATE)
+    events = [(event["event"], event.get("problem"), event.get("rounds")) for event in run.follow()[0]]
+    assert events == [("round_opened", None, None), ("site_answered", "policy", None), ("round_committed", None, 1)]
+
+
+def test_stop_is_heeded_once_the_round_is_on_the_disk(run: RunFolder) -> None:
+    watcher = RunWatcher(run)
+    run.want(Wanted.STOP)
+    watcher.round_opened(1, ("a",))
+    watcher.site_answered("a", None)
+    with pytest.raises(StopRequested, match=f"wardround server resume {run.key}"):
+        watcher.round_committed(STATE)
+    assert run.follow()[0][-1]["event"] == "round_committed"
+
+
+def test_trained_arrays_are_those_of_the_heads_alone_where_the_rest_is_frozen() -> None:
+    heads = trained_names(load_config(["encoder.trainable=heads"]))
+    everything = trained_names(load_config(["encoder.trainable=all"]))
+    assert 0 < len(heads) < len(everything)
