@@ -57,10 +57,10 @@ KILLED = {
 
 
 @pytest.fixture
-def loopback(tmp_path: Path) -> Loopback:
+def loopback(short_folder: Path) -> Loopback:
     """A consortium whose hospitals have joined."""
-    found = Loopback(tmp_path, PLAN.site_names, environment={"OMP_NUM_THREADS": "1"})
-    found.provision(write_cohort(PLAN, tmp_path / "cohort"))
+    found = Loopback(short_folder, PLAN.site_names, environment={"OMP_NUM_THREADS": "1"})
+    found.provision(write_cohort(PLAN, short_folder / "cohort"))
     return found
 
 

@@ -33,16 +33,16 @@ def write_splits(cohort: Path, folders: list[Path]) -> None:
         (folder / "splits.csv").write_text(text, encoding="utf-8")
 
 
-def test_simulation_and_deployment_give_the_same_bits(tmp_path: Path, quiet_watcher: Any) -> None:
-    cohort = write_cohort(PLAN, tmp_path / "cohort")
+def test_simulation_and_deployment_give_the_same_bits(short_folder: Path, quiet_watcher: Any) -> None:
+    cohort = write_cohort(PLAN, short_folder / "cohort")
     loopback = Loopback(
-        tmp_path,
+        short_folder,
         PLAN.site_names,
         environment={"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         agent=(sys.executable, str(Path(__file__).with_name("repeatable_agent.py"))),
     )
     loopback.provision(cohort)
-    write_splits(cohort, [tmp_path / site / "studies" for site in loopback.sites])
+    write_splits(cohort, [short_folder / site / "studies" for site in loopback.sites])
     for site in loopback.sites:
         text = loopback.site_file(site).read_text(encoding="utf-8")
         loopback.site_file(site).write_text(text.replace("  root: studies\n", f"  root: studies\n  split: {SPLIT}\n"))
@@ -54,10 +54,10 @@ def test_simulation_and_deployment_give_the_same_bits(tmp_path: Path, quiet_watc
     deployed = json.loads(said)
 
     config = load_config(["federation.rounds=2"], file=loopback.run_file)
-    simulated = simulate(config, tmp_path / "simulated", watcher=quiet_watcher, randomness=noise_of)
+    simulated = simulate(config, short_folder / "simulated", watcher=quiet_watcher, randomness=noise_of)
     other = simulate(
         config,
-        tmp_path / "other",
+        short_folder / "other",
         watcher=quiet_watcher,
         randomness=lambda site, number: noise_of(site, number + 1),
     )

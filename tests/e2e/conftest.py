@@ -1,0 +1,16 @@
+"""What the tests of whole processes share."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A new folder with a short path: the name of a Unix socket may have 107 bytes, and a site's lies deep in it."""
+    with tempfile.TemporaryDirectory(prefix="wardround-") as name:
+        yield Path(name)
