@@ -35,7 +35,7 @@ from simulations.cohorts.write import MANIFEST_COLUMNS
 CENTRE, PUBLIC, RUN, BUNDLE, NAME = "centre", "public", "run.yaml", "run.bundle", "loopback"
 READY_WORDS = (b"serving sites on", b" is ready: ")
 """What server and agent say when they are."""
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 END_SECONDS = 20.0
 MANIFEST = "manifest.csv"
 

@@ -28,6 +28,8 @@ from simulations.cohorts.plan import CohortPlan
 from simulations.cohorts.write import write_cohort
 from simulations.loopback import Loopback
 
+pytestmark = pytest.mark.timeout(900)  # a dozen processes on two cores, beside another test
+
 RUN = """\
 privacy: {epsilon: 8.0, delta: 1.0e-5}
 evaluation: {epsilon: 2.0}

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import wardround
 from common.config.load import load_config
 from simulations.cohorts.write import write_cohort
@@ -15,6 +17,8 @@ from simulations.loopback import Loopback
 from simulations.simulate import simulate
 from tests.e2e.repeatable_agent import noise_of
 from tests.e2e.test_deployment import PLAN, RUN
+
+pytestmark = pytest.mark.timeout(900)  # as in `test_deployment.py`
 
 ROOT = Path(wardround.__file__).parent
 SPLIT = "fixed"
