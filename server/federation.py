@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.config.schema import RunConfig
-from common.errors import AdmissionError, AggregationError, BudgetExhausted, CheckFailed, PolicyRefusal
+from common.errors import AdmissionError, AggregationError, BudgetExhausted, BundleRefused, CheckFailed, PolicyRefusal
 from common.privacy.plan import PlanOf, PrivacyPlan
 from common.privacy.release import Mechanism
 from common.wire.flower import Reply, Task
@@ -38,8 +38,12 @@ from strategies.composition import build_aggregator
 from strategies.interface import Aggregate, State
 from strategies.optimizers.interface import build_optimizer
 
-NOT_TRAINED = (BudgetExhausted.reason, PolicyRefusal.reason, OFFLINE)
+NOT_TRAINED = (BudgetExhausted.reason, BundleRefused.reason, PolicyRefusal.reason, OFFLINE)
 """Reason codes of a site that did not train."""
+
+QUORUM_MISSED = "quorum_missed"
+_UNCHANGED: Mapping[str, Any] = {"update_norm": None, "weights": {}}
+"""Of a round that left the model as it was."""
 
 
 class Observer(Protocol):
@@ -173,20 +177,7 @@ class Federation:
         """A round for which too few sites came: nobody is asked, so that no patient pays for what cannot count."""
         nobody = Round((), quorum=1.0, opened_at=0.0, deadline_seconds=0.0)
         self._setup.observer.round_opened(number, ())
-        self._commit(
-            {
-                "round": number,
-                "asked": [],
-                "admitted": [],
-                "dropped": {},
-                "outcome": "quorum_missed",
-                "update_norm": None,
-                "weights": {},
-                "seconds": time.monotonic() - started,
-                "metrics": {},
-            },
-            nobody,
-        )
+        self._commit(number, nobody, {**_UNCHANGED, "outcome": QUORUM_MISSED}, started)
 
     def _train(self, number: int, started: float) -> None:
         updates_SP = self._updates_SP
@@ -204,19 +195,10 @@ class Federation:
 
         self._charge()
         round_ = self._collect(number, accept, train=True)
-        admitted = sorted(round_.admitted)
-        record = {
-            "round": number,
-            "asked": list(round_.asked),
-            "admitted": admitted,
-            "dropped": round_.dropped,
-            **self._update(round_, updates_SP, rows, admitted),
-            "seconds": time.monotonic() - started,
-            "metrics": {},
-        }
-        if record["outcome"] == "updated":
+        came_of = self._update(round_, updates_SP, rows)
+        if came_of["outcome"] == "updated":
             self._remember(fingerprints)
-        self._commit(record, round_)
+        self._commit(number, round_, came_of, started)
 
     def _remember(self, fingerprints: dict[str, str | None]) -> None:
         """Keep what moved the model: where it stays, an honest site may come to the same update in the next round."""
@@ -235,7 +217,7 @@ class Federation:
 
     def _is_out_of_budget(self) -> bool:
         """Whether the last round missed its quorum, and would have met it had no budget been spent."""
-        if not self._state.rounds or self._state.rounds[-1]["outcome"] != "quorum_missed":
+        if not self._state.rounds or self._state.rounds[-1]["outcome"] != QUORUM_MISSED:
             return False
         last = self._state.rounds[-1]
         out = sum(reason == BudgetExhausted.reason for reason in last["dropped"].values())
@@ -291,17 +273,16 @@ class Federation:
             return answer.problem or "malformed"
         return _reason(self._admission.check_reply, answer.reply, site=answer.site, task=task)
 
-    def _update(
-        self, round_: Round, updates_SP: NDArray[np.float32], rows: dict[str, int], admitted: list[str]
-    ) -> dict[str, Any]:
+    def _update(self, round_: Round, updates_SP: NDArray[np.float32], rows: dict[str, int]) -> dict[str, Any]:
         """Aggregate and step; the part of the round's record that says what came of it."""
         if round_.phase is Phase.MISSED:
-            return {"outcome": "quorum_missed", "update_norm": None, "weights": {}}
+            return {**_UNCHANGED, "outcome": QUORUM_MISSED}
+        admitted = sorted(round_.admitted)
         try:
             aggregate = self._aggregate(updates_SP, [rows[site] for site in admitted], admitted)
             update_norm = _finite_norm(aggregate.update_P)
         except AggregationError as error:
-            return {"outcome": str(error), "update_norm": None, "weights": {}}
+            return {**_UNCHANGED, "outcome": str(error)}
         change_P, optimizer = self._optimizer.step(aggregate.update_P, self._optimizer_state())
         model = self._state.arrays["model"]
         for name, change in self._plan.unflatten(change_P.numpy()).items():
@@ -324,7 +305,8 @@ class Federation:
     def _optimizer_state(self) -> State:
         return _to_tensors(self._state.arrays["optimizer"]) or self._optimizer.init(self._plan.num_values)
 
-    def _commit(self, record: dict[str, Any], round_: Round) -> None:
+    def _commit(self, number: int, round_: Round, came_of: dict[str, Any], started: float) -> None:
+        """Write a round to the disk, whatever came of it."""
         for site, history in self._state.sites.items():
             history.rounds_joined += site in round_.admitted
             if site in round_.dropped:
@@ -333,9 +315,18 @@ class Federation:
                 # A site that refuses does so before it draws any noise, and one that is offline was never asked.
                 history.rounds_asked -= reason in NOT_TRAINED
         plans = {site: self._plan_of(site) for site in self._state.sites}
-        record["epsilon"] = {
-            site: plan.epsilon_after(self._state.sites[site].rounds_asked) if plan else None
-            for site, plan in plans.items()
+        record = {
+            "round": number,
+            "asked": list(round_.asked),
+            "admitted": sorted(round_.admitted),
+            "dropped": round_.dropped,
+            **came_of,
+            "seconds": time.monotonic() - started,
+            "metrics": {},
+            "epsilon": {
+                site: plan.epsilon_after(self._state.sites[site].rounds_asked) if plan else None
+                for site, plan in plans.items()
+            },
         }
         self._state.rounds.append(record)
         self._state.rounds_completed += 1

@@ -37,7 +37,7 @@ from simulations.attacks.registry import ATTACKS
 from simulations.consortium import Consortium
 from simulations.purses import open_purse
 from simulations.runtime import Handler, run_in_process
-from strategies.composition import build_aggregator
+from strategies.composition import build_aggregator, check_least_sites
 from strategies.optimizers.interface import build_optimizer
 
 RandomnessOf = Callable[[str, int], Randomness]
@@ -175,13 +175,7 @@ def check_cohort(config: RunConfig, num_sites: int) -> None:
         ConfigError: There are fewer sites than the rule needs, or than attackers.
     """
     check_attackers(config, num_sites)
-    rule = build_aggregator(config.aggregator, seed=config.seed)
-    if num_sites < rule.least_sites:
-        raise ConfigError(
-            f"aggregator.num_byzantine={config.aggregator.num_byzantine}: {rule.name} needs {rule.least_sites} sites "
-            f"for it, there are {num_sites}; lower it, or use aggregator.name=mean aggregator.num_byzantine=0, which "
-            "bears no bad site"
-        )
+    check_least_sites(config.aggregator, num_sites)
 
 
 def each_its_own(consortium: Consortium) -> Cut:

@@ -52,6 +52,21 @@ def build_aggregator(config: AggregatorConfig, *, seed: int) -> Composition:
     )
 
 
+def check_least_sites(config: AggregatorConfig, num_sites: int) -> None:
+    """Refuse a cohort that is too small for its rule, before anybody trains.
+
+    Raises:
+        ConfigError: It is, or the rule is none.
+    """
+    rule = build_aggregator(config, seed=0)
+    if num_sites < rule.least_sites:
+        raise ConfigError(
+            f"aggregator.num_byzantine={config.num_byzantine}: {rule.name} needs {rule.least_sites} sites "
+            f"for it, there are {num_sites}; lower it, or use aggregator.name=mean aggregator.num_byzantine=0, which "
+            "bears no bad site"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Composition:
     """Stages and a rule, as one aggregator.

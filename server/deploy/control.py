@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import httpx
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -193,7 +194,7 @@ class ControlClient:
         return tuple(
             Node(
                 id=info.node_id,
-                key=_openssh(info.public_key),
+                key=openssh_of(info.public_key),
                 name=info.name,
                 online=info.status == NodeStatus.ONLINE,
             )
@@ -266,10 +267,10 @@ def _pem(openssh: str) -> bytes:
     return load_ssh_public_key(openssh.encode()).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _openssh(pem: bytes) -> str:
+def openssh_of(pem: bytes) -> str:
     """A public key as the member list has it; what is no key, as it is."""
     try:
         key = load_pem_public_key(pem)
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         return pem.decode(errors="replace")
     return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()

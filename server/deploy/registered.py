@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol, cast
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 
 from server.deploy.config import CONFIG_FILE
+from server.deploy.control import openssh_of
 from server.deploy.installation import Installation, read_installation
 from server.deploy.members import Admitted
 
@@ -40,16 +39,8 @@ class SitesByNode:
     def __call__(self) -> Mapping[int, str]:
         """The mapping as it is now."""
         names = {member.node_key: site for site, member in self._members().items()}
-        keys = {node.node_id: _openssh(node.public_key) for node in self._nodes.get_nodes()}
+        keys = {node.node_id: openssh_of(node.public_key) for node in self._nodes.get_nodes()}
         return {node: names[key] for node, key in keys.items() if key in names}
 
     def _members(self) -> Mapping[str, Admitted]:
         return read_installation(self._installation.folder / CONFIG_FILE).members.present
-
-
-def _openssh(pem: bytes) -> str:
-    """A node's key as the member list writes it; "" for one that no member can have."""
-    try:
-        return load_pem_public_key(pem).public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-    except (ValueError, UnsupportedAlgorithm):
-        return ""

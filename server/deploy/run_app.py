@@ -21,7 +21,7 @@ from common.config.schema import RunConfig
 from common.encoders.dual import trainable_names
 from common.encoders.public_fit import fresh_model, split_frozen
 from common.encoders.registry import ENCODERS
-from common.errors import ConfigError, TrustError, WardroundError
+from common.errors import TrustError, WardroundError
 from common.files import write_atomically
 from common.privacy.plan import privacy_plan
 from common.service.log_format import log_as_json
@@ -42,7 +42,7 @@ from server.report.render import REPORT_FILE
 from server.report.summary import SUMMARY_FILE
 from server.report.write import ROUNDS_FILE, write_run
 from server.witness import ServerWitness
-from strategies.composition import build_aggregator
+from strategies.composition import check_least_sites
 
 RUN_FIELD = "run"
 """Key of the app's configuration that holds the run's digest."""
@@ -92,7 +92,7 @@ def _to_its_end(run: RunFolder, installation: Installation, grid: Grid) -> None:
 
 def _federate(run: RunFolder, bundle: Bundle, installation: Installation, grid: Grid, log: AuditLog) -> Outcome:
     config, members = bundle.config, installation.members.present
-    check_cohort(config, len(members))
+    check_least_sites(config.aggregator, len(members))
     write_atomically(run.path / CONFIG_FILE, bundle.config_bytes)
     start = from_safetensors(bundle.start, source=str(run.path))
     state = open_state(run.path, config_digest=bundle.run, model=start)
@@ -151,20 +151,6 @@ def trained_names(config: RunConfig) -> tuple[str, ...]:
     encoder = ENCODERS.load(config.encoder.name)(config.encoder)
     _, model = split_frozen(fresh_model(encoder, config))
     return trainable_names(model)
-
-
-def check_cohort(config: RunConfig, num_members: int) -> None:
-    """Refuse a run whose rule needs more hospitals than there are members, before any is asked.
-
-    Raises:
-        ConfigError: It does.
-    """
-    rule = build_aggregator(config.aggregator, seed=config.seed)
-    if num_members < rule.least_sites:
-        raise ConfigError(
-            f"aggregator.name={config.aggregator.name}: {rule.name} needs {rule.least_sites} hospitals, there are "
-            f"{num_members} members; admit more, or make a bundle with another rule"
-        )
 
 
 def keys_of(installation: Installation) -> Mapping[str, PublicKey]:

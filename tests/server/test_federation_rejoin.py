@@ -52,8 +52,10 @@ def test_site_that_comes_back_keeps_its_history_and_its_band(world: Any) -> None
     assert state.sites["north"].rounds_joined == 2
 
 
-@pytest.mark.parametrize(("reason", "charged"), [("offline", 2), ("lost", 3), ("late", 3), ("evidence", 3)])
-def test_only_a_site_that_never_heard_of_a_round_is_not_charged_for_it(world: Any, reason: str, charged: int) -> None:
+@pytest.mark.parametrize(
+    ("reason", "charged"), [("offline", 2), ("bundle", 2), ("lost", 3), ("late", 3), ("evidence", 3)]
+)
+def test_only_a_site_that_cannot_have_trained_is_not_charged(world: Any, reason: str, charged: int) -> None:
     def fault(reply: Any, task: Any) -> Any:
         if task.round_number != 2:
             return reply

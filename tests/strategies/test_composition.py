@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from common.config.load import load_config
 from common.errors import AggregationError, ConfigError
+from strategies.composition import check_least_sites
 from tests.strategies.cohorts import aggregate, composition
 
 
@@ -58,3 +60,10 @@ def test_refusal_names_the_rule_the_number_and_what_there_is() -> None:
 def test_kappa_of_a_composition_is_that_of_the_papers(name: str, expected: float | None) -> None:
     """Ten sites, two of them bad: worked out by hand."""
     assert composition(name, 2).kappa(10) == (None if expected is None else pytest.approx(expected))
+
+
+def test_cohort_too_small_for_its_rule_is_refused_with_the_number_it_needs() -> None:
+    config = load_config(["aggregator.name=trimmed_mean", "aggregator.num_byzantine=2"]).aggregator
+    with pytest.raises(ConfigError, match="needs 5 sites for it, there are 4"):
+        check_least_sites(config, 4)
+    check_least_sites(config, 5)
