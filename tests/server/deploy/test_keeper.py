@@ -116,6 +116,21 @@ def test_a_new_superlink_gets_the_run_again_and_is_not_asked_of_the_old_one(
     assert carrier.stopped == []
 
 
+def test_a_run_that_ends_while_it_is_looked_at_was_not_cut_short(
+    tmp_path: Path, keeper: RunKeeper, carrier: FakeCarrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = a_run(tmp_path)
+    keeper.tick(carrier, 1)
+
+    def ends(_: int) -> bool:
+        run.end(Outcome(ending=Ending.COMPLETED, reason=None, exit_code=0))
+        return False
+
+    monkeypatch.setattr(carrier, "is_alive", ends)
+    keeper.tick(carrier, 1)
+    assert [event["event"] for event in run.follow()[0]] == []
+
+
 def test_a_process_that_outlives_its_superlink_is_left_to_end(
     tmp_path: Path, keeper: RunKeeper, carrier: FakeCarrier, clock: Clock
 ) -> None:
