@@ -19,13 +19,22 @@ from typer.main import get_command
 from common.service.quiet import QUIET
 
 COMMANDS = {
-    "simulate": ("simulations.cli:simulate_command", "Train a whole consortium on this machine, and report it."),
+    "simulate": (
+        "simulations.cli:simulate_command",
+        "Train a whole consortium on this machine, and report it.",
+    ),
     "bench": ("simulations.benchmarks.cli:bench_command", "Measure speed, as ratios against a peer or a bound."),
     "bundle": ("client.deploy.bundle_cli:bundle_command", "Make the one file of a run that hospitals approve."),
     "site approve": ("client.deploy.approve_cli:approve_command", "Show a run's bundle, and let it train here."),
-    "site budget": ("client.budget_cli:budget_command", "Show what a hospital has spent, and what a run would cost."),
-    "site calibrate": ("client.calibrate_cli:calibrate_command", "Choose a run's private settings on public studies."),
-    "site check": ("client.policy.cli:check_command", "Dry run at a hospital: its data, its policy, its budget."),
+    "site budget": (
+        "client.check.budget_cli:budget_command",
+        "Show what a hospital has spent, and what a run would cost.",
+    ),
+    "site calibrate": (
+        "client.training.calibrate_cli:calibrate_command",
+        "Choose a run's private settings on public studies.",
+    ),
+    "site check": ("client.check.cli:check_command", "Dry run at a hospital: its data, its policy, its budget."),
     "site init": ("client.deploy.cli:init_command", "Make a hospital's keys, and its request to join."),
     "site join": ("client.deploy.cli:join_command", "Take the coordinating centre's answer to the request."),
     "site start": ("client.deploy.start_cli:start_command", "Run a hospital's agent: answer what was approved."),
@@ -38,10 +47,13 @@ COMMANDS = {
     "server run": ("server.deploy.run_cli:run_command", "Hand a run to the server, and follow it to its end."),
     "server stop": ("server.deploy.run_cli:stop_command", "Stop a run after the round in flight."),
     "server resume": ("server.deploy.run_cli:resume_command", "Go on with a run that was stopped or has failed."),
-    "server demo": ("simulations.demo_cli:demo_command", "A whole deployment on this machine, from keys to report."),
+    "server demo": (
+        "simulations.deployment.demo_cli:demo_command",
+        "A whole deployment on this machine, from keys to report.",
+    ),
     "audit ledger": ("common.ledger.cli:audit_command", "Recompute epsilon and signatures from a ledger's file."),
-    "audit log": ("common.trust.cli:log_command", "Check audit logs, and what each holds of the others."),
-    "audit run": ("common.trust.cli:run_command", "Check all that is signed in a run folder."),
+    "audit log": ("common.evidence.cli:log_command", "Check audit logs, and what each holds of the others."),
+    "audit run": ("common.evidence.cli:run_command", "Check all that is signed in a run folder."),
 }
 """Name to where it lives and what it is for. The first word of two is a group."""
 

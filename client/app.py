@@ -11,11 +11,11 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 
-from client.evaluate import brief_statistics, full_statistics
-from client.gate import Gate, Guard
-from client.noised_statistics import FIGURES, noise_of, noised_statistics
+from client.gate.gate import Gate, Guard
+from client.measurement.evaluate import brief_statistics, full_statistics
+from client.measurement.noised_statistics import FIGURES, noise_of, noised_statistics
 from client.site import Site
-from client.train import train
+from client.training.train import train
 from common.errors import LedgerError, PolicyRefusal
 from common.privacy.events import Event
 from common.privacy.release import Mechanism, Release
@@ -91,7 +91,7 @@ def answer(site: Site, task: Task, arrays: NamedArrays) -> Reply:
         update=update,
         statistics=statistics,
         releases=tuple(releases),
-        ledger_head=site.purse.ledger.head().digest if site.purse else None,
+        ledger_head=site.accounts.ledger.head().digest if site.accounts else None,
     )
 
 
@@ -129,9 +129,9 @@ def _reserve(site: Site, task: Task, release: str, event: Event) -> str:
     Returns:
         Digest of the ledger's entry.
     """
-    if site.purse is None:
+    if site.accounts is None:
         raise LedgerError(f"{site.name}: has no ledger that could pay for {release!r}; nothing was drawn")
-    account = site.purse.training if release == UPDATE else site.purse.held_out
-    return site.purse.ledger.reserve(
+    account = site.accounts.training if release == UPDATE else site.accounts.held_out
+    return site.accounts.ledger.reserve(
         account, run=site.config_digest, round_number=task.round_number, release=release, event=event
     ).entry

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from client.dp.randomness import Randomness
 from client.dp.records import Records
-from client.ledger import Ledger
+from client.ledger.ledger import Ledger
 from client.policy.interface import RunRequest
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
@@ -42,7 +42,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Purse:
+class SiteAccounts:
     """The accounts that pay for what a site releases.
 
     Attributes:
@@ -69,7 +69,7 @@ class Site:
         held_out: Studies of its held-out patients.
         anchors: The public anchors.
         privacy: What a round costs; None without privacy.
-        purse: What pays for it; None without privacy.
+        accounts: What pays for it; None without privacy.
         randomness: Source of sampling and noise for a round.
     """
 
@@ -81,7 +81,7 @@ class Site:
     held_out: HeldOut
     anchors: AnchorFeatures
     privacy: PrivacyPlan | None
-    purse: Purse | None
+    accounts: SiteAccounts | None
     randomness: Callable[[int], Randomness]
 
     @property

@@ -1,4 +1,4 @@
-"""The server as a Flower ServerApp, and the mailbox that carries its tasks over Flower's grid."""
+"""The server as a Flower ServerApp, and the transport that carries its tasks over Flower's grid."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flwr.app import ArrayRecord, Context, Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from common.errors import AdmissionError, EvidenceError
-from common.trust.exchange import Evidence
+from common.evidence.exchange import Evidence
 from common.wire.evidence import evidence_of, released_in, with_evidence, without_evidence
 from common.wire.flower import (
     Reply,
@@ -25,8 +25,8 @@ from common.wire.flower import (
 )
 from common.wire.update import ArrayPlan, NamedArrays
 from server.federation import Federation, Setup
-from server.mailbox import LOST, OFFLINE, Answer
-from server.witness import GREETING_ROUND, Witness
+from server.recorder import GREETING_ROUND, Recorder
+from server.transport import LOST, OFFLINE, Answer
 
 SHORTEST_POLL_SECONDS = 0.001
 LONGEST_POLL_SECONDS = 0.25
@@ -49,12 +49,12 @@ def build_server_app(setup: Setup) -> ServerApp:
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:  # noqa: ARG001 - Flower's signature
-        Federation(setup, GridMailbox(grid, witness=setup.witness)).run()
+        Federation(setup, GridTransport(grid, recorder=setup.recorder)).run()
 
     return app
 
 
-class GridMailbox:
+class GridTransport:
     """Tasks and answers over a Flower grid, in process or deployed.
 
     A node is asked who it is before it is asked for anything else. One that comes while a round is on is asked along
@@ -63,14 +63,14 @@ class GridMailbox:
 
     Args:
         grid: Flower's grid.
-        witness: Who keeps the evidence.
+        recorder: Who keeps the evidence.
         names: What the nodes are registered as; a node that says another name is refused, and one that is not
             registered is not even asked. None where a node's word is all there is, in a simulation.
     """
 
-    def __init__(self, grid: Grid, *, witness: Witness, names: Names | None = None) -> None:
+    def __init__(self, grid: Grid, *, recorder: Recorder, names: Names | None = None) -> None:
         self._grid = grid
-        self._witness = witness
+        self._recorder = recorder
         self._names = names
         self._nodes: dict[str, int] = {}
         self._greetings: dict[str, tuple[int, float]] = {}
@@ -79,7 +79,7 @@ class GridMailbox:
         self._arrived: dict[str, str] = {}
 
     def meet(self, *, least: int, deadline_seconds: float) -> dict[str, str]:
-        """See `Mailbox`; waits for the answers of all nodes that are there."""
+        """See `Transport`; waits for the answers of all nodes that are there."""
         pace = _Pace(deadline_seconds)
         self._greet(deadline_seconds)
         while self._greetings and not pace.is_over:
@@ -87,7 +87,7 @@ class GridMailbox:
         return self._arrivals(least, pace, deadline_seconds)
 
     def arrivals(self, *, least: int, deadline_seconds: float) -> dict[str, str]:
-        """See `Mailbox`."""
+        """See `Transport`."""
         self._listen()
         return self._arrivals(least, _Pace(deadline_seconds), deadline_seconds)
 
@@ -102,13 +102,13 @@ class GridMailbox:
         return arrived
 
     def num_here(self) -> int:
-        """See `Mailbox`."""
+        """See `Transport`."""
         return len(self._here(self._nodes))
 
     def ask(
         self, task: Task, model: NamedArrays, plan: ArrayPlan, *, sites: tuple[str, ...], deadline_seconds: float
     ) -> Iterator[Answer]:
-        """See `Mailbox`. The model is encoded once for all sites."""
+        """See `Transport`. The model is encoded once for all sites."""
         record = arrays_to_record(model)
         messages = {site: self._task(task, record, site, deadline_seconds) for site in self._here(sites)}
         waiting = self._push(messages)
@@ -122,7 +122,7 @@ class GridMailbox:
                 yield Answer(site, None, str(error))
 
     def _task(self, task: Task, model: ArrayRecord, site: str, seconds: float) -> Message:
-        content = with_evidence(task_to_records(task, model), self._witness.evidence_for(site))
+        content = with_evidence(task_to_records(task, model), self._recorder.evidence_for(site))
         return Message(content, self._nodes[site], MessageType.TRAIN, ttl=seconds)
 
     def _decoded(self, site: str, message: Message, task: Task, plan: ArrayPlan) -> Reply:
@@ -140,7 +140,7 @@ class GridMailbox:
 
     def _receive(self, site: str, evidence: Evidence | None, records: RecordDict, *, round_number: int) -> None:
         try:
-            self._witness.receive(site, evidence, partial(released_in, records), round_number=round_number)
+            self._recorder.receive(site, evidence, partial(released_in, records), round_number=round_number)
         except EvidenceError as error:
             _LOGGER.warning("%s: round %d: evidence refused: %s", site, round_number, error)
             raise AdmissionError(EvidenceError.reason) from error
@@ -160,7 +160,7 @@ class GridMailbox:
         registered: Mapping[int, str | None] = dict.fromkeys(strangers) if self._names is None else self._names()
         messages = {
             node: Message(
-                with_evidence(hello_to_records(), self._witness.greeting(registered[node])),
+                with_evidence(hello_to_records(), self._recorder.greeting(registered[node])),
                 node,
                 MessageType.QUERY,
                 ttl=seconds,

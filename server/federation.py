@@ -30,10 +30,10 @@ from common.wire.flower import Reply, Task
 from common.wire.update import ArrayPlan
 from server.admission import Admission
 from server.checkpoint import RunState, SiteHistory, note_asked, save_state
-from server.mailbox import OFFLINE, Answer, Mailbox
+from server.recorder import Recorder
 from server.rounds import LATE, Phase, Round, num_needed
+from server.transport import OFFLINE, Answer, Transport
 from server.weights import weights_of
-from server.witness import Witness
 from strategies.composition import build_aggregator
 from strategies.interface import Aggregate, State
 from strategies.optimizers.interface import build_optimizer
@@ -73,7 +73,7 @@ class Setup:
         folder: Run folder; it holds the checkpoint.
         state: State to go on from; it holds the result at the end.
         observer: Who watches.
-        witness: Who keeps the evidence.
+        recorder: Who keeps the evidence.
         least_sites: Sites that the run counts on: it waits for them before its first round, until the deadline of one,
             and the quorum is a share of them even where they never came.
     """
@@ -84,18 +84,18 @@ class Setup:
     folder: Path
     state: RunState
     observer: Observer
-    witness: Witness
+    recorder: Recorder
     least_sites: int = 1
 
 
 class Federation:
     """One run."""
 
-    def __init__(self, setup: Setup, mailbox: Mailbox) -> None:
+    def __init__(self, setup: Setup, transport: Transport) -> None:
         config = setup.config
         self._setup = setup
-        self._mailbox = mailbox
-        self._witness = setup.witness
+        self._transport = transport
+        self._recorder = setup.recorder
         self._state = setup.state
         self._aggregator = build_aggregator(config.aggregator, seed=config.seed)
         self._optimizer = build_optimizer(config.server_optimizer)
@@ -116,7 +116,7 @@ class Federation:
             CheckpointError: The disk refuses a checkpoint.
             TrustError: The server's log cannot be written.
         """
-        self._witness.run_opened()
+        self._recorder.run_opened()
         self._meet_sites()
         rounds = self._setup.config.federation.rounds
         number = self._state.rounds_completed
@@ -136,7 +136,7 @@ class Federation:
         # A run that is gone on with waits for a quorum alone: who is away would hold up every restart.
         least = self._quorum if self._state.sites else self._setup.least_sites
         deadline_seconds = self._setup.config.federation.deadline_seconds
-        self._take_in(self._mailbox.meet(least=least, deadline_seconds=deadline_seconds))
+        self._take_in(self._transport.meet(least=least, deadline_seconds=deadline_seconds))
         if not self._state.sites:
             raise CheckFailed("no site answered; check that the sites run and reach the server")
         self._save_meeting()
@@ -144,7 +144,7 @@ class Federation:
     def _await_sites(self) -> None:
         """Take in who came since, and wait for a quorum: rounds that nobody can answer would be over in no time."""
         deadline_seconds = self._setup.config.federation.deadline_seconds
-        if self._take_in(self._mailbox.arrivals(least=self._quorum, deadline_seconds=deadline_seconds)):
+        if self._take_in(self._transport.arrivals(least=self._quorum, deadline_seconds=deadline_seconds)):
             self._save_meeting()
 
     def _take_in(self, bands: dict[str, str]) -> bool:
@@ -168,7 +168,7 @@ class Federation:
     def _round(self, number: int) -> None:
         started = time.monotonic()
         self._await_sites()
-        if self._mailbox.num_here() < self._quorum:
+        if self._transport.num_here() < self._quorum:
             self._pass_over(number, started)
         else:
             self._train(number, started)
@@ -239,9 +239,9 @@ class Federation:
         )
         task = Task(round_number=number, config_digest=self._state.config_digest, train=train)
         self._setup.observer.round_opened(number, sites)
-        self._witness.round_opened(number, sites, self._state.arrays["model"])
+        self._recorder.round_opened(number, sites, self._state.arrays["model"])
         statistics: dict[str, dict[str, Any]] = {}
-        for answer in self._mailbox.ask(
+        for answer in self._transport.ask(
             task, self._state.arrays["model"], self._plan, sites=sites, deadline_seconds=federation.deadline_seconds
         ):
             if answer.site not in round_.waiting:
@@ -255,13 +255,13 @@ class Federation:
             if problem is None:
                 round_.admit(answer.site)
                 if train:
-                    self._witness.update_admitted(number, answer.site)
+                    self._recorder.update_admitted(number, answer.site)
             else:
                 round_.drop(answer.site, problem)
-                self._witness.update_dropped(number, answer.site, problem)
+                self._recorder.update_dropped(number, answer.site, problem)
             self._setup.observer.site_answered(answer.site, problem)
         for site in round_.waiting:
-            self._witness.update_dropped(number, site, LATE)
+            self._recorder.update_dropped(number, site, LATE)
             self._setup.observer.site_answered(site, LATE)
         round_.tick(math.inf)
         self._state.note_statistics(statistics)
@@ -333,8 +333,8 @@ class Federation:
         self._save()
 
     def _write_state(self) -> None:
-        save_state(self._state, self._setup.folder, vouch=partial(self._witness.checkpoint, self._state))
-        self._witness.committed(self._state)
+        save_state(self._state, self._setup.folder, vouch=partial(self._recorder.checkpoint, self._state))
+        self._recorder.committed(self._state)
 
     def _save(self) -> None:
         self._write_state()

@@ -1,6 +1,6 @@
 """A run folder whose state file is always vouched for: by the manifest, or by a log that is ahead of it.
 
-The order is that of `common/trust/manifest.py`, so that a crash at any point leaves a folder that can be checked.
+The order is that of `common/evidence/manifest.py`, so that a crash at any point leaves a folder that can be checked.
 """
 
 from __future__ import annotations
@@ -9,12 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import CheckpointError, TrustError
-from common.files import sha256_of_file
-from common.privacy.plan import PlanOf
-from common.trust.audit_log import AuditLog
-from common.trust.keys import SigningKey
-from common.trust.log_entries import Kind
-from common.trust.manifest import (
+from common.evidence.audit_log import AuditLog
+from common.evidence.log_entries import Kind
+from common.evidence.manifest import (
     MANIFEST_FILE,
     STATE_FILE,
     FileDigest,
@@ -24,7 +21,10 @@ from common.trust.manifest import (
     digest_files,
     write_manifest,
 )
-from common.trust.run_evidence import LOGS_FOLDER
+from common.evidence.run_audit import LOGS_FOLDER
+from common.files import sha256_of_file
+from common.privacy.plan import PlanOf
+from common.trust.keys import SigningKey
 from server.checkpoint import RunState, SiteHistory
 
 

@@ -18,10 +18,10 @@ from common.config.schema import RunConfig
 from common.errors import ConfigError
 from server.report import words
 from server.report.robustness import Grid, hardest_grids
-from simulations.baselines import simulate_baselines
 from simulations.display import TerminalWatcher
-from simulations.robustness import simulate_robustness
-from simulations.simulate import CONFIG_FILE, simulate
+from simulations.scenarios.baselines import simulate_baselines
+from simulations.scenarios.robustness import simulate_robustness
+from simulations.scenarios.simulate import CONFIG_FILE, simulate
 
 
 class Engine(StrEnum):
@@ -82,7 +82,7 @@ def _run_of(
 def _watched(config: RunConfig, folder: Path, engine: Engine) -> dict[str, Any]:
     with TerminalWatcher(Console(stderr=True), rounds=config.federation.rounds) as watcher:
         if engine is Engine.RAY:
-            from simulations.ray_engine import simulate_with_ray
+            from simulations.flower.ray_engine import simulate_with_ray
 
             return simulate_with_ray(config, folder, watcher=watcher)
         if config.baselines.repeats or config.baselines.splits:

@@ -14,8 +14,8 @@ from flwr.supercore.task_identity import TaskIdentity
 from common.config.load import config_digest, load_config
 from common.config.schema import RunConfig
 from server.checkpoint import RunState, load_state
-from simulations.federate import RandomnessOf
-from simulations.simulate import simulate
+from simulations.federation.federate import RandomnessOf
+from simulations.scenarios.simulate import simulate
 
 TINY = (
     "data.synthetic.num_sites=3",

@@ -12,7 +12,7 @@ import pytest
 import wardround
 from client.deploy.message_bytes import REASONS
 from server.deploy.config import ConsortiumConfig
-from server.deploy.keeper import MOST_ATTEMPTS
+from server.deploy.scheduler import MOST_ATTEMPTS
 from server.report.words import DROP_REASONS
 from tests.test_readme import ROOT, commands, parse
 

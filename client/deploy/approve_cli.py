@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from client.check.cli import counting, refuse_first
 from client.deploy.approval import Approval, Approvals
 from client.deploy.review import Review, as_json, review, show
-from client.ledger import KEY_FILE
-from client.policy.cli import counting, refuse_first
+from client.ledger.ledger import KEY_FILE
 from client.policy.site_config import load_site_config
 from client.policy.site_schema import SiteConfig
 from common.bundle import Bundle, read_bundle

@@ -8,9 +8,9 @@ from importlib.metadata import version
 
 from flwr.cli.build import build_fab_from_files
 
-from client.calibrate import calibrate
 from client.data.anchors import AnchorFolder, read_anchors
 from client.data.features import CachedEncoder
+from client.training.calibrate import calibrate
 from common.bundle import BundleFacts, app_files, written_bundle
 from common.code_digest import code_digest
 from common.config.load import config_as_yaml, config_digest

@@ -11,10 +11,10 @@ import torch
 import typer
 from rich.console import Console
 
-from client.calibrate_cli import bands_of
 from client.data.anchors import AnchorFolder
 from client.data.rows import DEFAULT_SITE_COLUMN
 from client.deploy.bundle import build_bundle
+from client.training.calibrate_cli import bands_of
 from common.config.load import load_config
 from common.files import write_atomically
 from common.trust.display import spoken

@@ -26,6 +26,7 @@ from flwr.app import Context, Message, RecordDict
 from torch import nn
 
 from client.app import build_client_app
+from client.check.budget import accounts_of, budget_of
 from client.data.anchors import read_anchors
 from client.data.features import CachedEncoder
 from client.deploy.approval import Approval, Approvals
@@ -33,33 +34,32 @@ from client.deploy.identity import read_identity
 from client.deploy.message_bytes import error_reply
 from client.deploy.own_studies import read_own_studies
 from client.dp.randomness import Randomness, SystemRandomness
-from client.gate import Guard
-from client.ledger import KEY_FILE, LEDGER_FILE, Ledger
-from client.policy.budget import accounts_of, budget_of
+from client.gate.gate import Guard
+from client.gate.recorder import Recorder, SiteRecorder
+from client.ledger.ledger import KEY_FILE, LEDGER_FILE, Ledger
 from client.policy.site_config import anchor_folder, load_site_config
 from client.policy.site_policy import policy_of
 from client.policy.site_schema import SiteConfig
-from client.site import Purse, Site
-from client.witness import SiteWitness, Witness
+from client.site import Site, SiteAccounts
 from common.bundle import Bundle
 from common.code_digest import code_digest
 from common.encoders.cache import FeatureCache
 from common.encoders.public_fit import AnchorFeatures, fresh_model, split_frozen
 from common.encoders.registry import ENCODERS
 from common.errors import AdmissionError, ConfigError, DataError, PolicyRefusal, TrustError, WardroundError
+from common.evidence.audit_log import AuditLog
+from common.evidence.log_entries import Kind
+from common.evidence.log_trail import Counterpart
 from common.privacy.bands import band_of
 from common.privacy.plan import privacy_plan
-from common.trust.audit_log import AuditLog
 from common.trust.keys import SigningKey
-from common.trust.log_entries import Kind
-from common.trust.log_trail import Counterpart
 from common.wire.update import from_safetensors, load_into
 
 Handle = Callable[[str, Message], Message]
 """Answers a message of the bundle with this hash."""
 RandomnessOf = Callable[[int], Randomness]
 """Source of sampling and noise for a round."""
-WitnessOf = Callable[[SiteConfig, AuditLog], Witness]
+RecorderOf = Callable[[SiteConfig, AuditLog], Recorder]
 
 LOG_FOLDER, FEATURES_FOLDER = "log", "features"
 """In the state folder: the audit log, and cached features, which are as private as the studies."""
@@ -77,8 +77,8 @@ def system_randomness(round_number: int) -> Randomness:  # noqa: ARG001 - the sy
     return SystemRandomness()
 
 
-def member_witness(config: SiteConfig, log: AuditLog) -> Witness:
-    """The witness of a hospital that has joined a consortium, which believes the server that it joined with.
+def member_recorder(config: SiteConfig, log: AuditLog) -> Recorder:
+    """The recorder of a hospital that has joined a consortium, which believes the server that it joined with.
 
     Raises:
         ConfigError: It has not joined, or under another name.
@@ -90,19 +90,19 @@ def member_witness(config: SiteConfig, log: AuditLog) -> Witness:
             f"site={config.site}: the consortium knows this hospital as {identity.name}; correct site.yaml"
         )
     server = Counterpart(identity.consortium.name, identity.consortium.public_key)
-    return SiteWitness(log, site=config.site, server=server)
+    return SiteRecorder(log, site=config.site, server=server)
 
 
 @contextmanager
 def open_worker(
-    config_file: Path, *, randomness: RandomnessOf = system_randomness, witness_of: WitnessOf = member_witness
+    config_file: Path, *, randomness: RandomnessOf = system_randomness, recorder_of: RecorderOf = member_recorder
 ) -> Iterator[Handle]:
     """Open a hospital's ledger and log, and lend what answers its messages; from one thread, one at a time.
 
     Args:
         config_file: The hospital's site.yaml.
         randomness: Source of private sampling and noise; another is for tests only, it takes the privacy away.
-        witness_of: Who keeps the evidence in the log.
+        recorder_of: Who keeps the evidence in the log.
 
     Raises:
         ConfigError: The site.yaml does not hold, or the hospital has not joined under its name.
@@ -121,7 +121,7 @@ def open_worker(
             Approvals(state, site=config.site, key=key),
             ledger,
             log,
-            witness=witness_of(config, log),
+            recorder=recorder_of(config, log),
             randomness=randomness,
         ).answer
 
@@ -134,7 +134,7 @@ class LocalWorker:
         approvals: What it approved.
         ledger: Its ledger.
         log: Its audit log.
-        witness: Who keeps the evidence in it.
+        recorder: Who keeps the evidence in it.
         randomness: Source of private sampling and noise.
     """
 
@@ -145,14 +145,14 @@ class LocalWorker:
         ledger: Ledger,
         log: AuditLog,
         *,
-        witness: Witness,
+        recorder: Recorder,
         randomness: RandomnessOf,
     ) -> None:
         self._config = config
         self._approvals = approvals
         self._ledger = ledger
         self._audit = log
-        self._witness = witness
+        self._recorder = recorder
         self._randomness = randomness
         self._open: OrderedDict[str, OpenRun] = OrderedDict()
 
@@ -215,7 +215,7 @@ class LocalWorker:
             policy=policy_of(self._config, approvals=[approval.approved]),
             run=site.request(bundle_hash=approval.bundle),
             ledger=self._ledger,
-            witness=self._witness,
+            recorder=self._recorder,
         )
 
 
@@ -277,7 +277,7 @@ def open_site(config: SiteConfig, bundle: Bundle, ledger: Ledger, randomness: Ra
         held_out=own.held_out().to(run.device),
         anchors=anchors,
         privacy=privacy_plan(run, band_of(private.num_patients)),
-        purse=Purse(ledger=ledger, training=training, held_out=held_out),
+        accounts=SiteAccounts(ledger=ledger, training=training, held_out=held_out),
         randomness=randomness,
     )
 

@@ -143,8 +143,8 @@ class LedgerReader:
 
     def _read(self) -> Spend:
         # Here, for they load the accountant, and a hospital that asks for no metrics need not wait for it.
-        from client.ledger import LEDGER_FILE
-        from client.policy.budget import accounts_of, budget_of
+        from client.check.budget import accounts_of, budget_of
+        from client.ledger.ledger import LEDGER_FILE
         from common.ledger.books import Books
         from common.ledger.read import read_books
         from common.ledger.spending import statement_of

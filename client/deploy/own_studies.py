@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from client.check.dry_run import delta_problems
+from client.check.site_cut import SiteCut, cut_site
 from client.data.features import CachedEncoder, in_batches
 from client.data.identity import content_of
 from client.data.registry import ADAPTERS
 from client.data.splits import Role
 from client.dp.records import Records
-from client.policy.dry_run import delta_problems
-from client.policy.site_cut import SiteCut, cut_site
 from client.policy.site_schema import SiteConfig
 from client.site import HeldOut
 from client.studies import held_out_among, private_among

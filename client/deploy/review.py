@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from client.check import display
+from client.check.dry_run import DryRun, dry_run
+from client.check.readiness import Progress
 from client.data.anchors import digest_of_anchors
 from client.deploy.approval import Approval
-from client.policy import display
-from client.policy.dry_run import DryRun, dry_run
 from client.policy.hours import hours_of
-from client.policy.readiness import Progress
 from client.policy.site_config import anchor_folder
 from client.policy.site_policy import Approved
 from client.policy.site_schema import SiteConfig

@@ -2,7 +2,7 @@
 
     {"time": "2026-01-31T22:04:05.678+00:00", "level": "error", "logger": "wardround.site", "process": "worker",
      "message": "failed; the server is told only that this site failed",
-     "errors": [{"type": "ValueError", "at": ["client.gate:98", "client.data.images:57"]}]}
+     "errors": [{"type": "ValueError", "at": ["client.gate.gate:98", "client.data.images:57"]}]}
 
 An error's text is whatever raised it found in its hands, and at a hospital that may be a name or a path with one. So
 

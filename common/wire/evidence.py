@@ -12,7 +12,7 @@ from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 
 from common.canonical import digest
 from common.errors import AdmissionError, EvidenceError
-from common.trust.exchange import Evidence, Released, decode
+from common.evidence.exchange import Evidence, Released, decode
 from common.wire.flower import arrays_from_record, releases_of
 from common.wire.update import arrays_digest
 

@@ -6,10 +6,10 @@ The list's own signature cannot tell: it held when the list was new. The log can
 from __future__ import annotations
 
 from common.errors import TrustError
+from common.evidence.audit_log import AuditLog
+from common.evidence.log_entries import Kind
 from common.files import sha256_hex
-from common.trust.audit_log import AuditLog
 from common.trust.keys import SigningKey
-from common.trust.log_entries import Kind
 from server.deploy.members import Members
 
 

@@ -19,9 +19,9 @@ from common.service.supervisor import ChildStatus
 from server.deploy.config import CONFIG_FILE
 from server.deploy.control import ControlError, Node
 from server.deploy.installation import Installation, read_installation
-from server.deploy.keeper import rounds_committed
 from server.deploy.rotate import crossover
 from server.deploy.runs import RunFolder, Standing, all_runs
+from server.deploy.scheduler import rounds_committed
 from server.report.words import DROP_REASONS
 
 OTHER = "other"

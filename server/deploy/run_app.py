@@ -22,13 +22,13 @@ from common.encoders.dual import trainable_names
 from common.encoders.public_fit import fresh_model, split_frozen
 from common.encoders.registry import ENCODERS
 from common.errors import TrustError, WardroundError
+from common.evidence.audit_log import AuditLog
 from common.files import write_atomically
 from common.privacy.plan import privacy_plan
 from common.service.log_format import log_as_json
-from common.trust.audit_log import AuditLog
 from common.trust.keys import PublicKey
 from common.wire.update import from_safetensors
-from server.app import GridMailbox
+from server.app import GridTransport
 from server.checkpoint import RunState, open_state
 from server.deploy.config import CONFIG_FILE as CONSORTIUM_FILE
 from server.deploy.flower_processes import SERVER_VARIABLE
@@ -37,11 +37,11 @@ from server.deploy.members_log import note_members
 from server.deploy.registered import SitesByNode
 from server.deploy.runs import LOG_FILE, Ending, Outcome, RunFolder, Wanted, run_of
 from server.federation import Federation, Setup
+from server.recorder import ServerRecorder
 from server.report.build import RunFacts, build_summary
 from server.report.render import REPORT_FILE
 from server.report.summary import SUMMARY_FILE
 from server.report.write import ROUNDS_FILE, write_run
-from server.witness import ServerWitness
 from strategies.composition import check_least_sites
 
 RUN_FIELD = "run"
@@ -98,7 +98,7 @@ def _federate(run: RunFolder, bundle: Bundle, installation: Installation, grid: 
     state = open_state(run.path, config_digest=bundle.run, model=start)
     trained = trained_names(config)
     privacy = partial(privacy_plan, config)
-    witness = ServerWitness(
+    recorder = ServerRecorder(
         log,
         members=keys_of(installation),
         config=config,
@@ -113,11 +113,11 @@ def _federate(run: RunFolder, bundle: Bundle, installation: Installation, grid: 
         folder=run.path,
         state=state,
         observer=RunWatcher(run),
-        witness=witness,
+        recorder=recorder,
         least_sites=len(members),
     )
-    mailbox = GridMailbox(grid, witness=witness, names=SitesByNode(grid, installation))
-    outcome = _outcome_of(Federation(setup, mailbox))
+    transport = GridTransport(grid, recorder=recorder, names=SitesByNode(grid, installation))
+    outcome = _outcome_of(Federation(setup, transport))
     facts = RunFacts(
         started_at=run.requested_at,
         engine="deployment",
@@ -129,7 +129,7 @@ def _federate(run: RunFolder, bundle: Bundle, installation: Installation, grid: 
         pooled=None,
     )
     write_run(run.path, build_summary(config, state, facts), state.rounds)
-    witness.closed(state, status=outcome.ending, files=[run.path / name for name in VOUCHED_FILES])
+    recorder.closed(state, status=outcome.ending, files=[run.path / name for name in VOUCHED_FILES])
     return outcome
 
 

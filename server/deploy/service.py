@@ -47,7 +47,7 @@ _WARN_EVERY = timedelta(days=1)
 _log = logging.getLogger("wardround.server")
 
 
-class Keeper(Protocol):
+class Scheduler(Protocol):
     """Keeps the runs going."""
 
     def tick(self, carrier: ControlClient, generation: int) -> None:
@@ -60,12 +60,12 @@ class Keeper(Protocol):
         ...
 
 
-def serve(config_file: Path, *, keeper_of: Callable[[Path], Keeper]) -> None:
+def serve(config_file: Path, *, scheduler_of: Callable[[Path], Scheduler]) -> None:
     """Run the server of a folder until SIGTERM or SIGINT.
 
     Args:
         config_file: The consortium's `consortium.yaml`.
-        keeper_of: Makes what keeps the runs going, of the server's folder.
+        scheduler_of: Makes what keeps the runs going, of the server's folder.
 
     Raises:
         ConfigError: A server runs in this folder already, the folder's files do not agree, or a port is taken.
@@ -75,7 +75,7 @@ def serve(config_file: Path, *, keeper_of: Callable[[Path], Keeper]) -> None:
     with serving(installation.folder), end_by_signal() as end, ExitStack() as stack:
         installation.check(datetime.now(UTC))
         publish(installation)
-        service = Service(config_file, installation, keeper=keeper_of(installation.folder))
+        service = Service(config_file, installation, scheduler=scheduler_of(installation.folder))
         stack.callback(service.stop)
         config = installation.config
         stack.enter_context(metrics_served(ServerMetrics(service), port=config.metrics_port))
@@ -92,7 +92,7 @@ class Service:
     Args:
         config_file: The consortium's `consortium.yaml`.
         installation: The server's folder, checked.
-        keeper: Keeps the runs going.
+        scheduler: Keeps the runs going.
         clock: Seconds that never go back.
     """
 
@@ -101,14 +101,14 @@ class Service:
         config_file: Path,
         installation: Installation,
         *,
-        keeper: Keeper,
+        scheduler: Scheduler,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         files = FlowerFiles(installation.folder)
         files.make_secrets()
         self._config_file = config_file
         self._installation = installation
-        self._keeper = keeper
+        self._scheduler = scheduler
         self._control = files.control(installation)
         self._supervisor = Supervisor(
             children(config_file, installation, before_superlink=self._end_run), log_folder=files.logs
@@ -167,7 +167,7 @@ class Service:
         try:
             if not self.is_ready:
                 self._tell_members()
-            self._keeper.tick(self._control, self._supervisor.generation(SUPERLINK))
+            self._scheduler.tick(self._control, self._supervisor.generation(SUPERLINK))
             self._trouble = ""
         except ControlUnreachable:
             _log.debug("the SuperLink does not answer yet")

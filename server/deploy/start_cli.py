@@ -9,7 +9,7 @@ import typer
 
 from common.service.log_format import log_as_json
 from server.deploy.config import CONFIG_FILE
-from server.deploy.keeper import RunKeeper
+from server.deploy.scheduler import RunScheduler
 from server.deploy.service import serve
 
 
@@ -25,4 +25,4 @@ def start_command(
     be believed, with 2 where a server runs in this folder already or a port is taken.
     """
     log_as_json("server")
-    serve(config, keeper_of=RunKeeper)
+    serve(config, scheduler_of=RunScheduler)

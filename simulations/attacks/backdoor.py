@@ -19,7 +19,7 @@ from common.types import Image
 from simulations.attacks.interface import Attack
 
 if TYPE_CHECKING:
-    from simulations.consortium import Consortium
+    from simulations.studies.consortium import Consortium
 
 PATCH_SHARE = 0.25
 """Side of the patch over the image's shorter side."""

@@ -13,8 +13,8 @@ from typing import TypeAlias
 from client.dp.records import Records
 from common.config.schema import RunConfig
 from simulations.attacks.crafted.interface import Craft
-from simulations.consortium import Consortium, Trigger
 from simulations.runtime import Handler
+from simulations.studies.consortium import Consortium, Trigger
 
 
 @dataclass(frozen=True, kw_only=True)

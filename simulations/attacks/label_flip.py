@@ -18,7 +18,7 @@ from common.config.schema import RunConfig
 from simulations.attacks.interface import Attack
 
 if TYPE_CHECKING:
-    from simulations.consortium import Consortium
+    from simulations.studies.consortium import Consortium
 
 
 def flipped(consortium: Consortium, held: Sequence[str], config: RunConfig) -> Records:  # noqa: ARG001 - of any poison

@@ -18,7 +18,7 @@ from simulations.benchmarks.plain_flower import round_ends
 from simulations.benchmarks.report import Row
 from simulations.cohorts.plan import CohortPlan
 from simulations.cohorts.write import write_cohort
-from simulations.loopback import Loopback
+from simulations.deployment.loopback import Loopback
 
 NUM_ROUNDS = 8
 NUM_PEER_ROUNDS = 5

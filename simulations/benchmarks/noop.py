@@ -16,10 +16,10 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 from numpy.typing import NDArray
 
-from client.gate import Gate, Guard
+from client.gate.gate import Gate, Guard
+from client.gate.recorder import NoRecorder
 from client.policy.interface import RunRequest
 from client.policy.simulated import simulation_policy
-from client.witness import NoWitness
 from common.config.load import load_config
 from common.privacy.bands import band_of
 from common.privacy.release import Mechanism, Release
@@ -101,7 +101,7 @@ def build_noop_app(num_values: int) -> ClientApp:
 
 
 def _guard_of(context: Context) -> Guard:  # noqa: ARG001 - the same for every site
-    return Guard(policy=simulation_policy(), run=_run, ledger=None, witness=NoWitness())
+    return Guard(policy=simulation_policy(), run=_run, ledger=None, recorder=NoRecorder())
 
 
 @lru_cache(maxsize=1)

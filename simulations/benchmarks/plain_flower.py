@@ -21,7 +21,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from common.errors import CheckFailed
 from common.service.quiet import QUIET
-from simulations.loopback import free_ports
+from simulations.deployment.loopback import free_ports
 
 NUM_VALUES = 10_000
 PROJECT = """\

@@ -31,10 +31,10 @@ from common.config.schema import RunConfig
 from server.app import build_server_app
 from server.checkpoint import RunState, save_state
 from server.federation import Setup
-from server.witness import NoWitness
+from server.recorder import NoRecorder
 from simulations.benchmarks.noop import build_noop_app, constant_arrays, zero_state
 from simulations.benchmarks.report import Row, peak_mib
-from simulations.ray_engine import run_on_ray
+from simulations.flower.ray_engine import run_on_ray
 from simulations.runtime import run_in_process
 
 NUM_SITES = 8
@@ -108,7 +108,7 @@ def time_rounds(run: Run, state: RunState, folder: Path, *, num_rounds: int) -> 
         folder=folder,
         state=state,
         observer=stopwatch,
-        witness=NoWitness(),
+        recorder=NoRecorder(),
     )
     run(build_server_app(setup), build_noop_app(sum(array.size for array in model.values())))
     seconds = [after - before for before, after in pairwise(stopwatch.committed_at)]

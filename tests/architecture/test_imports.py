@@ -29,7 +29,7 @@ FLOWER_MAY_BE_IMPORTED_IN = {
     "client.deploy.supernode_main",
     "client.deploy.worker",
     "client.deploy.worker_client",
-    "client.gate",
+    "client.gate.gate",
     "common.wire.evidence",
     "server.deploy.control",
     "server.deploy.control_token",
@@ -67,8 +67,8 @@ def test_flower_is_imported_where_the_design_allows_it() -> None:
 def test_contracts_cover_what_the_design_promises() -> None:
     forbidden = {str(name) for contract in _contracts() for name in contract.get("forbidden_modules", [])}  # type: ignore[attr-defined]
     assert {"flwr", "pydicom", "dp_accounting", "pickle", "strategies"} <= forbidden
-    (layers,) = (contract["layers"] for contract in _contracts() if contract["type"] == "layers")
-    assert layers == ["simulations", "server | client", "strategies", "common"]
+    layers = [contract["layers"] for contract in _contracts() if contract["type"] == "layers"]
+    assert ["simulations", "server | client", "strategies", "common"] in layers
 
 
 @pytest.mark.parametrize("side", ["server", "client"])

@@ -1,14 +1,22 @@
-"""A site small enough to train in milliseconds."""
+"""A site small enough to train in milliseconds, and a hospital's folder with its site.yaml."""
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
 import pytest
 import torch
+import yaml
 
 from client.dp.randomness import SeededRandomness
 from client.dp.records import Records
 from client.site import HeldOut, Site
-from common.config.load import config_digest, load_config
+from common.config.load import config_as_yaml, config_digest, load_config
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder
 from common.encoders.public_fit import AnchorFeatures
@@ -18,6 +26,10 @@ from common.seeds import torch_generator
 from common.types import StudyRecord
 
 FEATURES, EMBEDDING = 12, 6
+
+HEADER = ("study_id", "patient_id", "image_path", "report", "sex", "age")
+SiteYaml = dict[str, Any]
+Rows = Sequence[Sequence[str]]
 
 
 @pytest.fixture
@@ -67,6 +79,70 @@ def tiny_site(tiny_config: RunConfig, linear_model: DualEncoder) -> Site:
         held_out=HeldOut(features(6), features(6), held_out),
         anchors=AnchorFeatures(features(30), features(30), torch.arange(30)),
         privacy=None,
-        purse=None,
+        accounts=None,
         randomness=lambda round_number: SeededRandomness(torch_generator(0, "batches", round_number)),
     )
+
+
+@pytest.fixture(scope="session")
+def run_config() -> RunConfig:
+    tiny = ["encoder.embedding_dim=8", "code.bit_width=48", "code.num_centres=4", "federation.rounds=2"]
+    return load_config([*tiny, "evaluation.epsilon=1", "evaluation.least_group=20"])
+
+
+@pytest.fixture
+def site_yaml(run_config: RunConfig) -> SiteYaml:
+    """The content of a site.yaml beside the folder that `write_studies` fills."""
+    return {
+        "site": "north",
+        "state_folder": "state",
+        "data": {"name": "chest", "adapter": "manifest", "root": "studies"},
+        "budget": {"epsilon": 20.0, "delta": 1e-4, "epsilon_per_run": 20.0},
+        "training": {
+            "least_noise_multiplier": 0.5,
+            "losses": ["anchor_contrast"],
+            "encoders": ["scratch"],
+            "config_digests": [config_digest(run_config)],
+            "devices": ["cpu"],
+        },
+        "update": {"most_values": 10_000, "most_bytes": 40_000, "keys": ["*"]},
+        "releases": {
+            "allowed": {"site": ["public"], "update": ["patient_dp_sgd"], "statistics": ["discrete_laplace"]},
+            "least_cell": 11,
+        },
+        "agent": {"metrics_port": 9466, "health_port": 9467},
+    }
+
+
+@pytest.fixture
+def write_site(tmp_path: Path) -> Callable[[Mapping[str, Any]], Path]:
+    def write(content: Mapping[str, Any]) -> Path:
+        path = tmp_path / "site.yaml"
+        path.write_text(yaml.safe_dump(dict(content)), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run_file(tmp_path: Path, run_config: RunConfig) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_text(config_as_yaml(run_config), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def write_studies(tmp_path: Path) -> Callable[..., Path]:
+    """A manifest folder: `num_patients` good patients of one study each, and further rows."""
+
+    def write(num_patients: int, *further: Sequence[str]) -> Path:
+        folder = tmp_path / "studies"
+        folder.mkdir(exist_ok=True)
+        for number in range(num_patients):
+            PIL.Image.fromarray(np.full((4, 4), number, np.uint8)).save(folder / f"{number}.png")
+        good = [(f"s{n}", f"p{n}", f"{n}.png", f"report {n}", "F", "40") for n in range(num_patients)]
+        with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([HEADER, *good, *further])
+        return folder
+
+    return write

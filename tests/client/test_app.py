@@ -14,12 +14,12 @@ from flwr.app import Context, Message, RecordDict
 
 from client.app import answer, build_client_app
 from client.dp.randomness import SeededRandomness
-from client.gate import Guard
-from client.ledger import Ledger
+from client.gate.gate import Guard
+from client.gate.recorder import NoRecorder
+from client.ledger.ledger import Ledger
 from client.policy.interface import RunRequest
 from client.policy.simulated import simulation_policy
-from client.site import Purse, Site
-from client.witness import NoWitness
+from client.site import Site, SiteAccounts
 from common.errors import BudgetExhausted, LedgerError
 from common.ledger.entries import Account, Budget
 from common.privacy.events import SampledGaussian
@@ -65,17 +65,17 @@ def sent(site: Site, content: RecordDict, kind: str) -> Message:
             local_time=time(12),
         )
 
-    ledger = site.purse.ledger if site.purse else None
-    guard = Guard(policy=simulation_policy(), run=run, ledger=ledger, witness=NoWitness())
+    ledger = site.accounts.ledger if site.accounts else None
+    guard = Guard(policy=simulation_policy(), run=run, ledger=ledger, recorder=NoRecorder())
     app = build_client_app(lend, guard_of=lambda context: guard)  # noqa: ARG005 - one site
     return app(Message(content, 7, kind), Context(0, 7, {}, RecordDict(), {}))
 
 
 @pytest.fixture
-def purse(tmp_path: Path) -> Iterator[Purse]:
+def accounts(tmp_path: Path) -> Iterator[SiteAccounts]:
     key = SigningKey.create(tmp_path / "key.pem")
     with Ledger.open(tmp_path / "l.sqlite3", site="north", key=key, budget=Budget(epsilon=3.0, delta=1e-3)) as ledger:
-        yield Purse(
+        yield SiteAccounts(
             ledger=ledger,
             training=Account(dataset_digest="ab" * 32, cohort="train"),
             held_out=Account(dataset_digest="ab" * 32, cohort="held_out"),
@@ -134,40 +134,40 @@ def test_answer_lists_the_update_as_not_private_without_privacy(tiny_site: Site)
     assert listed[UPDATE] == (Mechanism.NOT_PRIVATE, None)
 
 
-def test_answer_charges_the_ledger_and_names_the_entry(tiny_site: Site, purse: Purse) -> None:
-    site = replace(tiny_site, privacy=PLAN, purse=purse)
+def test_answer_charges_the_ledger_and_names_the_entry(tiny_site: Site, accounts: SiteAccounts) -> None:
+    site = replace(tiny_site, privacy=PLAN, accounts=accounts)
     reply = answer(site, task(site, round_number=2), model_arrays(site.model))
     listed = {release.name: (release.mechanism, release.event) for release in reply.releases}
     assert listed[UPDATE] == (Mechanism.PATIENT_DP_SGD, EVENT)
     assert listed[STATISTICS] == (Mechanism.NOT_PRIVATE, None)
     assert set(reply.statistics) == {"brief"}
     (entry,) = [release.ledger_entry for release in reply.releases if release.name == UPDATE]
-    assert entry == reply.ledger_head == purse.ledger.head().digest
-    assert purse.ledger.spent(purse.training).num_reserved == 1
+    assert entry == reply.ledger_head == accounts.ledger.head().digest
+    assert accounts.ledger.spent(accounts.training).num_reserved == 1
 
 
-def test_answer_reserves_before_it_draws(tiny_site: Site, purse: Purse) -> None:
+def test_answer_reserves_before_it_draws(tiny_site: Site, accounts: SiteAccounts) -> None:
     """The source of noise looks at the ledger when it is asked for."""
     seen = []
 
     def randomness(round_number: int) -> SeededRandomness:
-        seen.append(purse.ledger.spent(purse.training).num_reserved)
+        seen.append(accounts.ledger.spent(accounts.training).num_reserved)
         return SeededRandomness(torch_generator(0, round_number))
 
-    site = replace(tiny_site, privacy=PLAN, purse=purse, randomness=randomness)
+    site = replace(tiny_site, privacy=PLAN, accounts=accounts, randomness=randomness)
     answer(site, task(site), model_arrays(site.model))
     assert seen == [1]
 
 
-def test_answer_over_budget_draws_nothing(tiny_site: Site, purse: Purse) -> None:
+def test_answer_over_budget_draws_nothing(tiny_site: Site, accounts: SiteAccounts) -> None:
     def randomness(round_number: int) -> SeededRandomness:
         raise AssertionError(f"noise was drawn in round {round_number}")
 
     dear = replace(PLAN, event=replace(EVENT, noise_multiplier=0.3))
-    site = replace(tiny_site, privacy=dear, purse=purse, randomness=randomness)
+    site = replace(tiny_site, privacy=dear, accounts=accounts, randomness=randomness)
     with pytest.raises(BudgetExhausted, match="north"):
         answer(site, task(site), model_arrays(site.model))
-    assert purse.ledger.spent(purse.training).num_reserved == 0
+    assert accounts.ledger.spent(accounts.training).num_reserved == 0
 
 
 def test_answer_without_a_ledger_trains_nothing_private(tiny_site: Site) -> None:
@@ -177,11 +177,11 @@ def test_answer_without_a_ledger_trains_nothing_private(tiny_site: Site) -> None
 
 
 @pytest.mark.usefixtures("flower_runtime")
-def test_app_sends_a_private_update_through_its_gate_once(tiny_site: Site, purse: Purse) -> None:
-    site = replace(tiny_site, privacy=PLAN, purse=purse)
+def test_app_sends_a_private_update_through_its_gate_once(tiny_site: Site, accounts: SiteAccounts) -> None:
+    site = replace(tiny_site, privacy=PLAN, accounts=accounts)
     content = task_to_records(task(site), arrays_to_record(model_arrays(site.model)))
     assert UPDATE in sent(site, content, "train").content
-    spent = purse.ledger.spent(purse.training)
+    spent = accounts.ledger.spent(accounts.training)
     assert (spent.num_reserved, spent.num_settled) == (1, 1)
 
 

@@ -1,4 +1,4 @@
-"""A federation in one process: server and sites with real keys, logs and witnesses, and a network to tamper with."""
+"""A federation in one process: server and sites with real keys, logs and recorders, and a network to tamper with."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from client.gate import Gate, Guard
+from client.gate.gate import Gate, Guard
+from client.gate.recorder import SiteRecorder
 from client.policy.interface import RunRequest
 from client.policy.simulated import simulation_policy
-from client.witness import SiteWitness
 from common.config.load import config_digest, load_config
 from common.config.schema import RunConfig
+from common.evidence.audit_log import AuditLog
+from common.evidence.log_audit import audit_logs
+from common.evidence.log_files import is_log
+from common.evidence.run_audit import RunEvidence, audit_run
 from common.privacy.release import Mechanism, Release
-from common.trust.audit_log import AuditLog
-from common.trust.evidence import audit_logs
-from common.trust.log_files import is_log
-from common.trust.run_evidence import RunEvidence, audit_run
 from common.wire.flower import (
     SITE,
     STATISTICS,
@@ -33,12 +33,12 @@ from common.wire.flower import (
     reply_to_records,
     task_from_records,
 )
-from server.app import GridMailbox
+from server.app import GridTransport
 from server.checkpoint import RunState, open_state
 from server.federation import Federation, Setup
-from server.witness import ServerWitness
+from server.recorder import ServerRecorder
 from simulations.runtime import FIRST_NODE, Handler, InProcessGrid
-from tests.common.trust.logs import Side
+from tests.common.evidence.logs import Side
 
 NAMES = ("east", "north", "west")
 MODEL = {"towers.weight": np.zeros((2, 3), dtype=np.float32), "frozen.scale": np.ones(2, dtype=np.float32)}
@@ -165,8 +165,8 @@ class Consortium:
         )
 
         def answer(message: Message, context: Context) -> Message | None:
-            witness = SiteWitness(self.logs[name], site=name, server=self.sides["server"].counterpart)
-            guard = Guard(policy=simulation_policy(), run=lambda: run, ledger=None, witness=witness)
+            recorder = SiteRecorder(self.logs[name], site=name, server=self.sides["server"].counterpart)
+            guard = Guard(policy=simulation_policy(), run=lambda: run, ledger=None, recorder=recorder)
             return self.wires.get(name, carry)(site_app(name, guard), message, context)
 
         return answer
@@ -188,7 +188,7 @@ class Consortium:
         config = self.config
         grid = Nodes([self.site(name) for name in NAMES], num_workers=1, present=self.present)
         state = open_state(self.run_folder, config_digest=config_digest(config), model=MODEL)
-        witness = ServerWitness(
+        recorder = ServerRecorder(
             self.logs["server"],
             members={name: self.sides[name].key.public for name in NAMES},
             config=config,
@@ -203,17 +203,17 @@ class Consortium:
             folder=self.run_folder,
             state=state,
             observer=Quiet(self.after_round),
-            witness=witness,
+            recorder=recorder,
         )
-        mailbox = GridMailbox(grid, witness=witness, names=lambda: self.names)
+        transport = GridTransport(grid, recorder=recorder, names=lambda: self.names)
         try:
             with suppress(*filter(None, [self.ends_on])):
-                Federation(setup, mailbox).run()
+                Federation(setup, transport).run()
         finally:
             grid.close()
         report = self.run_folder / "summary.json"
         report.write_text("{}")
-        witness.closed(state, status="completed", files=[report])
+        recorder.closed(state, status="completed", files=[report])
         return state
 
     def reopen(self, name: str, change: Callable[[Side], None]) -> None:

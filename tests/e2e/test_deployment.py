@@ -19,14 +19,14 @@ from typing import Any
 
 import pytest
 
-from common.trust.log_entries import Kind, LogEntry, line_from_bytes
-from common.trust.log_files import LOG_FILE
-from server.deploy.keeper import rounds_committed
+from common.evidence.log_entries import Kind, LogEntry, line_from_bytes
+from common.evidence.log_files import LOG_FILE
 from server.deploy.runs import Ending, RunFolder, all_runs
+from server.deploy.scheduler import rounds_committed
 from server.report.summary import validate
 from simulations.cohorts.plan import CohortPlan
 from simulations.cohorts.write import write_cohort
-from simulations.loopback import Loopback
+from simulations.deployment.loopback import Loopback
 
 pytestmark = pytest.mark.timeout(900)  # a dozen processes on two cores, beside another test
 

@@ -24,7 +24,7 @@ from common.errors import CheckpointError
 from common.ledger.read import read_books
 from common.seeds import torch_generator
 from server.checkpoint import load_state
-from simulations.purses import ledger_path
+from simulations.federation.ledgers import ledger_path
 
 OPTIONS = (
     "privacy.epsilon=1",
@@ -41,7 +41,7 @@ from pathlib import Path
 from client.dp.randomness import SeededRandomness
 from common.config.load import load_config
 from common.seeds import torch_generator
-from simulations.simulate import simulate
+from simulations.scenarios.simulate import simulate
 
 class Nobody:
     def __getattr__(self, name):

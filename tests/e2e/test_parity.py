@@ -13,8 +13,8 @@ import pytest
 import wardround
 from common.config.load import load_config
 from simulations.cohorts.write import write_cohort
-from simulations.loopback import Loopback
-from simulations.simulate import simulate
+from simulations.deployment.loopback import Loopback
+from simulations.scenarios.simulate import simulate
 from tests.e2e.repeatable_agent import noise_of
 from tests.e2e.test_deployment import PLAN, RUN
 

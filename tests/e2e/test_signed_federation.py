@@ -10,18 +10,18 @@ import pytest
 from flwr.app import Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
-from common.trust.audit_log import AuditLog
-from common.trust.evidence import audit_logs
-from common.trust.log_entries import Kind
-from common.trust.log_files import read_log
-from common.trust.manifest import STATE_FILE
+from common.evidence.audit_log import AuditLog
+from common.evidence.log_audit import audit_logs
+from common.evidence.log_entries import Kind
+from common.evidence.log_files import read_log
+from common.evidence.manifest import STATE_FILE
 from common.wire.evidence import EVIDENCE
 from common.wire.flower import MODEL, TASK, UPDATE, arrays_to_record
 from common.wire.update import arrays_digest
 from server import signed_folder
 from server.checkpoint import RunState
 from simulations.runtime import FIRST_NODE, Handler
-from tests.common.trust.logs import Side, change_content, forge
+from tests.common.evidence.logs import Side, change_content, forge
 from tests.e2e.signed import NAMES, TRAINED, Consortium, Wire, problems
 
 pytestmark = pytest.mark.usefixtures("flower_runtime")

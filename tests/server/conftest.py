@@ -1,4 +1,4 @@
-"""Sites in memory: a mailbox that decodes replies as the real one does, and a federation over it."""
+"""Sites in memory: a transport that decodes replies as the real one does, and a federation over it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from common.wire.flower import STATISTICS, UPDATE, Reply, Task, reply_from_recor
 from common.wire.update import ArrayPlan, NamedArrays
 from server.checkpoint import RunState
 from server.federation import Federation, Setup
-from server.mailbox import Answer
-from server.witness import NoWitness, Witness
+from server.recorder import NoRecorder, Recorder
+from server.transport import Answer
 
 BANDS = {"east": "16-31", "north": "32-63", "south": "16-31", "west": "64-127"}
 BRIEF = {"brief": {"recall_at_10": 0.5, "codes_recall_at_10": 0.25}}
@@ -49,8 +49,8 @@ def honest_update(site: str, round_number: int) -> NamedArrays:
 
 
 @dataclass
-class MemoryMailbox:
-    """A `Mailbox` without a network.
+class MemoryTransport:
+    """A `Transport` without a network.
 
     Attributes:
         bands: What the sites say of themselves.
@@ -76,31 +76,31 @@ class MemoryMailbox:
     met: list[int] = field(default_factory=list)
     here: Mapping[int, int] = field(default_factory=dict)
 
-    def meet(self, *, least: int, deadline_seconds: float) -> dict[str, str]:  # noqa: ARG002 - of `Mailbox`
-        """See `Mailbox`."""
+    def meet(self, *, least: int, deadline_seconds: float) -> dict[str, str]:  # noqa: ARG002 - of `Transport`
+        """See `Transport`."""
         self.met.append(least)
         return dict(self.bands)
 
-    def arrivals(self, *, least: int, deadline_seconds: float) -> dict[str, str]:  # noqa: ARG002 - of `Mailbox`
-        """See `Mailbox`."""
+    def arrivals(self, *, least: int, deadline_seconds: float) -> dict[str, str]:  # noqa: ARG002 - of `Transport`
+        """See `Transport`."""
         self.awaited.append(least)
         return dict(self.later.get(len(self.awaited), {}))
 
     def num_here(self) -> int:
-        """See `Mailbox`."""
+        """See `Transport`."""
         came = len(self.bands) + sum(len(self.later.get(place, {})) for place in range(1, len(self.awaited) + 1))
         return self.here.get(len(self.awaited), came)
 
     def ask(
         self,
         task: Task,
-        model: NamedArrays,  # noqa: ARG002 - of `Mailbox`
+        model: NamedArrays,  # noqa: ARG002 - of `Transport`
         plan: ArrayPlan,
         *,
         sites: tuple[str, ...],
-        deadline_seconds: float,  # noqa: ARG002 - of `Mailbox`
+        deadline_seconds: float,  # noqa: ARG002 - of `Transport`
     ) -> Iterator[Answer]:
-        """See `Mailbox`."""
+        """See `Transport`."""
         if task.round_number == self.stop_before:
             raise KeyboardInterrupt
         self.asked.append(task)
@@ -121,7 +121,7 @@ class MemoryMailbox:
 
 
 def decoded(site: str, sent: Reply | RecordDict | str, plan: ArrayPlan) -> Answer:
-    """What the mailbox makes of what a site sent."""
+    """What the transport makes of what a site sent."""
     if isinstance(sent, str):
         return Answer(site, None, sent)
     try:
@@ -157,17 +157,17 @@ class World:
     log: Log = field(default_factory=Log)
     privacy: PrivacyPlan = PRIVACY
     bands: Mapping[str, str] = field(default_factory=lambda: dict(BANDS))
-    witness: Witness = field(default_factory=NoWitness)
+    recorder: Recorder = field(default_factory=NoRecorder)
 
-    def mailbox(self, *, private: bool = False, **fields: Any) -> MemoryMailbox:
-        """A mailbox; `private` says that honest updates are released as a private run agrees."""
-        mailbox = MemoryMailbox(**fields)
+    def transport(self, *, private: bool = False, **fields: Any) -> MemoryTransport:
+        """A transport; `private` says that honest updates are released as a private run agrees."""
+        transport = MemoryTransport(**fields)
         if private:
-            mailbox.release = replace(mailbox.release, mechanism=Mechanism.PATIENT_DP_SGD, event=PRIVACY.event)
-        return mailbox
+            transport.release = replace(transport.release, mechanism=Mechanism.PATIENT_DP_SGD, event=PRIVACY.event)
+        return transport
 
     def honest_update(self, site: str, round_number: int) -> NamedArrays:
-        """What an honest site of `mailbox` sends."""
+        """What an honest site of `transport` sends."""
         return honest_update(site, round_number)
 
     def config(self, *overrides: str) -> RunConfig:
@@ -182,7 +182,7 @@ class World:
 
     def run(
         self,
-        mailbox: MemoryMailbox,
+        transport: MemoryTransport,
         *overrides: str,
         privacy: PrivacyPlan | None = None,
         state: RunState | None = None,
@@ -197,10 +197,10 @@ class World:
             folder=self.folder,
             state=state or self.fresh_state(config),
             observer=self.log,
-            witness=self.witness,
+            recorder=self.recorder,
             least_sites=least_sites,
         )
-        Federation(setup, mailbox).run()
+        Federation(setup, transport).run()
         return setup.state
 
 

@@ -1,4 +1,4 @@
-"""The mailbox over Flower's grid: names, reason codes, the deadline, and replies matched by what they answer."""
+"""The transport over Flower's grid: names, reason codes, the deadline, and replies matched by what they answer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from flwr.app import Context, Error, Message, MessageType, RecordDict
 
+from common.evidence.exchange import Evidence
 from common.privacy.release import Mechanism, Release
-from common.trust.exchange import Evidence
 from common.wire.evidence import with_evidence
 from common.wire.flower import (
     SITE,
@@ -26,9 +26,9 @@ from common.wire.flower import (
     task_from_records,
 )
 from common.wire.update import ArrayPlan
-from server.app import GridMailbox, Names
-from server.mailbox import OFFLINE, Answer
-from server.witness import NoWitness
+from server.app import GridTransport, Names
+from server.recorder import NoRecorder
+from server.transport import OFFLINE, Answer
 from simulations.runtime import FIRST_NODE, Handler, InProcessGrid
 
 pytestmark = pytest.mark.usefixtures("flower_runtime")
@@ -38,16 +38,16 @@ PLAN = ArrayPlan.of(MODEL)
 TASK = Task(round_number=3, config_digest="ab" * 32, train=True)
 RELEASES = tuple(Release(name=name, mechanism=Mechanism.NOT_PRIVATE) for name in (UPDATE, STATISTICS, SITE))
 
-OpenMailbox = Callable[[Sequence[Handler]], GridMailbox]
+OpenTransport = Callable[[Sequence[Handler]], GridTransport]
 
 
 @pytest.fixture
-def open_mailbox() -> Iterator[OpenMailbox]:
+def open_transport() -> Iterator[OpenTransport]:
     grids: list[InProcessGrid] = []
 
-    def build(handlers: Sequence[Handler]) -> GridMailbox:
+    def build(handlers: Sequence[Handler]) -> GridTransport:
         grids.append(InProcessGrid(handlers, num_workers=2))
-        return GridMailbox(grids[-1], witness=NoWitness())
+        return GridTransport(grids[-1], recorder=NoRecorder())
 
     yield build
     for grid in grids:
@@ -81,16 +81,16 @@ def error_reply(reason: str | None) -> Handler:
     return lambda message, _: Message(Error(7, reason), reply_to=message)
 
 
-def ask(mailbox: GridMailbox, sites: Sequence[str], *, seconds: float = 5.0) -> dict[str, Answer]:
-    answers = list(mailbox.ask(TASK, MODEL, PLAN, sites=tuple(sites), deadline_seconds=seconds))
+def ask(transport: GridTransport, sites: Sequence[str], *, seconds: float = 5.0) -> dict[str, Answer]:
+    answers = list(transport.ask(TASK, MODEL, PLAN, sites=tuple(sites), deadline_seconds=seconds))
     assert len({answer.site for answer in answers}) == len(answers)
     return {answer.site: answer for answer in answers}
 
 
-def test_sites_are_met_by_name_and_answer_for_themselves(open_mailbox: OpenMailbox) -> None:
-    mailbox = open_mailbox([site("north", band="32-63"), site("east")])
-    assert mailbox.meet(least=1, deadline_seconds=5) == {"north": "32-63", "east": "16-31"}
-    answers = ask(mailbox, ["east", "north"])
+def test_sites_are_met_by_name_and_answer_for_themselves(open_transport: OpenTransport) -> None:
+    transport = open_transport([site("north", band="32-63"), site("east")])
+    assert transport.meet(least=1, deadline_seconds=5) == {"north": "32-63", "east": "16-31"}
+    answers = ask(transport, ["east", "north"])
     for name, answer in answers.items():
         assert answer.reply is not None
         assert answer.reply.site == name
@@ -98,32 +98,32 @@ def test_sites_are_met_by_name_and_answer_for_themselves(open_mailbox: OpenMailb
         assert answer.reply.update["weight"].tolist() == [len(name)] * 4
 
 
-def test_task_and_model_arrive_as_they_were_sent(open_mailbox: OpenMailbox) -> None:
+def test_task_and_model_arrive_as_they_were_sent(open_transport: OpenTransport) -> None:
     seen: list[RecordDict] = []
 
     def keep(message: Message, _: Context) -> Message:
         seen.append(message.content)
         return Message(Error(1, "raised"), reply_to=message)
 
-    mailbox = open_mailbox([site("north", train=keep)])
-    mailbox.meet(least=1, deadline_seconds=5)
-    ask(mailbox, ["north"])
+    transport = open_transport([site("north", train=keep)])
+    transport.meet(least=1, deadline_seconds=5)
+    ask(transport, ["north"])
     assert task_from_records(seen[0]) == TASK
     assert seen[0].array_records["model"]["weight"].numpy().tolist() == [0, 1, 2, 3]
 
 
-def test_only_the_sites_that_are_asked_get_the_task(open_mailbox: OpenMailbox) -> None:
-    mailbox = open_mailbox([site("north"), site("east"), site("south")])
-    mailbox.meet(least=1, deadline_seconds=5)
-    answers = ask(mailbox, ["south", "unknown"])
+def test_only_the_sites_that_are_asked_get_the_task(open_transport: OpenTransport) -> None:
+    transport = open_transport([site("north"), site("east"), site("south")])
+    transport.meet(least=1, deadline_seconds=5)
+    answers = ask(transport, ["south", "unknown"])
     assert answers.keys() == {"south", "unknown"}
     assert answers["unknown"] == Answer("unknown", None, OFFLINE)
 
 
-def test_node_with_a_taken_name_is_left_out(open_mailbox: OpenMailbox) -> None:
-    mailbox = open_mailbox([site("north", band="16-31"), site("north", band="64-127", train=error_reply("second"))])
-    assert mailbox.meet(least=1, deadline_seconds=5) == {"north": "16-31"}
-    assert ask(mailbox, ["north"])["north"].problem is None
+def test_node_with_a_taken_name_is_left_out(open_transport: OpenTransport) -> None:
+    transport = open_transport([site("north", band="16-31"), site("north", band="64-127", train=error_reply("second"))])
+    assert transport.meet(least=1, deadline_seconds=5) == {"north": "16-31"}
+    assert ask(transport, ["north"])["north"].problem is None
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_node_with_a_taken_name_is_left_out(open_mailbox: OpenMailbox) -> None:
         lambda *_: 1 / 0,
     ],
 )
-def test_node_that_does_not_say_who_it_is_is_left_out(open_mailbox: OpenMailbox, stranger: Handler) -> None:
-    assert open_mailbox([stranger, site("north")]).meet(least=1, deadline_seconds=5) == {"north": "16-31"}
+def test_node_that_does_not_say_who_it_is_is_left_out(open_transport: OpenTransport, stranger: Handler) -> None:
+    assert open_transport([stranger, site("north")]).meet(least=1, deadline_seconds=5) == {"north": "16-31"}
 
 
 @pytest.mark.parametrize(
@@ -151,25 +151,25 @@ def test_node_that_does_not_say_who_it_is_is_left_out(open_mailbox: OpenMailbox,
         ("offline", "raised"),
     ],
 )
-def test_error_reply_leaves_a_code_and_no_text(open_mailbox: OpenMailbox, sent: str | None, reason: str) -> None:
-    mailbox = open_mailbox([site("north", train=error_reply(sent)), site("east")])
-    mailbox.meet(least=1, deadline_seconds=5)
-    answers = ask(mailbox, ["north", "east"])
+def test_error_reply_leaves_a_code_and_no_text(open_transport: OpenTransport, sent: str | None, reason: str) -> None:
+    transport = open_transport([site("north", train=error_reply(sent)), site("east")])
+    transport.meet(least=1, deadline_seconds=5)
+    answers = ask(transport, ["north", "east"])
     assert answers["north"] == Answer("north", None, reason)
     assert answers["east"].reply is not None
 
 
-def test_reply_that_cannot_be_read_is_a_reason(open_mailbox: OpenMailbox) -> None:
-    mailbox = open_mailbox([site("north", train=lambda message, _: Message(RecordDict(), reply_to=message))])
-    mailbox.meet(least=1, deadline_seconds=5)
-    assert ask(mailbox, ["north"])["north"] == Answer("north", None, "malformed")
+def test_reply_that_cannot_be_read_is_a_reason(open_transport: OpenTransport) -> None:
+    transport = open_transport([site("north", train=lambda message, _: Message(RecordDict(), reply_to=message))])
+    transport.meet(least=1, deadline_seconds=5)
+    assert ask(transport, ["north"])["north"] == Answer("north", None, "malformed")
 
 
-def test_silent_site_costs_the_deadline_and_no_more(open_mailbox: OpenMailbox) -> None:
-    mailbox = open_mailbox([site("north", train=lambda *_: None), site("east")])
-    mailbox.meet(least=1, deadline_seconds=5)
+def test_silent_site_costs_the_deadline_and_no_more(open_transport: OpenTransport) -> None:
+    transport = open_transport([site("north", train=lambda *_: None), site("east")])
+    transport.meet(least=1, deadline_seconds=5)
     started = time.monotonic()
-    assert ask(mailbox, ["north", "east"], seconds=0.5).keys() == {"east"}
+    assert ask(transport, ["north", "east"], seconds=0.5).keys() == {"east"}
     assert 0.5 <= time.monotonic() - started < 2.0
 
 
@@ -185,9 +185,9 @@ def test_lost_nodes_error_reply_is_matched_by_the_message_it_answers() -> None:
             return replies
 
     grid = LostNode([site("north", train=error_reply("raised")), site("east")], num_workers=2)
-    mailbox = GridMailbox(grid, witness=NoWitness())
-    mailbox.meet(least=1, deadline_seconds=5)
-    answers = ask(mailbox, ["north", "east"])
+    transport = GridTransport(grid, recorder=NoRecorder())
+    transport.meet(least=1, deadline_seconds=5)
+    answers = ask(transport, ["north", "east"])
     grid.close()
     assert answers["north"] == Answer("north", None, "raised")
     assert answers["east"].reply is not None
@@ -206,8 +206,8 @@ class Hospitals:
     here: set[int]
 
     @contextmanager
-    def mailbox(self, names: Names | None = None) -> Iterator[GridMailbox]:
-        """A mailbox over the grid."""
+    def transport(self, names: Names | None = None) -> Iterator[GridTransport]:
+        """A transport over the grid."""
         here = self.here
 
         class Nodes(InProcessGrid):
@@ -216,13 +216,13 @@ class Hospitals:
 
         grid = Nodes(self.handlers, num_workers=2)
         try:
-            yield GridMailbox(grid, witness=NoWitness(), names=names)
+            yield GridTransport(grid, recorder=NoRecorder(), names=names)
         finally:
             grid.close()
 
 
-def arrivals(mailbox: GridMailbox, *, least: int = 1, seconds: float = 5.0) -> dict[str, str]:
-    return mailbox.arrivals(least=least, deadline_seconds=seconds)
+def arrivals(transport: GridTransport, *, least: int = 1, seconds: float = 5.0) -> dict[str, str]:
+    return transport.arrivals(least=least, deadline_seconds=seconds)
 
 
 NORTH_NODE, EAST_NODE, THIRD_NODE = FIRST_NODE, FIRST_NODE + 1, FIRST_NODE + 2
@@ -230,15 +230,15 @@ NORTH_NODE, EAST_NODE, THIRD_NODE = FIRST_NODE, FIRST_NODE + 1, FIRST_NODE + 2
 
 def test_site_that_comes_is_greeted_with_a_rounds_tasks_and_asked_in_the_next() -> None:
     hospitals = Hospitals([site("north"), site("east", band="32-63")], {NORTH_NODE})
-    with hospitals.mailbox() as mailbox:
-        assert mailbox.meet(least=1, deadline_seconds=5) == {"north": "16-31"}
-        assert arrivals(mailbox) == {}
+    with hospitals.transport() as transport:
+        assert transport.meet(least=1, deadline_seconds=5) == {"north": "16-31"}
+        assert arrivals(transport) == {}
         hospitals.here.add(EAST_NODE)
-        assert ask(mailbox, ["north", "east"])["east"] == Answer("east", None, OFFLINE)
+        assert ask(transport, ["north", "east"])["east"] == Answer("east", None, OFFLINE)
         time.sleep(0.1)
-        assert arrivals(mailbox) == {"east": "32-63"}
-        assert arrivals(mailbox) == {}
-        assert ask(mailbox, ["north", "east"])["east"].reply is not None
+        assert arrivals(transport) == {"east": "32-63"}
+        assert arrivals(transport) == {}
+        assert ask(transport, ["north", "east"])["east"].reply is not None
 
 
 def test_node_that_never_says_who_it_is_delays_no_round() -> None:
@@ -246,23 +246,23 @@ def test_node_that_never_says_who_it_is_delays_no_round() -> None:
         return None
 
     hospitals = Hospitals([site("north"), mute], {NORTH_NODE})
-    with hospitals.mailbox() as mailbox:
-        mailbox.meet(least=1, deadline_seconds=5)
+    with hospitals.transport() as transport:
+        transport.meet(least=1, deadline_seconds=5)
         hospitals.here.add(EAST_NODE)
         started = time.monotonic()
         for _ in range(3):
-            assert ask(mailbox, ["north"], seconds=30)["north"].reply is not None
-            assert arrivals(mailbox, seconds=30) == {}
+            assert ask(transport, ["north"], seconds=30)["north"].reply is not None
+            assert arrivals(transport, seconds=30) == {}
         assert time.monotonic() - started < 5
 
 
 def test_site_whose_node_is_gone_is_offline_at_once() -> None:
     hospitals = Hospitals([site("north"), site("east")], {NORTH_NODE, EAST_NODE})
-    with hospitals.mailbox() as mailbox:
-        mailbox.meet(least=2, deadline_seconds=5)
+    with hospitals.transport() as transport:
+        transport.meet(least=2, deadline_seconds=5)
         hospitals.here.remove(EAST_NODE)
         started = time.monotonic()
-        answers = ask(mailbox, ["north", "east"], seconds=30)
+        answers = ask(transport, ["north", "east"], seconds=30)
         assert answers["east"] == Answer("east", None, OFFLINE)
         assert answers["north"].reply is not None
         assert time.monotonic() - started < 5
@@ -270,35 +270,35 @@ def test_site_whose_node_is_gone_is_offline_at_once() -> None:
 
 def test_site_comes_back_under_another_node_once_its_own_is_gone() -> None:
     hospitals = Hospitals([site("north"), site("east"), site("east")], {NORTH_NODE, EAST_NODE})
-    with hospitals.mailbox() as mailbox:
-        mailbox.meet(least=2, deadline_seconds=5)
+    with hospitals.transport() as transport:
+        transport.meet(least=2, deadline_seconds=5)
         hospitals.here.add(THIRD_NODE)
-        ask(mailbox, ["north"])
+        ask(transport, ["north"])
         time.sleep(0.1)
-        assert arrivals(mailbox) == {}, "the name is taken while its node is there"
+        assert arrivals(transport) == {}, "the name is taken while its node is there"
         hospitals.here.remove(EAST_NODE)
-        assert arrivals(mailbox, least=2) == {"east": "16-31"}
-        assert ask(mailbox, ["north", "east"])["east"].reply is not None
+        assert arrivals(transport, least=2) == {"east": "16-31"}
+        assert ask(transport, ["north", "east"])["east"].reply is not None
 
 
 def test_too_few_sites_are_waited_for_until_the_deadline() -> None:
     hospitals = Hospitals([site("north"), site("east")], {NORTH_NODE})
-    with hospitals.mailbox() as mailbox:
-        mailbox.meet(least=1, deadline_seconds=5)
+    with hospitals.transport() as transport:
+        transport.meet(least=1, deadline_seconds=5)
         started = time.monotonic()
-        assert arrivals(mailbox, least=2, seconds=0.5) == {}
+        assert arrivals(transport, least=2, seconds=0.5) == {}
         assert 0.5 <= time.monotonic() - started < 3
         threading.Timer(0.3, lambda: hospitals.here.add(EAST_NODE)).start()
         started = time.monotonic()
-        assert arrivals(mailbox, least=2, seconds=30) == {"east": "16-31"}
+        assert arrivals(transport, least=2, seconds=30) == {"east": "16-31"}
         assert time.monotonic() - started < 5
 
 
 def test_first_site_is_waited_for() -> None:
     hospitals = Hospitals([site("north")], set())
-    with hospitals.mailbox() as mailbox:
+    with hospitals.transport() as transport:
         threading.Timer(0.3, lambda: hospitals.here.add(NORTH_NODE)).start()
-        assert mailbox.meet(least=1, deadline_seconds=30) == {"north": "16-31"}
+        assert transport.meet(least=1, deadline_seconds=30) == {"north": "16-31"}
 
 
 def test_registered_name_is_what_counts() -> None:
@@ -309,8 +309,8 @@ def test_registered_name_is_what_counts() -> None:
         return site("west")(message, context)
 
     hospitals = Hospitals([site("north"), site("north"), unregistered], {NORTH_NODE, EAST_NODE, THIRD_NODE})
-    with hospitals.mailbox(lambda: {NORTH_NODE: "south", EAST_NODE: "north"}) as mailbox:
-        assert mailbox.meet(least=1, deadline_seconds=5) == {"north": "16-31"}
+    with hospitals.transport(lambda: {NORTH_NODE: "south", EAST_NODE: "north"}) as transport:
+        assert transport.meet(least=1, deadline_seconds=5) == {"north": "16-31"}
     assert asked == []
 
 
@@ -322,34 +322,34 @@ def test_refused_node_is_asked_once_a_round() -> None:
         return Message(Error(1, "raised"), reply_to=message)
 
     hospitals = Hospitals([site("north"), stranger], {NORTH_NODE, EAST_NODE})
-    with hospitals.mailbox() as mailbox:
-        mailbox.meet(least=2, deadline_seconds=0.5)
+    with hospitals.transport() as transport:
+        transport.meet(least=2, deadline_seconds=0.5)
         assert len(asked) == 1
         for _ in range(2):
-            ask(mailbox, ["north"])
+            ask(transport, ["north"])
             time.sleep(0.1)
-            arrivals(mailbox)
+            arrivals(transport)
         assert asked == [MessageType.QUERY] * 3
 
 
 @pytest.mark.parametrize("code", [3, 4, 5])
-def test_lost_message_or_node_has_a_reason_of_its_own(open_mailbox: OpenMailbox, code: int) -> None:
+def test_lost_message_or_node_has_a_reason_of_its_own(open_transport: OpenTransport, code: int) -> None:
     """What Flower's server writes in the place of a node: `flwr.common.constant.ErrorCode`."""
 
     def lost(message: Message, _: Context) -> Message:
         return Message(Error(code, "Error: Node Unavailable - it went away."), reply_to=message)
 
-    mailbox = open_mailbox([site("north", train=lost)])
-    mailbox.meet(least=1, deadline_seconds=5)
-    assert ask(mailbox, ["north"])["north"] == Answer("north", None, "lost")
+    transport = open_transport([site("north", train=lost)])
+    transport.meet(least=1, deadline_seconds=5)
+    assert ask(transport, ["north"])["north"] == Answer("north", None, "lost")
 
 
-def test_evidence_that_nobody_asked_for_is_refused(open_mailbox: OpenMailbox) -> None:
+def test_evidence_that_nobody_asked_for_is_refused(open_transport: OpenTransport) -> None:
     def signing(message: Message, context: Context) -> Message:
         reply = site("north")(message, context)
         assert reply is not None
         return Message(with_evidence(reply.content, Evidence(held=0)), reply_to=message)
 
-    mailbox = open_mailbox([site("north", train=signing)])
-    mailbox.meet(least=1, deadline_seconds=5)
-    assert ask(mailbox, ["north"])["north"] == Answer("north", None, "keys")
+    transport = open_transport([site("north", train=signing)])
+    transport.meet(least=1, deadline_seconds=5)
+    assert ask(transport, ["north"])["north"] == Answer("north", None, "keys")

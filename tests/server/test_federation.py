@@ -85,7 +85,7 @@ FAULTS: dict[str, tuple[Callable[[Reply, Task], Any], str]] = {
 
 @pytest.mark.parametrize(("fault", "reason"), FAULTS.values(), ids=FAULTS)
 def test_bad_site_is_dropped_and_the_round_goes_on_without_it(world: Any, fault: Any, reason: str) -> None:
-    state = world.run(world.mailbox(faults={"south": fault}))
+    state = world.run(world.transport(faults={"south": fault}))
     others = {site: band for site, band in world.bands.items() if site != "south"}
     assert state.sites["south"].drops == {reason: 3}
     assert state.sites["south"].rounds_joined == 0
@@ -96,7 +96,7 @@ def test_bad_site_is_dropped_and_the_round_goes_on_without_it(world: Any, fault:
         assert record["dropped"] == {"south": reason}
     assert all(state.sites[site].drops == {} and state.sites[site].rounds_joined == 3 for site in others)
     json.dumps(state.rounds, allow_nan=False)
-    without = world.run(world.mailbox(bands=others), state=None)
+    without = world.run(world.transport(bands=others), state=None)
     assert state.arrays["model"][WEIGHT].tobytes() == without.arrays["model"][WEIGHT].tobytes()
 
 
@@ -104,7 +104,7 @@ def test_fault_in_one_round_costs_one_round(world: Any) -> None:
     def second_only(reply: Reply, task: Task) -> Reply:
         return _value(np.nan)(reply, task) if task.round_number == 2 else reply
 
-    state = world.run(world.mailbox(faults={"south": second_only}))
+    state = world.run(world.transport(faults={"south": second_only}))
     assert [record["dropped"] for record in state.rounds] == [{}, {"south": "nan"}, {}]
     assert (state.sites["south"].rounds_joined, state.sites["south"].drops) == (2, {"nan": 1})
 
@@ -112,19 +112,19 @@ def test_fault_in_one_round_costs_one_round(world: Any) -> None:
 @pytest.mark.parametrize("change", [{"noise_multiplier": 1.9}, {"sampling_probability": 0.5}, {"steps": 2}])
 def test_private_run_drops_an_update_of_another_event(world: Any, change: dict[str, float]) -> None:
     event = replace(world.privacy.event, **change)
-    mailbox = world.mailbox(private=True, faults={"south": _with_release(event=event)})
-    assert world.run(mailbox, privacy=world.privacy).sites["south"].drops == {"mechanism": 3}
+    transport = world.transport(private=True, faults={"south": _with_release(event=event)})
+    assert world.run(transport, privacy=world.privacy).sites["south"].drops == {"mechanism": 3}
 
 
 def test_private_run_drops_an_update_without_privacy(world: Any) -> None:
     fault = _with_release(mechanism=Mechanism.NOT_PRIVATE, event=None)
-    mailbox = world.mailbox(private=True, faults={"south": fault})
-    assert world.run(mailbox, privacy=world.privacy).sites["south"].drops == {"mechanism": 3}
+    transport = world.transport(private=True, faults={"south": fault})
+    assert world.run(transport, privacy=world.privacy).sites["south"].drops == {"mechanism": 3}
 
 
 def test_second_answer_of_a_site_changes_nothing(world: Any) -> None:
     """A broken server would let it overwrite the admitted update, or count it twice."""
-    twice = world.mailbox(order=lambda sites: [*sites, *sites])
+    twice = world.transport(order=lambda sites: [*sites, *sites])
     honest = twice.ask
 
     def then_damaged(task: Task, *arguments: Any, **options: Any) -> Any:
@@ -133,13 +133,13 @@ def test_second_answer_of_a_site_changes_nothing(world: Any) -> None:
             yield answer if first else replace(answer, reply=_value(np.nan)(answer.reply, task))
 
     twice.ask = then_damaged
-    state, once = world.run(twice), world.run(world.mailbox())
+    state, once = world.run(twice), world.run(world.transport())
     assert state.rounds[0]["dropped"] == {}
     assert state.arrays["model"][WEIGHT].tobytes() == once.arrays["model"][WEIGHT].tobytes()
 
 
 def test_answer_of_a_site_that_was_not_asked_is_ignored(world: Any) -> None:
-    state = world.run(world.mailbox(order=lambda sites: ["stranger", *sites], faults={"stranger": lambda *_: "nan"}))
+    state = world.run(world.transport(order=lambda sites: ["stranger", *sites], faults={"stranger": lambda *_: "nan"}))
     assert state.rounds[0]["admitted"] == sorted(world.bands)
     assert "stranger" not in state.sites
 
@@ -147,7 +147,7 @@ def test_answer_of_a_site_that_was_not_asked_is_ignored(world: Any) -> None:
 def test_order_of_arrival_changes_no_bit(world: Any) -> None:
     shuffle = np.random.default_rng(0)
     models = {
-        world.run(world.mailbox(order=order)).arrays["model"][WEIGHT].tobytes()
+        world.run(world.transport(order=order)).arrays["model"][WEIGHT].tobytes()
         for order in (
             sorted,
             lambda sites: sorted(sites, reverse=True),
@@ -159,7 +159,7 @@ def test_order_of_arrival_changes_no_bit(world: Any) -> None:
 
 def test_updates_are_weighted_by_the_middle_of_their_band_up_to_the_cap(world: Any) -> None:
     """Middles 24, 48, 24 and 96, of which the last counts as three of the median: 24, 48, 24, 72 of 168."""
-    state = world.run(world.mailbox(), "federation.rounds=1")
+    state = world.run(world.transport(), "federation.rounds=1")
     shares = {"east": 1 / 7, "north": 2 / 7, "south": 1 / 7, "west": 3 / 7}
     assert state.rounds[0]["weights"] == pytest.approx(shares)
     expected = sum(share * world.honest_update(site, 1)[WEIGHT].astype(float) for site, share in shares.items())
@@ -168,16 +168,16 @@ def test_updates_are_weighted_by_the_middle_of_their_band_up_to_the_cap(world: A
 
 
 def test_arrays_that_are_not_trained_stay(world: Any) -> None:
-    assert world.run(world.mailbox()).arrays["model"]["frozen.scale"].tolist() == [1.0, 1.0]
+    assert world.run(world.transport()).arrays["model"]["frozen.scale"].tolist() == [1.0, 1.0]
 
 
 def test_missed_quorum_leaves_the_model_and_says_so(world: Any) -> None:
     def first_only(reply: Reply, task: Task) -> Reply | None:
         return reply if task.round_number == 1 else None
 
-    mailbox = world.mailbox(faults=dict.fromkeys(("east", "north"), first_only))
-    after_one = world.run(world.mailbox(), "federation.rounds=1").arrays["model"][WEIGHT]
-    state = world.run(mailbox, "federation.quorum=0.75")
+    transport = world.transport(faults=dict.fromkeys(("east", "north"), first_only))
+    after_one = world.run(world.transport(), "federation.rounds=1").arrays["model"][WEIGHT]
+    state = world.run(transport, "federation.quorum=0.75")
     assert [record["outcome"] for record in state.rounds] == ["updated", "quorum_missed", "quorum_missed"]
     assert state.rounds[1]["weights"] == {}
     assert state.rounds[1]["update_norm"] is None
@@ -188,21 +188,21 @@ def test_missed_quorum_leaves_the_model_and_says_so(world: Any) -> None:
 def test_run_that_changed_nothing_fails_after_its_last_round(world: Any) -> None:
     state = world.fresh_state(world.config())
     with pytest.raises(CheckFailed, match="no round changed the model"):
-        world.run(world.mailbox(faults=dict.fromkeys(world.bands, lambda *_: None)), state=state)
+        world.run(world.transport(faults=dict.fromkeys(world.bands, lambda *_: None)), state=state)
     assert state.rounds_completed == 3
     assert world.log.events[-1] == ("committed", 3)
 
 
 def test_nobody_answers_at_all(world: Any) -> None:
     with pytest.raises(CheckFailed, match="no site answered"):
-        world.run(world.mailbox(bands={}))
+        world.run(world.transport(bands={}))
 
 
 def test_cohort_too_small_for_the_rule_misses_the_round_and_says_why(world: Any) -> None:
     state = world.fresh_state(world.config())
     with pytest.raises(CheckFailed):
         world.run(
-            world.mailbox(faults={"south": lambda *_: None}),
+            world.transport(faults={"south": lambda *_: None}),
             "aggregator.name=trimmed_mean",
             "aggregator.num_byzantine=2",
             state=state,
@@ -212,8 +212,8 @@ def test_cohort_too_small_for_the_rule_misses_the_round_and_says_why(world: Any)
 
 
 def test_epsilon_counts_every_asked_round_even_when_dropped(world: Any) -> None:
-    mailbox = world.mailbox(private=True, faults={"south": lambda *_: None})
-    state = world.run(mailbox, privacy=world.privacy)
+    transport = world.transport(private=True, faults={"south": lambda *_: None})
+    state = world.run(transport, privacy=world.privacy)
     assert (state.sites["south"].rounds_asked, state.sites["south"].rounds_joined) == (3, 0)
     for rounds, record in enumerate(state.rounds, start=1):
         assert record["epsilon"]["south"] == record["epsilon"]["north"]
@@ -229,12 +229,17 @@ def _gaussian_delta(epsilon: float, rounds: int, noise_multiplier: float) -> flo
 
 
 def test_run_without_privacy_states_no_epsilon(world: Any) -> None:
-    assert set(world.run(world.mailbox()).rounds[-1]["epsilon"].values()) == {None}
+    assert set(world.run(world.transport()).rounds[-1]["epsilon"].values()) == {None}
 
 
 def test_last_message_only_measures(world: Any) -> None:
-    mailbox = world.mailbox()
-    state = world.run(mailbox)
-    assert [(task.round_number, task.train) for task in mailbox.asked] == [(1, True), (2, True), (3, True), (4, False)]
-    assert {task.config_digest for task in mailbox.asked} == {state.config_digest}
+    transport = world.transport()
+    state = world.run(transport)
+    assert [(task.round_number, task.train) for task in transport.asked] == [
+        (1, True),
+        (2, True),
+        (3, True),
+        (4, False),
+    ]
+    assert {task.config_digest for task in transport.asked} == {state.config_digest}
     assert state.rounds[-1]["metrics"].keys() == world.bands.keys()

@@ -19,35 +19,35 @@ ALONE = {"middle": "16-31"}
 
 def test_site_that_comes_before_a_round_gets_its_own_weight_and_row(world: Any) -> None:
     """`middle` is last in the order of joining and in the midst of the names' order, where updates are aggregated."""
-    state = world.run(world.mailbox(bands=FIRST, later={2: ALONE}), "federation.rounds=2")
+    state = world.run(world.transport(bands=FIRST, later={2: ALONE}), "federation.rounds=2")
     assert [record["asked"] for record in state.rounds] == [sorted(FIRST), [*sorted(FIRST), "middle"]]
     shares = {"east": 24 / 168, "middle": 24 / 168, "north": 48 / 168, "west": 72 / 168}
     assert state.rounds[1]["weights"] == pytest.approx(shares)
-    before = world.run(world.mailbox(bands=FIRST), "federation.rounds=1").arrays["model"][WEIGHT].astype(float)
+    before = world.run(world.transport(bands=FIRST), "federation.rounds=1").arrays["model"][WEIGHT].astype(float)
     step = sum(share * world.honest_update(site, 2)[WEIGHT].astype(float) for site, share in shares.items())
     np.testing.assert_allclose(state.arrays["model"][WEIGHT], before + step, atol=1e-6)
     assert (state.sites["middle"].rounds_asked, state.sites["middle"].rounds_joined) == (1, 1)
 
 
 def test_site_that_comes_is_on_the_disk_before_it_is_charged(world: Any) -> None:
-    mailbox = world.mailbox(bands=FIRST, later={2: ALONE}, stop_before=2)
+    transport = world.transport(bands=FIRST, later={2: ALONE}, stop_before=2)
     with pytest.raises(KeyboardInterrupt):
-        world.run(mailbox)
+        world.run(transport)
     state = load_state(world.folder, config_digest=config_digest(world.config()))
     assert state.sites["middle"].patients_band == "16-31"
     assert state.sites["middle"].rounds_asked == 1
 
 
 def test_site_that_comes_before_the_last_measurement_is_measured(world: Any) -> None:
-    state = world.run(world.mailbox(bands=FIRST, later={4: ALONE}))
+    state = world.run(world.transport(bands=FIRST, later={4: ALONE}))
     assert "middle" in state.rounds[-1]["metrics"]
     assert state.sites["middle"].rounds_asked == 0
 
 
 def test_site_that_comes_back_keeps_its_history_and_its_band(world: Any) -> None:
     faults = {"north": lambda reply, task: None if task.round_number == 1 else reply}
-    mailbox = world.mailbox(bands=FIRST, faults=faults, later={2: {"north": "64-127"}})
-    state = world.run(mailbox)
+    transport = world.transport(bands=FIRST, faults=faults, later={2: {"north": "64-127"}})
+    state = world.run(transport)
     assert (state.sites["north"].patients_band, state.sites["north"].drops) == ("32-63", {"late": 1})
     assert state.sites["north"].rounds_joined == 2
 
@@ -61,52 +61,52 @@ def test_only_a_site_that_cannot_have_trained_is_not_charged(world: Any, reason:
             return reply
         return None if reason == "late" else reason
 
-    mailbox = world.mailbox(private=True, faults={"south": fault})
-    state = world.run(mailbox, privacy=world.privacy)
+    transport = world.transport(private=True, faults={"south": fault})
+    state = world.run(transport, privacy=world.privacy)
     assert state.rounds[1]["dropped"] == {"south": reason}
     assert state.sites["south"].rounds_asked == charged
 
 
 @pytest.mark.parametrize(("quorum", "needed"), [(0.5, 2), (0.75, 3), (1.0, 4)])
 def test_quorum_is_waited_for_before_each_round_and_the_measurement(world: Any, quorum: float, needed: int) -> None:
-    mailbox = world.mailbox()
-    world.run(mailbox, f"federation.quorum={quorum}")
-    assert mailbox.awaited == [needed] * 4
+    transport = world.transport()
+    world.run(transport, f"federation.quorum={quorum}")
+    assert transport.awaited == [needed] * 4
 
 
 def test_round_for_which_too_few_came_asks_and_charges_nobody(world: Any) -> None:
-    mailbox = world.mailbox(private=True, here={2: 1})
-    state = world.run(mailbox, "federation.quorum=0.5", privacy=world.privacy)
+    transport = world.transport(private=True, here={2: 1})
+    state = world.run(transport, "federation.quorum=0.5", privacy=world.privacy)
     assert [record["outcome"] for record in state.rounds] == ["updated", "quorum_missed", "updated"]
     assert state.rounds[1]["asked"] == []
-    assert [task.round_number for task in mailbox.asked] == [1, 3, 4]
+    assert [task.round_number for task in transport.asked] == [1, 3, 4]
     assert {history.rounds_asked for history in state.sites.values()} == {2}
 
 
 def test_quorum_is_a_share_of_all_that_the_run_counts_on(world: Any) -> None:
-    mailbox = world.mailbox()
+    transport = world.transport()
     with pytest.raises(CheckFailed, match="no round changed the model"):
-        world.run(mailbox, "federation.quorum=0.5", least_sites=20)
-    assert mailbox.awaited == [10] * 4
-    assert [task.train for task in mailbox.asked] == [False]
+        world.run(transport, "federation.quorum=0.5", least_sites=20)
+    assert transport.awaited == [10] * 4
+    assert [task.train for task in transport.asked] == [False]
 
 
 def test_later_sites_change_no_bit_of_a_run_that_was_cut_short_and_resumed(world: Any) -> None:
-    whole = world.run(world.mailbox(bands=FIRST, later={2: ALONE}))
+    whole = world.run(world.transport(bands=FIRST, later={2: ALONE}))
     with pytest.raises(KeyboardInterrupt):
-        world.run(world.mailbox(bands=FIRST, later={2: ALONE}, stop_before=3))
+        world.run(world.transport(bands=FIRST, later={2: ALONE}, stop_before=3))
     state = load_state(world.folder, config_digest=config_digest(world.config()))
-    resumed = world.run(world.mailbox(bands={**FIRST, **ALONE}), state=state)
+    resumed = world.run(world.transport(bands={**FIRST, **ALONE}), state=state)
     assert resumed.arrays["model"][WEIGHT].tobytes() == whole.arrays["model"][WEIGHT].tobytes()
     for name, history in whole.sites.items():
         assert resumed.sites[name] == replace(history, rounds_asked=history.rounds_asked + 1)
 
 
 def test_new_run_waits_for_all_it_is_told_of_and_a_resumed_one_for_a_quorum(world: Any) -> None:
-    new = world.mailbox(stop_before=2)
+    new = world.transport(stop_before=2)
     with pytest.raises(KeyboardInterrupt):
         world.run(new, least_sites=4)
     state = load_state(world.folder, config_digest=config_digest(world.config()))
-    resumed = world.mailbox()
+    resumed = world.transport()
     world.run(resumed, state=state, least_sites=4)
     assert (new.met, resumed.met) == ([4], [2])

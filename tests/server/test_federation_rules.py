@@ -28,7 +28,7 @@ def first_update_again(world: Any) -> Callable[[Reply, Task], Reply]:
 
 
 def test_replayed_update_is_refused_in_every_later_round(world: Any) -> None:
-    state = world.run(world.mailbox(faults={"south": first_update_again(world)}))
+    state = world.run(world.transport(faults={"south": first_update_again(world)}))
     assert [record["dropped"] for record in state.rounds] == [{}, {"south": "replay"}, {"south": "replay"}]
     assert (state.sites["south"].rounds_joined, state.sites["south"].drops) == (1, {"replay": 2})
 
@@ -36,16 +36,16 @@ def test_replayed_update_is_refused_in_every_later_round(world: Any) -> None:
 def test_replay_is_known_after_a_resume(world: Any) -> None:
     faults = {"south": first_update_again(world)}
     with pytest.raises(KeyboardInterrupt):
-        world.run(world.mailbox(faults=faults, stop_before=2))
+        world.run(world.transport(faults=faults, stop_before=2))
     state = load_state(world.folder, config_digest=config_digest(world.config()))
     assert len(state.sites["south"].fingerprints) == 1
-    resumed = world.run(world.mailbox(faults=faults), state=state)
+    resumed = world.run(world.transport(faults=faults), state=state)
     assert resumed.sites["south"].drops == {"replay": 2}
 
 
 def test_update_of_another_site_is_no_replay(world: Any) -> None:
     """Two honest sites may agree, and a copier is for the robust rule."""
-    copier = world.mailbox(
+    copier = world.transport(
         faults={"south": lambda r, t: replace(r, update=world.honest_update("north", t.round_number))}
     )
     assert world.run(copier).sites["south"].drops == {}
@@ -53,7 +53,7 @@ def test_update_of_another_site_is_no_replay(world: Any) -> None:
 
 def test_zero_update_may_come_in_every_round(world: Any) -> None:
     zeros = {WEIGHT: np.zeros((2, 3), dtype=np.float32)}
-    state = world.run(world.mailbox(faults={"south": lambda reply, _: replace(reply, update=zeros)}))
+    state = world.run(world.transport(faults={"south": lambda reply, _: replace(reply, update=zeros)}))
     assert (state.sites["south"].drops, state.sites["south"].fingerprints) == ({}, [])
 
 
@@ -64,7 +64,7 @@ def test_update_that_moved_nothing_may_come_again(world: Any) -> None:
         return reply if task.round_number > 1 else None
 
     faults = dict.fromkeys(("east", "north", "west"), absent_in_round_one)
-    state = world.run(world.mailbox(faults=faults | {"south": first_update_again(world)}))
+    state = world.run(world.transport(faults=faults | {"south": first_update_again(world)}))
     assert [record["outcome"] for record in state.rounds] == ["quorum_missed", "updated", "updated"]
     assert state.sites["south"].drops == {"replay": 1}
 
@@ -121,7 +121,7 @@ def test_rules_state_is_its_own_whatever_memory_the_rule_returned(world: Any, us
         announce(state)
 
     world.log.round_committed = committed
-    state = world.run(world.mailbox())
+    state = world.run(world.transport())
     for number, kept in enumerate(seen[:3], start=1):
         np.testing.assert_array_equal(kept, world.honest_update("east", number)[WEIGHT].ravel())
     assert state.arrays["aggregator"]["rounds"].tolist() == [3]
@@ -137,7 +137,7 @@ def test_round_that_the_rule_cannot_aggregate_leaves_everything_and_says_so(
     use(rule)
     state = world.fresh_state(world.config())
     with pytest.raises(CheckFailed, match="no round changed the model"):
-        world.run(world.mailbox(), state=state)
+        world.run(world.transport(), state=state)
     assert state.rounds_completed == 3
     for record in state.rounds:
         assert outcome in record["outcome"]
@@ -153,10 +153,10 @@ def test_site_that_joins_after_a_resume_gets_its_own_weight_and_row(world: Any) 
     """`middle` is last in the order of joining and in the midst of the names' order, where updates are aggregated."""
     bands = {"east": "16-31", "west": "64-127", "north": "32-63"}
     with pytest.raises(KeyboardInterrupt):
-        world.run(world.mailbox(bands=bands, stop_before=2), "federation.rounds=2")
+        world.run(world.transport(bands=bands, stop_before=2), "federation.rounds=2")
     state = load_state(world.folder, config_digest=config_digest(world.config("federation.rounds=2")))
     before = state.arrays["model"][WEIGHT].astype(float)
-    resumed = world.run(world.mailbox(bands=bands | {"middle": "16-31"}), "federation.rounds=2", state=state)
+    resumed = world.run(world.transport(bands=bands | {"middle": "16-31"}), "federation.rounds=2", state=state)
     shares = {"east": 24 / 168, "middle": 24 / 168, "north": 48 / 168, "west": 72 / 168}
     assert resumed.rounds[1]["weights"] == pytest.approx(shares)
     step = sum(share * world.honest_update(site, 2)[WEIGHT].astype(float) for site, share in shares.items())
@@ -166,11 +166,11 @@ def test_site_that_joins_after_a_resume_gets_its_own_weight_and_row(world: Any) 
 @pytest.mark.parametrize("name", ["fedavgm", "fedadam", "fedyogi"])
 def test_resumed_optimizer_ends_in_the_same_bits(world: Any, name: str) -> None:
     options = (f"server_optimizer.name={name}", "server_optimizer.momentum=0.9", "server_optimizer.learning_rate=0.1")
-    whole = world.run(world.mailbox(), *options)
+    whole = world.run(world.transport(), *options)
     with pytest.raises(KeyboardInterrupt):
-        world.run(world.mailbox(stop_before=3), *options)
+        world.run(world.transport(stop_before=3), *options)
     state = load_state(world.folder, config_digest=config_digest(world.config(*options)))
-    resumed = world.run(world.mailbox(), *options, state=state)
+    resumed = world.run(world.transport(), *options, state=state)
     for kind in ("model", "optimizer"):
         arrays = whole.arrays[kind]
         assert {key: array.tobytes() for key, array in arrays.items()} == {
@@ -179,8 +179,8 @@ def test_resumed_optimizer_ends_in_the_same_bits(world: Any, name: str) -> None:
 
 
 def test_array_of_whole_numbers_among_the_trained_is_refused_before_any_site_is_asked(world: Any) -> None:
-    mailbox, state = world.mailbox(), world.fresh_state(world.config())
+    transport, state = world.transport(), world.fresh_state(world.config())
     state.arrays["model"][WEIGHT] = np.zeros((2, 3), dtype=np.int64)
     with pytest.raises(ConfigError, match=r"towers\.weight is int64: only float32 is trained"):
-        world.run(mailbox, state=state)
-    assert mailbox.asked == []
+        world.run(transport, state=state)
+    assert transport.asked == []

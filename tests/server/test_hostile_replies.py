@@ -94,7 +94,7 @@ def test_hostile_reply_costs_its_own_place_at_most(world: Any, change: Change) -
     def fault(reply: Reply, _: Task) -> RecordDict:
         return change(reply_to_records(reply))
 
-    state = world.run(world.mailbox(faults={"south": fault}), *options)
+    state = world.run(world.transport(faults={"south": fault}), *options)
     (record,) = state.rounds
     assert record["outcome"] == "updated"
     assert record["admitted"] == sorted(set(world.bands) - set(record["dropped"]))
@@ -122,7 +122,7 @@ def test_hostile_text_is_refused_before_it_can_cost_anything(world: Any, field: 
         records.config_records[STATISTICS][field] = value
         return records
 
-    state = world.run(world.mailbox(faults={"south": fault}), "federation.rounds=1")
+    state = world.run(world.transport(faults={"south": fault}), "federation.rounds=1")
     assert state.sites["south"].drops == {reason: 1}
 
 
@@ -135,8 +135,8 @@ def test_fuzz_is_not_all_one_refusal(world: Any) -> None:
     @settings(max_examples=400, deadline=None, derandomize=True, database=None)
     @given(change=changes())
     def send(change: Change) -> None:
-        mailbox = world.mailbox(faults={"south": lambda reply, _: change(reply_to_records(reply))})
-        (answer,) = mailbox.ask(task, {}, plan, sites=("south",), deadline_seconds=1.0)
+        transport = world.transport(faults={"south": lambda reply, _: change(reply_to_records(reply))})
+        (answer,) = transport.ask(task, {}, plan, sites=("south",), deadline_seconds=1.0)
         seen[answer.problem or "read"] += 1
 
     send()

@@ -18,7 +18,7 @@ from common.code_digest import code_digest
 from common.config.load import config_as_yaml, config_digest, load_config
 from common.errors import ConfigError, DataError
 from common.wire.update import model_arrays, to_safetensors
-from simulations.simulate import PUBLIC_MODEL_FILE, Clock, prepare
+from simulations.scenarios.simulate import PUBLIC_MODEL_FILE, Clock, prepare
 from tests.client.deploy.hospital import Cohort
 
 Command = Callable[..., tuple[int, str, str]]

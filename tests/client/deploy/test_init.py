@@ -11,7 +11,7 @@ import pytest
 
 from client.deploy.identity import SIGNING_KEY_FILE, SiteKeys, read_identity
 from client.deploy.init import create_site, join, read_invitation
-from client.ledger import KEY_FILE
+from client.ledger.ledger import KEY_FILE
 from common.errors import ConfigError, TrustError
 from tests.client.deploy.centre import NOW, Centre
 

@@ -16,26 +16,26 @@ import torch
 import yaml
 from flwr.app import Context, Message, RecordDict
 
+from client.check.budget import accounts_of, budget_of
 from client.deploy import local_worker
 from client.deploy.identity import REQUEST_FILE
 from client.deploy.init import create_site, join
 from client.deploy.local_worker import LOG_FOLDER, Handle, open_worker
 from client.dp.randomness import Randomness, SeededRandomness
-from client.ledger import LEDGER_FILE, Ledger
-from client.policy.budget import accounts_of, budget_of
+from client.gate.recorder import NoRecorder
+from client.ledger.ledger import LEDGER_FILE, Ledger
 from client.policy.site_config import load_site_config
-from client.witness import NoWitness
 from common.bundle import Bundle, bundle_of
 from common.errors import WardroundError
+from common.evidence.audit_log import AuditLog
+from common.evidence.log_entries import Kind
 from common.ledger.read import read_books
 from common.privacy.accountant import epsilon_of
 from common.privacy.events import SampledGaussian
 from common.seeds import torch_generator
-from common.trust.audit_log import AuditLog
-from common.trust.log_entries import Kind
 from common.wire.flower import UPDATE, hello_to_records
-from simulations.federate import Members, each_its_own, site_handlers
-from simulations.simulate import Clock, prepare
+from simulations.federation.federate import Members, each_its_own, site_handlers
+from simulations.scenarios.simulate import Clock, prepare
 from tests.client.deploy.centre import Centre
 from tests.client.deploy.hospital import Cohort, Hospital, copy_studies, read_rows, task_of
 
@@ -57,7 +57,7 @@ def worker(hospital: Hospital) -> Iterator[Handle]:
     with open_worker(
         hospital.site_file,
         randomness=lambda number: noise_of(hospital.name, number),
-        witness_of=lambda *_: NoWitness(),
+        recorder_of=lambda *_: NoRecorder(),
     ) as handle:
         yield handle
 

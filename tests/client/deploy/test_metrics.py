@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from client.check.budget import accounts_of, budget_of
 from client.deploy.identity import SiteIdentity, SiteKeys, read_identity
 from client.deploy.init import join
 from client.deploy.metrics import LedgerReader, SiteMetrics, Spend
-from client.ledger import LEDGER_FILE, Ledger
-from client.policy.budget import accounts_of, budget_of
+from client.ledger.ledger import LEDGER_FILE, Ledger
 from client.policy.site_schema import SiteBudget, SiteConfig, SiteData
 from common.privacy.events import DiscreteLaplace
 from common.service.supervisor import ChildStatus

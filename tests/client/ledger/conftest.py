@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from client.ledger import Account, Budget, Ledger
+from client.ledger.ledger import Account, Budget, Ledger
 from common.ledger import spending
 from common.privacy.events import DiscreteLaplace, Event
 from common.trust.keys import SigningKey

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from client.ledger import Account, Budget, Ledger
+from client.ledger.ledger import Account, Budget, Ledger
 from common.errors import BudgetExhausted
 from common.ledger import spending
 from common.privacy.events import DiscreteLaplace

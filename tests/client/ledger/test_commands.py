@@ -15,7 +15,7 @@ import pytest
 
 import wardround
 from client.data.identity import dataset_digest
-from client.ledger import Account, Budget, Ledger
+from client.ledger.ledger import Account, Budget, Ledger
 from common.config.load import config_as_yaml, config_digest, load_config
 from common.config.schema import RunConfig
 from common.privacy.accountant import epsilon_of

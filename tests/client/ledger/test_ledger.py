@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from client.ledger import Account, Ledger
+from client.ledger.ledger import Account, Ledger
 from common.errors import BudgetExhausted, LedgerError
 from common.ledger.read import read_books
 from common.privacy.accountant import epsilon_of
@@ -271,7 +271,7 @@ def test_closed_ledger_releases_nothing(open_ledger: Open, train: Account, tenth
 def test_ledger_that_is_locked_for_too_long_is_an_error(
     open_ledger: Open, train: Account, tenth: Event, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("client.ledger_file._WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("client.ledger.file._WAIT_SECONDS", 0.1)
     with open_ledger() as ledger:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -292,5 +292,5 @@ def test_ledger_loads_without_torch() -> None:
     import subprocess
     import sys
 
-    script = "import sys, client.ledger; sys.exit('torch' in sys.modules or 'flwr' in sys.modules)"
+    script = "import sys, client.ledger.ledger; sys.exit('torch' in sys.modules or 'flwr' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

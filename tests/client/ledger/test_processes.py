@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import wardround
-from client.ledger import Budget, Ledger
+from client.ledger.ledger import Budget, Ledger
 from common.ledger.books import Books
 from common.ledger.entries import Reserved
 from common.ledger.read import read_books

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from client.ledger import Account, Ledger
+from client.ledger.ledger import Account, Ledger
 from common.errors import ConfigError, LedgerError
 from common.files import sha256_hex
 from common.ledger.entries import Opened, entry_from_bytes

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from common.errors import TrustError
+from common.evidence.audit_log import AuditLog
+from common.evidence.log_entries import Kind
 from common.files import sha256_hex
-from common.trust.audit_log import AuditLog
 from common.trust.keys import SigningKey
-from common.trust.log_entries import Kind
 from server.deploy.members import Admitted, Entry, Members, Revoked
 from server.deploy.members_log import note_members
 

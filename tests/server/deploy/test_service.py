@@ -190,7 +190,7 @@ class Keeping:
     def __init__(self) -> None:
         self.lives: list[int] = []
 
-    def tick(self, carrier: Any, generation: int) -> None:  # noqa: ARG002 - the keeper's signature
+    def tick(self, carrier: Any, generation: int) -> None:  # noqa: ARG002 - the scheduler's signature
         """Note it."""
         self.lives.append(generation)
 
@@ -199,7 +199,7 @@ class Keeping:
 def unreal(installation: Installation) -> tuple[Service, Supervised, Flower, Keeping, Clock]:
     """A service whose processes are none."""
     keeping, clock = Keeping(), Clock()
-    service = Service(installation.folder / "consortium.yaml", installation, keeper=keeping, clock=clock)
+    service = Service(installation.folder / "consortium.yaml", installation, scheduler=keeping, clock=clock)
     service._control.close()
     supervised, flower = Supervised(), Flower()
     service._supervisor, service._control = supervised, flower  # type: ignore[assignment]
@@ -243,7 +243,7 @@ def test_trouble_is_said_once_and_gone_on_with(
 
 def test_certificate_that_ends_soon_is_warned_of_at_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = new_server(tmp_path / "server", now=datetime.fromtimestamp(time.time() - 350 * 86400, UTC))
-    service = Service(tmp_path / "server" / "consortium.yaml", made, keeper=Keeping())
+    service = Service(tmp_path / "server" / "consortium.yaml", made, scheduler=Keeping())
     service._supervisor, service._control = Supervised(), Flower()  # type: ignore[assignment]
     service.poll()
     warned = [record.message for record in caplog.records if record.levelname == "WARNING"]

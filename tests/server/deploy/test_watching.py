@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from common.errors import ConfigError
 from server.deploy.config import consortium_yaml
 from server.deploy.installation import is_served
-from server.deploy.keeper import RunKeeper
+from server.deploy.scheduler import RunScheduler
 from server.deploy.service import serve
 from tests.common.service.children import until
 from tests.common.service.ports import free_port, taken_port
@@ -93,6 +93,6 @@ def test_taken_port_ends_a_server_before_anything_runs(tmp_path: Path, key: str)
     with taken_port() as port:
         config_file = server_with(tmp_path / "server", **{key: port})
         with pytest.raises(ConfigError, match=f"{key}={port}: cannot be listened on"):
-            serve(config_file, keeper_of=RunKeeper)
+            serve(config_file, scheduler_of=RunScheduler)
     assert not is_served(config_file.parent)
     assert not list((config_file.parent / "flower").glob("logs/*"))

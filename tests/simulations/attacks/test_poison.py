@@ -17,7 +17,7 @@ from common.errors import ConfigError
 from simulations.attacks.backdoor import paint, poisoned, target_of
 from simulations.attacks.label_flip import flipped
 from simulations.attacks.registry import ATTACKS
-from simulations.consortium import Consortium, read_consortium
+from simulations.studies.consortium import Consortium, read_consortium
 
 Configure = Callable[..., RunConfig]
 

@@ -13,9 +13,9 @@ from common.encoders.dual import DualEncoder
 from common.wire.update import model_arrays
 from server.checkpoint import RunState
 from simulations.attacks.registry import ATTACKS
-from simulations.consortium import Consortium
-from simulations.federate import Experiment, each_its_own, federate
-from simulations.simulate import Clock, prepare
+from simulations.federation.federate import Experiment, each_its_own, federate
+from simulations.scenarios.simulate import Clock, prepare
+from simulations.studies.consortium import Consortium
 
 Run = Callable[..., RunState]
 

@@ -1,0 +1,84 @@
+"""`wardround site check`: its options, and the one line that it ends with where something stands against a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from client.check.display import as_json, show
+from client.check.dry_run import DryRun, dry_run
+from client.policy.site_config import load_site_config
+from common.config.load import read_run_config
+from common.errors import BudgetExhausted, ConfigError, DataError, PolicyRefusal
+
+
+def check_command(
+    *,
+    config: Annotated[Path, typer.Option(metavar="FILE", help="The hospital's own site.yaml.")],
+    run: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A run's config.yaml: ask each rule about it, and the budget.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="HH:MM", help="Local time at which the run would start; now when left out.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
+) -> None:
+    """Try the hospital's data, rules and budget. Nothing is written, sent or spent.
+
+    Exits with 0 where nothing stands against the run, 2 where the config or the data are wrong, 3 where a rule or the
+    budget refuses. The counts it shows are exact: they are for the hospital alone.
+    """
+    site = load_site_config(config)
+    planned = None if run is None else read_run_config(run)
+    with counting() as progress:
+        result = dry_run(site, planned, local_time=_time_of(at), progress=progress)
+    if json_:
+        typer.echo(json.dumps(as_json(result), indent=2))
+    else:
+        show(result, site, Console())
+    refuse_first(result, config)
+
+
+@contextmanager
+def counting() -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how many studies were read so far."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("Reading studies: {task.completed}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda number: progress.update(task, completed=number)
+
+
+def _time_of(text: str | None) -> time:
+    if text is None:
+        return datetime.now().astimezone().time()
+    try:
+        return time.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"--at {text}: not a time of day; write HH:MM, for example 23:30") from error
+
+
+def refuse_first(result: DryRun, config: Path) -> None:
+    """Return where nothing stands against the data, or the run; else end with the gravest finding.
+
+    Raises:
+        DataError: The data or the budget cannot be used as they are.
+        PolicyRefusal: A rule refuses the run.
+        BudgetExhausted: The budget does not cover the run.
+    """
+    if result.problems:
+        raise DataError(f"{config}: not ready: {result.problems[0]}")
+    refusals = [] if result.run is None else result.run.refusals
+    if refusals:
+        names = ", ".join(verdict.rule for verdict in refusals)
+        raise PolicyRefusal(f"{config}: the policy refuses this run: {names}")
+    if result.budget.refusals:
+        raise BudgetExhausted(f"{config}: the budget does not cover this run: {result.budget.refusals[0]}")

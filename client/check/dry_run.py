@@ -1,0 +1,126 @@
+"""The dry run behind `wardround site check`: the data, each rule's verdict, and the budget after the run.
+
+It reads and adds up; it writes nothing, and a ledger that is not there yet is not made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import time
+
+from client.check.budget import BudgetCheck, check_budget
+from client.check.planned import planned_arrays, planned_events
+from client.check.readiness import Progress, Readiness, examine
+from client.policy.interface import RunRequest, Verdict
+from client.policy.site_policy import Approved, policy_of
+from client.policy.site_schema import SiteConfig
+from common.config.load import config_digest
+from common.config.schema import RunConfig
+from common.errors import ConfigError
+from common.privacy.bands import delta_for
+from common.privacy.plan import privacy_plan
+from common.wire.update import ArrayPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCheck:
+    """What the policy says of a run.
+
+    Attributes:
+        config_digest: Digest to approve in `training.config_digests`.
+        verdicts: Of each rule.
+    """
+
+    config_digest: str
+    verdicts: Sequence[Verdict]
+
+    @property
+    def refusals(self) -> list[Verdict]:
+        """The verdicts that refuse."""
+        return [verdict for verdict in self.verdicts if verdict.refusal is not None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRun:
+    """Everything that a hospital wants to know before it joins.
+
+    Attributes:
+        site: The hospital's name.
+        readiness: Its data.
+        problems: Why data or budget cannot be used as they are; none where they can.
+        run: The policy's verdicts; None without a run.
+        budget: Before and after the run.
+    """
+
+    site: str
+    readiness: Readiness
+    problems: tuple[str, ...]
+    run: RunCheck | None
+    budget: BudgetCheck
+
+
+def dry_run(
+    site: SiteConfig,
+    run: RunConfig | None,
+    *,
+    local_time: time,
+    progress: Progress,
+    approval: Approved | None = None,
+) -> DryRun:
+    """Examine the data, ask each rule, and add up the budget.
+
+    Args:
+        site: The hospital's own configuration.
+        run: The run that it may join, or None.
+        local_time: Time of day at which the run would start.
+        progress: Called with the number of studies read so far.
+        approval: The run's approval, as if it were given.
+
+    Raises:
+        ConfigError: The run cannot be private as its config asks.
+        DataError: The data cannot be read at all.
+        LedgerError: The ledger is damaged.
+    """
+    readiness = examine(site.data, progress=progress)
+    problems = (*readiness.problems, *delta_problems(site, readiness.patients_band))
+    if run is None:
+        budget = check_budget(site, run="", planned={})
+        return DryRun(site=site.site, readiness=readiness, problems=problems, run=None, budget=budget)
+    plan, digest = privacy_plan(run, readiness.patients_band), config_digest(run)
+    request = RunRequest(
+        config=run,
+        config_digest=digest,
+        bundle_hash=None if approval is None else approval.bundle,
+        events=() if plan is None else (plan.event,),
+        rounds=run.federation.rounds,
+        arrays=_arrays(run),
+        device=run.device,
+        local_time=local_time,
+    )
+    policy = policy_of(site, approvals=[] if approval is None else [approval])
+    return DryRun(
+        site=site.site,
+        readiness=readiness,
+        problems=problems,
+        run=RunCheck(config_digest=digest, verdicts=policy.verdicts(request)),
+        budget=check_budget(site, run=digest, planned=planned_events(run, plan)),
+    )
+
+
+def _arrays(run: RunConfig) -> ArrayPlan | None:
+    try:
+        return planned_arrays(run)
+    except ConfigError:  # the encoder's weights are elsewhere: the gate measures the update that is made of them
+        return None
+
+
+def delta_problems(site: SiteConfig, patients_band: str) -> list[str]:
+    """Why the hospital's delta is too large for so many patients; nothing where it is not."""
+    most = delta_for(patients_band)
+    if site.budget.delta <= most:
+        return []
+    return [
+        f"budget.delta={site.budget.delta:g} is above {most:.1e}, a tenth of one over the patients of band "
+        f"{patients_band}; lower it"
+    ]

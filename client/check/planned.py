@@ -1,0 +1,36 @@
+"""What a run will train and spend at a site, known from its configuration before any study is learned from."""
+
+from __future__ import annotations
+
+from client.measurement.noised_statistics import FIGURES, MEASUREMENTS, noise_of
+from common.config.schema import RunConfig
+from common.encoders.dual import trainable_names
+from common.encoders.public_fit import fresh_model, split_frozen
+from common.encoders.registry import ENCODERS
+from common.ledger.entries import HELD_OUT, TRAINING
+from common.privacy.events import Event
+from common.privacy.plan import PrivacyPlan
+from common.wire.update import ArrayPlan
+
+
+def planned_arrays(config: RunConfig) -> ArrayPlan:
+    """Names, shapes and types of the update of a run.
+
+    Raises:
+        ConfigError: The encoder is unknown, or its weights are not on this machine.
+    """
+    encoder = ENCODERS.load(config.encoder.name)(config.encoder)
+    _, model = split_frozen(fresh_model(encoder, config))
+    arrays = {name: model.get_parameter(name) for name in trainable_names(model)}
+    return ArrayPlan(
+        {name: (tuple(array.shape), str(array.dtype).removeprefix("torch.")) for name, array in arrays.items()}
+    )
+
+
+def planned_events(config: RunConfig, plan: PrivacyPlan | None) -> dict[str, list[Event]]:
+    """What a run reserves of each cohort of a site's patients over all its rounds; nothing where it is not private."""
+    noise = noise_of(config)
+    return {
+        TRAINING: [] if plan is None else [plan.event] * config.federation.rounds,
+        HELD_OUT: [] if noise is None else [noise.event(FIGURES)] * MEASUREMENTS,
+    }

@@ -1,0 +1,143 @@
+"""Whether a hospital's data are ready: what is there, what is missing, double, unreadable or on two sides.
+
+Everything here is exact and the hospital's own: it is shown on its screen, and none of it leaves.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from client.check.site_cut import cut_site
+from client.data.identity import StudyDigest, content_digest, content_of
+from client.data.registry import ADAPTERS
+from client.data.splits import Role
+from client.policy.site_schema import SiteData
+from common.privacy.bands import band_of, delta_for
+from common.types import BadRow, Study, StudyRecord
+
+OPTIONAL = ("sex", "age", "race", "scanner", "site", "findings")
+"""Columns that may be blank."""
+REPEATED, BURNED_IN = "repeats that of", "burned-in annotation"
+"""Words by which the adapters' reasons tell a repeated identifier and declared burned-in text from other faults."""
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copies:
+    """Studies whose image, or report, is the very same as another's.
+
+    Attributes:
+        num_studies: Studies that share theirs with another.
+        num_groups: Different images or reports that are shared.
+        num_across_patients: Groups that belong to more than one patient: one patient under two identifiers would be
+            protected half.
+    """
+
+    num_studies: int
+    num_groups: int
+    num_across_patients: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readiness:
+    """What an examination found.
+
+    Attributes:
+        num_studies: Studies that can be read.
+        num_patients: Their patients.
+        num_by_role: Patients on each side of the split.
+        missing: Blank fields by column.
+        same_images: Studies with identical pixels.
+        same_reports: Studies with identical text.
+        bad_rows: Rows and files that cannot be read, with file, row and reason.
+        num_repeated: Those of them whose identifier repeats an earlier one's.
+        num_burned_in: Those of them that declare burned-in text.
+        num_on_two_sides: Patients with studies on more than one side of the split.
+        patients_band: Band of the training patients: all that the server learns of their number.
+        delta: Greatest delta that the band allows.
+        content_digest: Digest of the studies; as private as they are.
+        problems: Why the data cannot be used as they are, each with its remedy; none where they can.
+    """
+
+    num_studies: int
+    num_patients: int
+    num_by_role: Mapping[Role, int]
+    missing: Mapping[str, int]
+    same_images: Copies
+    same_reports: Copies
+    bad_rows: tuple[BadRow, ...]
+    num_repeated: int
+    num_burned_in: int
+    num_on_two_sides: int
+    patients_band: str
+    delta: float
+    content_digest: str
+    problems: tuple[str, ...]
+
+
+def examine(data: SiteData, *, progress: Progress) -> Readiness:
+    """Read every study of a hospital's folder once, one at a time, and say what it found.
+
+    Args:
+        data: Where the studies are.
+        progress: Called with the number of studies and bad rows so far.
+
+    Raises:
+        DataError: The folder or its table cannot be read at all.
+    """
+    survey = _Survey()
+    adapter = ADAPTERS.load(data.adapter)(data.root, allow_burned_in=data.allow_burned_in, site_column=data.site_column)
+    for number, item in enumerate(adapter.studies(), start=1):
+        survey.add(item)
+        progress(number)
+    cut = cut_site(data, survey.records, num_bad_rows=len(survey.bad_rows))
+    band = band_of(len(cut.patients[Role.TRAIN]))
+    reasons = [row.reason for row in survey.bad_rows]
+    return Readiness(
+        num_studies=len(survey.records),
+        num_patients=len({record.patient_id for record in survey.records}),
+        num_by_role={role: len(who) for role, who in cut.patients.items()},
+        missing={name: sum(getattr(record, name) in (None, ()) for record in survey.records) for name in OPTIONAL},
+        same_images=_copies((study.image, study.patient_id) for study in survey.digests),
+        same_reports=_copies((study.report, study.patient_id) for study in survey.digests),
+        bad_rows=tuple(survey.bad_rows),
+        num_repeated=sum(REPEATED in reason for reason in reasons),
+        num_burned_in=sum(BURNED_IN in reason for reason in reasons),
+        num_on_two_sides=cut.num_on_two_sides,
+        patients_band=band,
+        delta=delta_for(band),
+        content_digest=content_digest(survey.digests),
+        problems=cut.problems,
+    )
+
+
+@dataclass
+class _Survey:
+    records: list[StudyRecord] = field(default_factory=list)
+    digests: list[StudyDigest] = field(default_factory=list)
+    bad_rows: list[BadRow] = field(default_factory=list)
+
+    def add(self, item: Study | BadRow) -> None:
+        if isinstance(item, BadRow):
+            self.bad_rows.append(item)
+            return
+        record = item.record
+        self.records.append(record)
+        image, report = content_of(item)
+        self.digests.append(StudyDigest(record.study_id, record.patient_id, image, report))
+
+
+def _copies(pairs: Iterable[tuple[str, str]]) -> Copies:
+    """Copies among pairs of a digest and a patient."""
+    patients: dict[str, list[str]] = defaultdict(list)
+    for found, patient in pairs:
+        patients[found].append(patient)
+    shared = [who for who in patients.values() if len(who) > 1]
+    return Copies(
+        num_studies=sum(map(len, shared)),
+        num_groups=len(shared),
+        num_across_patients=sum(len(set(who)) > 1 for who in shared),
+    )

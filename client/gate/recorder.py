@@ -1,0 +1,213 @@
+"""The site's side of the evidence: what it asks the server to show, what it notes in its log, and what it shows itself.
+
+A deployment runs with a `SiteRecorder`, a simulation with `NoRecorder`, which has no log:
+
+    SiteRecorder(log, site=NAME, server=Counterpart(NAME, PublicKey))
+
+The gate asks it first and last: `admit` before the policy hears of a task, `release` after the policy has let the reply
+through, and `refused` where anything refused in between.
+
+A task is admitted only if
+
+1. the server's log extends what is held of it here (`evidence`), and its head is newer than any that was seen
+   (`replayed`);
+2. the log opened this round of this run for this site, with the model that came (`evidence`);
+3. the round is not before the last one that this site answered in the run (`stale`). The same round again is allowed:
+   a server that was killed asks for the round in flight once more.
+
+What a site has answered stands in its log, so there is no second memory of it that could be lost or put back alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Protocol
+
+from common.canonical import digest
+from common.config.load import config_as_yaml
+from common.config.schema import RunConfig
+from common.errors import EvidenceError, StaleError
+from common.evidence.audit_log import AuditLog
+from common.evidence.exchange import Evidence, Released, check_round_opened, newer_extension, proven_entries
+from common.evidence.log_entries import Kind, is_word
+from common.evidence.log_trail import Counterpart
+from common.files import sha256_hex
+from common.wire.flower import Task
+
+_MOST_ROUNDS = 2**53 - 1
+_COMPLETED = "completed"
+
+
+class Recorder(Protocol):
+    """Who keeps the evidence of one site."""
+
+    def admit(self, evidence: Evidence | None, task: Task | None, model: Callable[[], str]) -> None:
+        """Check what came with a message.
+
+        Args:
+            evidence: What the server shows.
+            task: What it asks for; None where it only asks who this is.
+            model: Digest of the model that came.
+
+        Raises:
+            EvidenceError: With a reason code of its own: `evidence`, `replayed` or `stale`.
+            TrustError: The log cannot be written.
+        """
+        ...
+
+    def release(
+        self,
+        released: Callable[[], tuple[Released, ...]],
+        *,
+        evidence: Evidence | None,
+        task: Task | None,
+        config: RunConfig,
+        run: str,
+    ) -> Evidence | None:
+        """Note what is about to leave; what goes beside it, None for nothing.
+
+        Args:
+            released: The records of the reply.
+            evidence: What came with the message.
+            task: What was asked for.
+            config: The run's configuration.
+            run: Its digest.
+
+        Raises:
+            TrustError: The log cannot be written; nothing may leave.
+        """
+        ...
+
+    def refused(self, reason: str, *, run: str, round_number: int) -> None:
+        """Note that a message was refused.
+
+        Raises:
+            TrustError: The log cannot be written.
+        """
+        ...
+
+
+class NoRecorder:
+    """Of a simulation: nothing is signed, and nothing asked for."""
+
+    def admit(self, evidence: Evidence | None, task: Task | None, model: Callable[[], str]) -> None:
+        """See `Recorder`."""
+
+    def release(
+        self,
+        released: Callable[[], tuple[Released, ...]],
+        *,
+        evidence: Evidence | None,
+        task: Task | None,
+        config: RunConfig,
+        run: str,
+    ) -> None:
+        """See `Recorder`."""
+
+    def refused(self, reason: str, *, run: str, round_number: int) -> None:
+        """See `Recorder`."""
+
+
+class SiteRecorder:
+    """Keeps the evidence of one site; threads may share it.
+
+    Args:
+        log: The site's audit log, open; it holds all runs.
+        site: The site's name in the consortium.
+        server: The server's name and key.
+    """
+
+    def __init__(self, log: AuditLog, *, site: str, server: Counterpart) -> None:
+        self._log = log
+        self._site = site
+        self._server = server
+        self._lock = Lock()
+
+    def admit(self, evidence: Evidence | None, task: Task | None, model: Callable[[], str]) -> None:
+        """See `Recorder`."""
+        if evidence is None:
+            raise EvidenceError("the message comes without evidence")
+        if evidence.held > len(self._log.trail):
+            raise EvidenceError(
+                f"the server holds {evidence.held} entries of this site's log, which has {len(self._log.trail)}: "
+                "restore the newest copy, or have the site admitted anew with a new key"
+            )
+        if task is not None:
+            with self._lock:
+                self._admit_task(evidence, task, model)
+
+    def _admit_task(self, evidence: Evidence, task: Task, model: Callable[[], str]) -> None:
+        held = self._log.trail.held(self._server)
+        extension = newer_extension(evidence, held=held, key=self._server.public_key)
+        # Kept whatever the task holds: the server vouched for it.
+        self._log.receive(extension, counterpart=self._server)
+        check_round_opened(
+            proven_entries(evidence, extension.head),
+            run=task.config_digest,
+            round_number=task.round_number,
+            site=self._site,
+            model=model(),
+        )
+        last = self._last_round(task.config_digest)
+        if task.round_number < last:
+            raise StaleError(f"round {task.round_number} is asked for, and round {last} was answered")
+
+    def _last_round(self, run: str) -> int:
+        """The last round of a run that something was released for; 0 for none."""
+        rounds = (
+            entry.fields["round"]
+            for entry in reversed(self._log.trail)
+            if entry.kind is Kind.RELEASE and entry.fields["run"] == run
+        )
+        return next((number for number in rounds if isinstance(number, int) and number > 0), 0)
+
+    def release(
+        self,
+        released: Callable[[], tuple[Released, ...]],
+        *,
+        evidence: Evidence | None,
+        task: Task | None,
+        config: RunConfig,
+        run: str,
+    ) -> Evidence:
+        """See `Recorder`."""
+        if evidence is None:
+            raise EvidenceError("the message came without evidence")
+        found = released()
+        with self._lock:
+            self._open(config, run)
+            round_number = task.round_number if task is not None else 0
+            entries = [self._note(record, run=run, round_number=round_number) for record in found]
+            if task is not None and not task.train:
+                content = digest({record.release: record.content for record in found})
+                rounds = max(round_number - 1, 0)
+                self._log.append(Kind.RUN_CLOSED, content=content, run=run, rounds=rounds, status=_COMPLETED)
+            return self._log.show(self._server, known=(evidence.held,), entries=entries)
+
+    def _open(self, config: RunConfig, run: str) -> None:
+        """Note that the run begins, or goes on after its end."""
+        kinds = (
+            entry.kind
+            for entry in reversed(self._log.trail)
+            if entry.kind in (Kind.RUN_OPENED, Kind.RUN_CLOSED) and entry.fields["run"] == run
+        )
+        if next(kinds, Kind.RUN_CLOSED) is Kind.RUN_CLOSED:
+            self._log.append(Kind.RUN_OPENED, content=sha256_hex(config_as_yaml(config).encode()), run=run)
+
+    def _note(self, record: Released, *, run: str, round_number: int) -> int:
+        head = self._log.append(
+            Kind.RELEASE,
+            content=record.content,
+            run=run,
+            round=round_number,
+            release=record.release,
+            mechanism=record.mechanism,
+            ledger_entry=record.ledger_entry,
+        )
+        return head.content.size
+
+    def refused(self, reason: str, *, run: str, round_number: int) -> None:
+        """See `Recorder`."""
+        word = reason if is_word(reason) else "other"
+        self._log.append(Kind.REFUSAL, run=run, round=min(max(round_number, 0), _MOST_ROUNDS), reason=word)

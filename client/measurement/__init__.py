@@ -1,0 +1,1 @@
+"""What a site measures of a model on its held-out patients, exact or noised."""

@@ -1,0 +1,1 @@
+"""Local training, and the rule that chooses its private settings on public studies."""

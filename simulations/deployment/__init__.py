@@ -1,0 +1,1 @@
+"""A real deployment on one machine: server and hospitals as separate processes."""

@@ -1,0 +1,305 @@
+"""From a consortium's studies to the sites' Flower handlers, and one federation over them, whatever calls them."""
+
+from __future__ import annotations
+
+import copy
+import queue
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import ServerApp
+
+from client.app import build_client_app
+from client.dp.randomness import Randomness, SeededRandomness, SystemRandomness
+from client.gate.gate import Guard
+from client.gate.recorder import NoRecorder as NoSiteRecorder
+from client.policy.simulated import simulation_policy
+from client.site import Site, SiteAccounts
+from common.config.load import config_digest
+from common.config.schema import RunConfig
+from common.encoders.dual import DualEncoder, trainable_names
+from common.errors import BudgetExhausted, CheckFailed, ConfigError
+from common.losses.objective import build_objective
+from common.privacy.bands import SMALL, band_of, delta_for
+from common.privacy.plan import privacy_plan
+from common.seeds import torch_generator
+from server.app import build_server_app
+from server.checkpoint import RunState
+from server.federation import Observer, Setup
+from server.recorder import NoRecorder as NoServerRecorder
+from simulations.attacks.interface import Scene
+from simulations.attacks.omniscience import with_omniscient
+from simulations.attacks.registry import ATTACKS
+from simulations.federation.ledgers import open_accounts
+from simulations.runtime import Handler, run_in_process
+from simulations.studies.consortium import Consortium
+from strategies.composition import build_aggregator, check_least_sites
+from strategies.optimizers.interface import build_optimizer
+
+RandomnessOf = Callable[[str, int], Randomness]
+"""Source of sampling and noise for a site and a round."""
+
+Cut = Mapping[str, Sequence[str]]
+"""Name of each federation member to the sites whose studies it holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Members:
+    """The sites of a federation.
+
+    Attributes:
+        config: The run's configuration.
+        consortium: The studies.
+        cut: Who holds them; each site its own, or one member all.
+        model: The model before round one; sites work on copies.
+        folder: Run folder, for the sites' ledgers and the server's checkpoint.
+        randomness: Source of private sampling and noise; None is the operating system's.
+    """
+
+    config: RunConfig
+    consortium: Consortium
+    cut: Cut
+    model: DualEncoder
+    folder: Path
+    randomness: RandomnessOf | None = None
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What calls the sites: this process, or Flower's own simulation.
+
+    Attributes:
+        name: Its name in the summary.
+        run: Runs a ServerApp against the members of an experiment.
+    """
+
+    name: str
+    run: Callable[[ServerApp, Experiment], None]
+
+
+def _run_here(app: ServerApp, experiment: Experiment) -> None:
+    sites = build_sites(experiment)
+    try:
+        run_in_process(app, _handlers(experiment, sites), num_workers=experiment.config.workers)
+    finally:
+        for site in sites:
+            if site.accounts is not None:
+                site.accounts.ledger.close()
+
+
+IN_PROCESS = Engine("inprocess", _run_here)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Members):
+    """One federation over a consortium.
+
+    Attributes:
+        state: State to start or to go on from.
+        observer: Who watches.
+        engine: What calls the sites.
+    """
+
+    state: RunState
+    observer: Observer
+    engine: Engine = IN_PROCESS
+
+
+def federate(experiment: Experiment) -> CheckFailed | BudgetExhausted | None:
+    """Run a federation; its result is in `experiment.state`.
+
+    Returns:
+        Why the run failed although it ended, and can be reported; None where it succeeded.
+
+    Raises:
+        ConfigError: The loss couples records and the run is private, there are fewer sites than attackers, or the
+            attackers would have to see sites of another process.
+    """
+    _check_engine(experiment)
+    setup = Setup(
+        config=experiment.config,
+        trained=trainable_names(experiment.model),
+        privacy=partial(privacy_plan, experiment.config),
+        folder=experiment.folder,
+        state=experiment.state,
+        observer=experiment.observer,
+        recorder=NoServerRecorder(),
+    )
+    try:
+        experiment.engine.run(build_server_app(setup), experiment)
+    except (CheckFailed, BudgetExhausted) as error:
+        return error
+    return None
+
+
+def _check_engine(experiment: Experiment) -> None:
+    name = experiment.config.attack.name
+    if ATTACKS.load(name).craft is not None and experiment.engine is not IN_PROCESS:
+        raise ConfigError(
+            f"attack.name={name}: sees the honest updates, which the {experiment.engine.name} engine keeps in other "
+            "processes; use --engine inprocess"
+        )
+
+
+def check_names(config: RunConfig) -> None:
+    """Refuse what cannot run before a study is read or a file written.
+
+    Raises:
+        ConfigError: A name is unknown, no noise reaches the epsilon, or the loss couples records under privacy.
+    """
+    ATTACKS.load(config.attack.name)
+    build_aggregator(config.aggregator, seed=config.seed)
+    build_optimizer(config.server_optimizer)
+    build_objective(config.loss, config.code)
+    privacy_plan(config, SMALL)
+
+
+def check_attackers(config: RunConfig, num_sites: int) -> None:
+    """Refuse more attackers than there are sites.
+
+    Raises:
+        ConfigError: There are.
+    """
+    if config.attack.num_sites > num_sites:
+        raise ConfigError(f"attack.num_sites={config.attack.num_sites}: there are {num_sites} sites")
+
+
+def check_cohort(config: RunConfig, num_sites: int) -> None:
+    """Refuse a cohort that its rule, or its attackers, are too many for, before it trains.
+
+    Raises:
+        ConfigError: There are fewer sites than the rule needs, or than attackers.
+    """
+    check_attackers(config, num_sites)
+    check_least_sites(config.aggregator, num_sites)
+
+
+def each_its_own(consortium: Consortium) -> Cut:
+    """The cut of a real federation: every site holds its own studies."""
+    return {site: [site] for site in consortium.sites}
+
+
+def site_handlers(members: Members) -> list[Handler]:
+    """What answers each site's messages, in the order of the sites' names, attackers last.
+
+    Raises:
+        ConfigError: The loss couples records and the run is private, or there are fewer sites than attackers.
+    """
+    return _handlers(members, build_sites(members))
+
+
+def _handlers(members: Members, sites: Sequence[Site]) -> list[Handler]:
+    guards = [_guard(site) for site in sites]
+    client_app = build_client_app(
+        _lender(sites, members.model), guard_of=lambda context: guards[int(context.node_config["partition-id"])]
+    )
+    return _with_attacks(members.config, client_app, [site.name for site in sites])
+
+
+def build_sites(members: Members) -> list[Site]:
+    """The members of a federation, in the order of their names; their model is a placeholder until one is lent."""
+    config, consortium = members.config, members.consortium
+    digest, anchors = config_digest(config), consortium.anchors().to(config.device)
+    poison, attackers = ATTACKS.load(config.attack.name).poison, _attackers(config, sorted(members.cut))
+    sites = []
+    for name, held in sorted(members.cut.items()):
+        private, held_out = consortium.private(held), consortium.held_out(held)
+        if poison is not None and name in attackers:
+            private = poison(consortium, held, config)
+        band = band_of(private.num_patients)
+        privacy = privacy_plan(config, band)
+        if not held_out.records:
+            raise ConfigError(f"site {name} has no held-out patients; raise data.test_fraction or choose another split")
+        sites.append(
+            Site(
+                name=name,
+                config=config,
+                config_digest=digest,
+                model=members.model,
+                private=private.to(config.device),
+                held_out=held_out.to(config.device),
+                anchors=anchors,
+                privacy=privacy,
+                accounts=_accounts(members, name, band),
+                randomness=_randomness(members, name, private=privacy is not None),
+            )
+        )
+    return sites
+
+
+def _accounts(members: Members, site: str, band: str) -> SiteAccounts | None:
+    """A site's ledger; none where the run spends nothing."""
+    config = members.config
+    privacy = privacy_plan(config, band)
+    if privacy is None and config.evaluation.epsilon is None:
+        return None
+    return open_accounts(
+        members.folder,
+        site,
+        data=config.data.adapter,
+        epsilon=config.policy.epsilon,
+        delta=privacy.delta if privacy else delta_for(band),
+    )
+
+
+def _guard(site: Site) -> Guard:
+    """A gate that lets a simulation's exact statistics pass, and keeps the ledger as a hospital's would."""
+    return Guard(
+        policy=simulation_policy(),
+        run=site.request(bundle_hash=None),
+        ledger=site.accounts.ledger if site.accounts else None,
+        recorder=NoSiteRecorder(),
+    )
+
+
+def _randomness(members: Members, site: str, *, private: bool) -> Callable[[int], Randomness]:
+    def of_round(round_number: int) -> Randomness:
+        if not private:
+            return SeededRandomness(torch_generator(members.config.seed, "batches", site, round_number))
+        if members.randomness is not None:
+            return members.randomness(site, round_number)
+        return SystemRandomness()
+
+    return of_round
+
+
+def _lender(sites: Sequence[Site], template: DualEncoder) -> Callable[[Context], AbstractContextManager[Site]]:
+    """Lends each message its site with a free copy of the model: as many copies as sites that work at once."""
+    free: queue.SimpleQueue[DualEncoder] = queue.SimpleQueue()
+
+    @contextmanager
+    def lend(context: Context) -> Iterator[Site]:
+        try:
+            model = free.get_nowait()
+        except queue.Empty:
+            model = copy.deepcopy(template)
+        try:
+            yield replace(sites[int(context.node_config["partition-id"])], model=model)
+        finally:
+            free.put(model)
+
+    return lend
+
+
+def _attackers(config: RunConfig, sites: Sequence[str]) -> Sequence[str]:
+    """The last sites.
+
+    Raises:
+        ConfigError: There are fewer sites than attackers.
+    """
+    check_attackers(config, len(sites))
+    return sites[len(sites) - config.attack.num_sites :]
+
+
+def _with_attacks(config: RunConfig, honest: Handler, sites: Sequence[str]) -> list[Handler]:
+    attack = ATTACKS.load(config.attack.name)
+    num_attackers = len(_attackers(config, sites))
+    scene = Scene(config=config, num_sites=len(sites), num_attackers=num_attackers)
+    if attack.craft is not None:
+        return with_omniscient(honest, scene, attack.craft)
+    attacker = honest if attack.wrap is None else attack.wrap(honest, scene)
+    return [honest] * (len(sites) - num_attackers) + [attacker] * num_attackers

@@ -1,0 +1,1 @@
+"""What `wardround simulate` runs: one federation, the baselines, the grid of attacks."""

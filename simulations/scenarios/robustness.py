@@ -1,0 +1,257 @@
+"""`--scenario robustness`: every rule under every attack, with and without privacy, on one cohort.
+
+A cell is one federation: `num_byzantine` sites attack, and the rule is told to bear so many. The mean bears none and
+is told so. With attackers, a cell without an attack shows what the protection itself costs.
+
+What a cell kept is its recall at 10 over the reference: the attack-free plain mean at the same epsilon. One reference
+for all rules, so that a rule which loses recall by itself cannot hide it. A rule that refuses the cohort is recorded
+with its reason.
+
+Every cell is repeated over seeds, each with its own cut of the patients and its own first model, and is their mean: one
+seed's differences of a tenth are chance. What is measured is kept at once, so that a grid that was stopped goes on with
+the next cell. The report shows the sites of one federation: the first seed's reference at the last epsilon.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from common.config.load import config_as_yaml, config_digest
+from common.config.schema import RunConfig
+from common.encoders.dual import DualEncoder
+from common.errors import BudgetExhausted, ConfigError
+from common.files import write_atomically
+from server.checkpoint import RunState
+from server.report.build import build_summary
+from server.report.write import write_run
+from simulations.federation.federate import check_attackers, each_its_own
+from simulations.measurement.backdoor import backdoor_control, backdoor_success
+from simulations.scenarios.grid import (
+    MEAN,
+    NO_ATTACK,
+    Cell,
+    Found,
+    KeptCells,
+    at_epsilon,
+    average,
+    check_grid,
+    compared,
+    grid,
+    recalls_of,
+)
+from simulations.scenarios.simulate import (
+    CONFIG_FILE,
+    PUBLIC_MODEL_FILE,
+    Clock,
+    Watcher,
+    calibrated,
+    facts_of,
+    pooled_of,
+    prepare,
+    rates_of,
+)
+from simulations.scenarios.trained import Trained, train
+from simulations.studies.consortium import Consortium
+from strategies.composition import build_aggregator
+
+RESULTS_FILE = "robustness.json"
+REFERENCE_FOLDER = "reference"
+BACKDOOR = "backdoor"
+BACKDOOR_RATES = {"backdoor_success": backdoor_success, "backdoor_control": backdoor_control}
+"""How often an image with the trigger finds what the attackers want, and how often it does without the trigger."""
+FEWEST_RESAMPLES = 10
+"""Intervals of a single cell are not shown; the least that the config allows."""
+
+
+class GridWatcher(Watcher, Protocol):
+    """Who watches a grid."""
+
+    def cell_begins(self, label: str, *, number: int, of: int) -> None:
+        """A federation of the grid begins; numbers count from 1."""
+        ...
+
+
+def simulate_robustness(config: RunConfig, folder: Path, *, watcher: GridWatcher) -> dict[str, Any]:
+    """Run every cell of the grid and write one run folder.
+
+    The data are cut as `simulate` cuts them: by `data.split`, or with the seed.
+
+    Returns:
+        The summary, with `robustness`.
+
+    Raises:
+        BudgetExhausted: policy.epsilon is below an epsilon of the grid.
+        CheckFailed: The reference changed nothing.
+        CheckpointError: The folder holds results of another config.
+        WardroundError: The config or the studies cannot be used.
+    """
+    check_grid(config)
+    started_at, clock = datetime.now(UTC), Clock(watcher)
+    kept = KeptCells(folder / RESULTS_FILE, config_digest(config))
+    write_atomically(folder / CONFIG_FILE, config_as_yaml(config).encode())
+    cells = grid(config.robustness)
+    seeds = range(config.seed, config.seed + config.robustness.repeats)
+    every = [(seed, cell) for seed in seeds for cell in cells]
+    shown = Cell.reference(config.robustness.epsilons[-1])
+    starts = []
+    for seed in seeds:
+        runner = _prepared(replace(config, seed=seed), folder / f"seed-{seed}", clock)
+        with clock.phase("evaluation"):
+            starts.append(pooled_of(runner.start, runner.consortium, config))
+        with clock.phase("grid"):
+            if seed == config.seed:
+                first, trained = runner, runner.reference(shown)
+                kept.add((seed, shown), runner.found(shown, trained))
+            for number, repeat in enumerate(every, start=1):
+                if repeat[0] == seed and repeat not in kept.found:
+                    watcher.cell_begins(f"{repeat[1].label}, seed {seed}", number=number, of=len(every))
+                    kept.add(repeat, runner.measure(repeat[1]))
+    consortium, start = first.consortium, first.start
+    trained.pooled["start"] = rates_of(starts[0])
+    facts = facts_of(trained.config, consortium, start, started_at, clock, pooled=trained.pooled)
+    summary = build_summary(trained.config, trained.state, facts)
+    summary["timings"] |= {"rounds_seconds": None}  # of many federations, not told apart
+    summary["robustness"] = {
+        "num_sites": len(consortium.sites),
+        "repeats": len(seeds),
+        "start": {name: average([recalls_of(one)[name] for one in starts]) for name in recalls_of(starts[0])},
+        "chance_recall_at_10": average([one["chance_recall_at_10"] for one in starts]),
+        **compared({repeat: kept.found[repeat] for repeat in every}),
+    }
+    write_run(folder, summary, trained.state.rounds)
+    return summary
+
+
+def attackers_of(state: RunState, attackers: Sequence[str]) -> dict[str, Any]:
+    """What the server made of some sites.
+
+    Args:
+        state: After the last round.
+        attackers: The sites that attacked.
+
+    Returns:
+        Their drops, reason to number over all of them, and their mean share of the weight together over the rounds
+        that changed the model; None where the rule gives no such share or there are none.
+    """
+    drops = Counter(
+        record["dropped"][site] for record in state.rounds for site in attackers if site in record["dropped"]
+    )
+    shares = [
+        sum(record["weights"].get(site, 0.0) for site in attackers)
+        for record in state.rounds
+        if record["outcome"] == "updated"
+    ]
+    return {
+        "attacker_drops": dict(sorted(drops.items())),
+        "attacker_weight": sum(shares) / len(shares) if shares and attackers else None,
+    }
+
+
+def _prepared(config: RunConfig, folder: Path, clock: Clock) -> _Runner:
+    """What runs the cells of one seed: its studies read, its first model fitted."""
+    consortium, start = prepare(_as_read(config), clock, kept=folder / PUBLIC_MODEL_FILE)
+    most = max(config.robustness.num_byzantine)
+    check_attackers(replace(config, attack=replace(config.attack, num_sites=most)), len(consortium.sites))
+    return _Runner(config, consortium, start, folder, clock)
+
+
+class _Runner:
+    """Runs cells over one prepared consortium."""
+
+    def __init__(
+        self, config: RunConfig, consortium: Consortium, start: DualEncoder, folder: Path, clock: Clock
+    ) -> None:
+        self.consortium, self.start, self._folder = consortium, start, folder
+        self._configs = {}
+        for epsilon in config.robustness.epsilons:
+            found = at_epsilon(config, epsilon)
+            if found.privacy.calibrate:
+                found = calibrated(found, consortium, start, folder / f"epsilon-{epsilon}", clock)
+            self._configs[epsilon] = found
+
+    def reference(self, cell: Cell) -> Trained:
+        """The federation that the report shows, with all its intervals; its checkpoint and ledgers stay."""
+        trained = self._train(cell.changed(self._configs[cell.epsilon]), self._folder / REFERENCE_FOLDER)
+        if trained.problem is not None:
+            raise type(trained.problem)(f"{cell.label}: {trained.problem}")
+        return trained
+
+    def measure(self, cell: Cell) -> Found:
+        """Run a cell; nothing of it stays but the result."""
+        begun = time.monotonic()
+        config = cell.changed(self._configs[cell.epsilon])
+        config = replace(config, evaluation=replace(config.evaluation, num_bootstrap=FEWEST_RESAMPLES))
+        try:
+            build_aggregator(config.aggregator, seed=config.seed)
+        except ConfigError as refusal:
+            return _refused(str(refusal), rounds_updated=0, seconds=time.monotonic() - begun)
+        with tempfile.TemporaryDirectory(prefix="wardround-") as folder:
+            trained = self._train(config, Path(folder) / "cell")
+        return {**self.found(cell, trained), "seconds": time.monotonic() - begun}
+
+    def found(self, cell: Cell, trained: Trained) -> Found:
+        """What a cell's federation came to."""
+        state = trained.state
+        attackers = self.consortium.sites[-cell.num_byzantine :] if cell.attack != NO_ATTACK else ()
+        updated = sum(record["outcome"] == "updated" for record in state.rounds)
+        told = attackers_of(state, attackers)
+        if isinstance(trained.problem, BudgetExhausted):
+            raise BudgetExhausted(f"{cell.label}: {trained.problem}")
+        if trained.problem is not None:
+            outcome = state.rounds[-1]["outcome"] if state.rounds else str(trained.problem)
+            return {**_refused(outcome, rounds_updated=updated, seconds=None), **told}
+        return {
+            "refusal": None,
+            **recalls_of(trained.pooled),
+            **self._backdoor(cell, trained),
+            "rounds_updated": updated,
+            **told,
+            "seconds": None,
+        }
+
+    def _backdoor(self, cell: Cell, trained: Trained) -> dict[str, float | None]:
+        if cell.attack != BACKDOOR:
+            return dict.fromkeys(BACKDOOR_RATES)
+        return {name: rate(trained.model, self.consortium, trained.config) for name, rate in BACKDOOR_RATES.items()}
+
+    def _train(self, config: RunConfig, folder: Path) -> Trained:
+        cut = each_its_own(self.consortium)
+        return train(config, self.consortium, self.start, cut=cut, folder=folder, observer=_Unwatched())
+
+
+class _Unwatched:
+    """An `Observer` of a federation that is one of many."""
+
+    def round_opened(self, round_number: int, asked: tuple[str, ...]) -> None:
+        """See `Observer`."""
+
+    def site_answered(self, site: str, problem: str | None) -> None:
+        """See `Observer`."""
+
+    def round_committed(self, state: RunState) -> None:
+        """See `Observer`."""
+
+
+def _refused(reason: str, *, rounds_updated: int, seconds: float | None) -> Found:
+    return {
+        "refusal": reason,
+        **dict.fromkeys(("recall_at_10", "codes_recall_at_10", *BACKDOOR_RATES)),
+        "rounds_updated": rounds_updated,
+        "attacker_drops": {},
+        "attacker_weight": None,
+        "seconds": seconds,
+    }
+
+
+def _as_read(config: RunConfig) -> RunConfig:
+    """The config that the studies are read with: it names the backdoor where a cell will need its images."""
+    if BACKDOOR not in config.robustness.attacks:
+        return config
+    return Cell(config.privacy.epsilon, max(config.robustness.num_byzantine), MEAN, BACKDOOR).changed(config)

@@ -1,0 +1,1 @@
+"""The studies of a simulated consortium: read, encoded, cut; and small hospitals merged into larger ones."""

@@ -1,0 +1,220 @@
+"""The studies of a simulated consortium: read once, encoded once, cut into anchors, private and held-out studies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from client.data.features import CachedEncoder, in_batches
+from client.data.identity import anchors_digest, content_of, image_digest
+from client.data.registry import ADAPTERS
+from client.data.splits import Role, draw_roles, read_splits
+from client.dp.records import Records
+from client.site import HeldOut
+from client.studies import anchors_among, held_out_among, private_among
+from common.canonical import digest
+from common.config.schema import RunConfig
+from common.encoders.cache import FeatureCache, cache_folder
+from common.encoders.interface import Encoder
+from common.encoders.public_fit import AnchorFeatures, FrozenPart
+from common.errors import ConfigError, DataError
+from common.types import BadRow, Image, Study, StudyRecord
+from simulations.studies.merged_sites import merge_sites
+
+MAX_KEPT_IMAGES = 4000
+
+Progress = Callable[[int], None]
+Trigger = Callable[[Image], Image]
+
+
+@dataclass(frozen=True)
+class Consortium:
+    """Every study of every site, encoded.
+
+    Attributes:
+        images: Image features `[N, ...]`.
+        reports: Report features `[N, ...]`.
+        records: Their records, N of them.
+        roles: On which side of the split each stands.
+        pictures: Grey images of held-out studies by position, for examples in the report.
+        bad_rows: Rows that could not be read.
+        anchors_digest: Digest of the public studies.
+        triggered: Features of the same images with the trigger of the run's attack, `[N, ...]`; None without one.
+    """
+
+    images: Tensor
+    reports: Tensor
+    records: tuple[StudyRecord, ...]
+    roles: tuple[Role, ...]
+    pictures: dict[int, Image]
+    bad_rows: tuple[BadRow, ...]
+    anchors_digest: str
+    triggered: Tensor | None = None
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the sites that hold private studies, sorted."""
+        return tuple(sorted({self._site(i) for i, role in enumerate(self.roles) if role is Role.TRAIN}))
+
+    def anchors(self) -> AnchorFeatures:
+        """The public studies."""
+        return anchors_among(self, (i for i, role in enumerate(self.roles) if role is Role.PUBLIC))
+
+    def private(self, sites: Sequence[str]) -> Records:
+        """The training studies of some sites together, sorted by patient."""
+        return private_among(self, self._rows(Role.TRAIN, sites))
+
+    def held_out(self, sites: Sequence[str]) -> HeldOut:
+        """The held-out studies of some sites together, in the data's order."""
+        return held_out_among(self, self.held_out_rows(sites))
+
+    def held_out_rows(self, sites: Sequence[str]) -> list[int]:
+        """Positions of the held-out studies of some sites."""
+        return list(self._rows(Role.TEST, sites))
+
+    def encoded_by(self, frozen: FrozenPart, *, device: str) -> Consortium:
+        """The same studies as a model's frozen part sees them."""
+        images, reports = frozen.features_of(self.images.to(device), self.reports.to(device))
+        triggered = None
+        if self.triggered is not None:
+            triggered = frozen.features_of(self.triggered.to(device), self.reports.to(device))[0].cpu()
+        return replace(self, images=images.cpu(), reports=reports.cpu(), triggered=triggered)
+
+    def with_trigger(self) -> Consortium:
+        """The same studies, each image with the trigger of the run's attack.
+
+        Raises:
+            ConfigError: The attack has none.
+        """
+        if self.triggered is None:
+            raise ConfigError("attack.name: paints no trigger on an image; use attack.name=backdoor")
+        return replace(self, images=self.triggered)
+
+    def _rows(self, role: Role, sites: Sequence[str]) -> Iterator[int]:
+        wanted = set(sites)
+        return (i for i, found in enumerate(self.roles) if found is role and self._site(i) in wanted)
+
+    def _site(self, position: int) -> str:
+        return self.records[position].site or "site"
+
+
+def read_consortium(
+    config: RunConfig, encoder: Encoder, *, progress: Progress, trigger: Trigger | None = None
+) -> Consortium:
+    """Read and encode the studies that a config names.
+
+    Args:
+        config: The run's configuration.
+        encoder: Its frozen half is applied to every study, and cached where it names its features.
+        progress: Called with the number of studies done so far.
+        trigger: What an attack of the run paints on an image; each is then encoded a second time, painted.
+
+    Raises:
+        ConfigError: `data.root` is missing, or a name in `data` is unknown.
+        DataError: The folder cannot be read, has too many bad rows, or leaves a side of the split empty.
+    """
+    cached = CachedEncoder(encoder, FeatureCache(cache_folder(config.encoder.cache)))
+    reader = _Reader(config, cached, trigger)
+    for studies in in_batches(_studies(config)):
+        reader.add(studies)
+        progress(len(reader.records))
+    reader.check_bad_rows()
+    if not reader.records:
+        raise DataError(f"data.root={config.data.root}: holds no study that can be read")
+    if config.data.merged_sites:
+        reader.records = merge_sites(reader.records, num_sites=config.data.merged_sites)
+    roles = _roles(config, reader.records)
+    kept = [i for i, record in enumerate(reader.records) if record.split_group in roles]
+    found = tuple(roles[reader.records[i].split_group] for i in kept)
+    for role in Role:
+        if role not in found:
+            raise DataError(
+                f"data.split: no {role} studies; change data.split, data.public_fraction or data.test_fraction"
+            )
+    return Consortium(
+        images=torch.cat(reader.images)[kept],
+        reports=torch.cat(reader.reports)[kept],
+        records=tuple(reader.records[i] for i in kept),
+        roles=found,
+        pictures={
+            position: reader.pictures[i]
+            for position, i in enumerate(kept)
+            if found[position] is Role.TEST and i in reader.pictures
+        },
+        bad_rows=tuple(reader.bad_rows),
+        anchors_digest=anchors_digest(
+            reader.digests[i] for position, i in enumerate(kept) if found[position] is Role.PUBLIC
+        ),
+        triggered=torch.cat(reader.triggered)[kept] if reader.triggered else None,
+    )
+
+
+@dataclass
+class _Reader:
+    config: RunConfig
+    encoder: CachedEncoder
+    trigger: Trigger | None = None
+    records: list[StudyRecord] = field(default_factory=list)
+    digests: list[tuple[str, str]] = field(default_factory=list)
+    images: list[Tensor] = field(default_factory=list)
+    reports: list[Tensor] = field(default_factory=list)
+    triggered: list[Tensor] = field(default_factory=list)
+    pictures: dict[int, Image] = field(default_factory=dict)
+    bad_rows: list[BadRow] = field(default_factory=list)
+
+    def add(self, items: Sequence[Study | BadRow]) -> None:
+        self.bad_rows += [item for item in items if isinstance(item, BadRow)]
+        studies = [item for item in items if isinstance(item, Study)]
+        if not studies:
+            return
+        images, reports = [study.image for study in studies], [study.record.report for study in studies]
+        names = [content_of(study) for study in studies]
+        self.images.append(self.encoder.image_features(images, [image for image, _ in names]))
+        self.reports.append(self.encoder.report_features(reports, [report for _, report in names]))
+        if self.trigger is not None:
+            painted = [self.trigger(image) for image in images]
+            self.triggered.append(self.encoder.image_features(painted, [image_digest(image) for image in painted]))
+        for study in studies:
+            if len(self.pictures) < MAX_KEPT_IMAGES:
+                self.pictures[len(self.records)] = study.image
+            self.records.append(study.record)
+        self.digests += names
+
+    def check_bad_rows(self) -> None:
+        share = len(self.bad_rows) / max(1, len(self.bad_rows) + len(self.records))
+        if share > self.config.data.max_bad_fraction:
+            first = self.bad_rows[0]
+            raise DataError(
+                f"{len(self.bad_rows)} rows cannot be read, first {first.file} row {first.row}: {first.reason}; "
+                f"mend them, or accept them with data.max_bad_fraction={math.ceil(share * 1000) / 1000}"
+            )
+
+
+def _studies(config: RunConfig) -> Iterator[Study | BadRow]:
+    data = config.data
+    if data.adapter == "synthetic":
+        return ADAPTERS.load("manifest")(_synthetic_folder(config), allow_burned_in=False).studies()
+    if not data.root:
+        raise ConfigError(f"data.root: missing; data.adapter={data.adapter} needs the folder of the studies")
+    adapter = ADAPTERS.load(data.adapter)
+    return adapter(Path(data.root), allow_burned_in=data.allow_burned_in, site_column=data.site_column).studies()
+
+
+def _synthetic_folder(config: RunConfig) -> Path:
+    from simulations.cohorts.plan import CohortPlan
+    from simulations.cohorts.write import write_cohort
+
+    plan = CohortPlan(**vars(config.data.synthetic))
+    return write_cohort(plan, cache_folder(config.encoder.cache) / "cohorts" / digest(vars(plan))[:16])
+
+
+def _roles(config: RunConfig, records: Sequence[StudyRecord]) -> dict[str, Role]:
+    data = config.data
+    if data.split:
+        return read_splits(Path(data.root) / "splits.csv", split=data.split)
+    return draw_roles(records, seed=config.seed, public_fraction=data.public_fraction, test_fraction=data.test_fraction)

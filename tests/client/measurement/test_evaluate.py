@@ -1,0 +1,80 @@
+"""What a site measures: against its own retrieval, and which groups it shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from client.measurement.evaluate import LISTED_GROUPS, brief_statistics, full_statistics
+from client.site import HeldOut, Site
+from common.types import StudyRecord
+from common.wire.update import model_arrays
+
+
+def with_held_out(site: Site, *, women: int, men: int) -> Site:
+    """Held-out patients, one study each, whose image and report features agree."""
+    number = women + men
+    features = torch.randn(number, 12, generator=torch.Generator().manual_seed(5))
+    records = tuple(StudyRecord(f"s{n}", f"p{n}", f"report {n}", sex="F" if n < women else "M") for n in range(number))
+    model = site.model
+    model.report_tower.load_state_dict(model.image_tower.state_dict())
+    return replace(site, held_out=HeldOut(features, features.clone(), records))
+
+
+def test_statistics_of_aligned_pairs_are_perfect(tiny_site: Site) -> None:
+    site = with_held_out(tiny_site, women=12, men=13)
+    found = full_statistics(site, model_arrays(site.model))
+    assert found["metrics"]["recall_at_1"] == found["metrics"]["text_to_image_map"] == 1.0
+    assert found["intervals"]["recall_at_1"] == [1.0, 1.0]
+    assert found["gallery"] == 25
+    assert np.isclose(found["chance_recall_at_10"], 10 / 25)
+
+
+def test_statistics_each_mean_has_its_interval(tiny_site: Site) -> None:
+    found = full_statistics(tiny_site, model_arrays(tiny_site.model))
+    for means, intervals in (("metrics", "intervals"), ("codes", "code_intervals")):
+        assert found[means].keys() == found[intervals].keys()
+        assert all(low <= high for low, high in found[intervals].values())
+
+
+def test_brief_statistics_agree_with_the_full_ones(tiny_site: Site) -> None:
+    arrays = model_arrays(tiny_site.model)
+    full, brief = full_statistics(tiny_site, arrays), brief_statistics(tiny_site, arrays)
+    assert brief == {"brief": full["brief"]}
+    assert brief["brief"]["recall_at_10"] == full["metrics"]["recall_at_10"]
+    assert brief["brief"]["codes_recall_at_10"] == full["codes"]["recall_at_10"]
+
+
+def test_statistics_are_repeatable(tiny_site: Site) -> None:
+    arrays = model_arrays(tiny_site.model)
+    assert full_statistics(tiny_site, arrays) == full_statistics(tiny_site, arrays)
+
+
+def groups_of(site: Site) -> dict[str, dict[str, object]]:
+    rows = full_statistics(site, model_arrays(site.model))["groups"]
+    return {row["group"]: row for row in rows if row["attribute"] == "sex"}
+
+
+def test_groups_large_enough_are_shown(tiny_site: Site) -> None:
+    found = groups_of(with_held_out(tiny_site, women=12, men=13))
+    assert {name: (row["suppressed"], row["num_patients"]) for name, row in found.items()} == {
+        "F": (False, 12),
+        "M": (False, 13),
+    }
+
+
+def test_groups_that_are_small_or_derivable_are_hidden_without_numbers(tiny_site: Site) -> None:
+    """Ten women are too few; the men alone would give their number away."""
+    for row in groups_of(with_held_out(tiny_site, women=10, men=30)).values():
+        assert row["suppressed"]
+        assert row["num_patients"] is row["metrics"] is row["intervals"] is None
+
+
+def test_groups_hidden_and_empty_look_the_same(tiny_site: Site) -> None:
+    rows = full_statistics(tiny_site, model_arrays(tiny_site.model))["groups"]
+    assert [(row["attribute"], row["group"]) for row in rows] == [
+        (attribute, group) for attribute, groups in LISTED_GROUPS.items() for group in groups
+    ]
+    assert all(row["suppressed"] for row in rows)
