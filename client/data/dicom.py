@@ -11,9 +11,10 @@ image asked for are listed last, in the order of their lines.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pydicom import Dataset
 
@@ -22,6 +23,8 @@ from client.data.images import locate
 from client.data.interface import Adapter
 from client.data.rows import DEFAULT_SITE_COLUMN, Row, UnusableRow, age_in_range, read_table
 from common.types import BadRow, Study, StudyRecord
+
+T = TypeVar("T")
 
 REPORTS = "reports.csv"
 REQUIRED = ("accession_number", "report")
@@ -43,12 +46,19 @@ class DicomAdapter:
     allow_burned_in: bool
     site_column: str
 
+    def records(self) -> Iterator[StudyRecord | BadRow]:
+        """See `Adapter`; headers alone are read."""
+        return self._items(with_pixels=False, made_of=lambda record, dataset: record)  # noqa: ARG005 - no image
+
     def studies(self) -> Iterator[Study | BadRow]:
         """Studies and bad files by path, then reports without image by line.
 
         Raises:
             DataError: `reports.csv` cannot be read at all.
         """
+        return self._items(with_pixels=True, made_of=lambda record, dataset: Study(record, grey_image(dataset)))
+
+    def _items(self, *, with_pixels: bool, made_of: Callable[[StudyRecord, Dataset], T]) -> Iterator[T | BadRow]:
         table = read_table(self.root / REPORTS, required=REQUIRED, site_column=self.site_column)
         reports: dict[str, Row] = {}
         for row in table.rows:
@@ -58,7 +68,8 @@ class DicomAdapter:
         seen: set[str] = set()
         for name in self._files():
             try:
-                yield self._study(name, reports=reports, asked=asked, seen=seen)
+                dataset = read_instance(locate(self.root, name), with_pixels=with_pixels)
+                yield made_of(self._admitted(dataset, reports=reports, asked=asked, seen=seen), dataset)
             except UnusableRow as error:
                 yield BadRow(name, 0, str(error))
         for row in table.rows:
@@ -69,8 +80,8 @@ class DicomAdapter:
         names = [path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if not path.is_dir()]
         return sorted(name for name in names if name != REPORTS)
 
-    def _study(self, name: str, *, reports: dict[str, Row], asked: set[str], seen: set[str]) -> Study:
-        dataset = read_instance(locate(self.root, name))
+    def _admitted(self, dataset: Dataset, *, reports: dict[str, Row], asked: set[str], seen: set[str]) -> StudyRecord:
+        """The record of an instance that may become a study."""
         accession = _require(dataset, "AccessionNumber")
         if accession not in reports:
             raise UnusableRow(f"{REPORTS} has no row for its AccessionNumber; add the report or remove the file")
@@ -81,7 +92,7 @@ class DicomAdapter:
         seen.add(record.study_id)
         if _header(dataset, "BurnedInAnnotation").upper() == "YES" and not self.allow_burned_in:
             raise UnusableRow("image has burned-in annotation, which the policy refuses; mask it or change the policy")
-        return Study(record, grey_image(dataset))
+        return record
 
     def _record(self, dataset: Dataset, row: Row) -> StudyRecord:
         try:

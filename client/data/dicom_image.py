@@ -46,8 +46,8 @@ HARMLESS_WARNINGS = (
 """What pydicom remarks on and mends; any other warning of its refuses the instance."""
 
 
-def read_instance(path: Path) -> Dataset:
-    """Read one DICOM Part 10 file.
+def read_instance(path: Path, *, with_pixels: bool = True) -> Dataset:
+    """Read one DICOM Part 10 file, or its header alone.
 
     Values are not checked against their value representation: hospitals' headers often break it in fields
     that are not used here, and each field that is used is checked where it is used.
@@ -58,7 +58,7 @@ def read_instance(path: Path) -> Dataset:
     # No text of pydicom in these reasons: it may quote the header, which holds patient data.
     with mended():
         try:
-            return dcmread(path)
+            return dcmread(path, stop_before_pixels=not with_pixels)
         except InvalidDicomError as error:
             raise UnusableRow("not a DICOM Part 10 file; move it out of the folder or export it again") from error
         except Exception as error:  # a damaged header raises nearly anything

@@ -34,25 +34,39 @@ class PictureTableAdapter:
     record_of: Callable[[Row], StudyRecord]
     site_column: str
 
+    def records(self) -> Iterator[StudyRecord | BadRow]:
+        """See `Adapter`."""
+        return (found if isinstance(found, BadRow) else found[0] for _, found in self._located())
+
     def studies(self) -> Iterator[Study | BadRow]:
         """Studies and bad rows in the order of the table.
 
         Raises:
             DataError: The table cannot be read at all.
         """
+        for line, found in self._located():
+            yield found if isinstance(found, BadRow) else self._study(line, *found)
+
+    def _located(self) -> Iterator[tuple[int, tuple[StudyRecord, Path] | BadRow]]:
+        """Each row's line, and its record and picture file."""
         table = read_table(self.table, required=self.required, site_column=self.site_column)
         first_lines: dict[str, int] = {}
         for row in table.rows:
-            yield row if isinstance(row, BadRow) else self._study(row, first_lines)
+            if isinstance(row, BadRow):
+                yield row.row, row
+                continue
+            try:
+                record = self.record_of(row)
+                _check_first(record.study_id, row.line, first_lines)
+                yield row.line, (record, locate(self.table.parent, row.require("image_path")))
+            except UnusableRow as error:
+                yield row.line, BadRow(self.table.name, row.line, str(error))
 
-    def _study(self, row: Row, first_lines: dict[str, int]) -> Study | BadRow:
+    def _study(self, line: int, record: StudyRecord, picture: Path) -> Study | BadRow:
         try:
-            record = self.record_of(row)
-            _check_first(record.study_id, row.line, first_lines)
-            image = decode_picture(locate(self.table.parent, row.require("image_path")))
+            return Study(record, decode_picture(picture))
         except UnusableRow as error:
-            return BadRow(self.table.name, row.line, str(error))
-        return Study(record, image)
+            return BadRow(self.table.name, line, str(error))
 
 
 def _check_first(study_id: str, line: int, first_lines: dict[str, int]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from client.data.dicom import dicom
 from common.errors import DataError
 from common.types import BadRow, Study, StudyRecord
+from tests.client.data.adapters import studies_of
 
 Write = Callable[..., Path]
 SECRETS = ("Rumpelstiltskin", "PID4711", "ACC0815")
@@ -27,7 +28,7 @@ def reports(tmp_path: Path, write_table: Write) -> Callable[..., Path]:
 
 
 def read(root: Path, *, allow_burned_in: bool = False, **options: Any) -> list[Study | BadRow]:
-    return list(dicom(root, allow_burned_in=allow_burned_in, **options).studies())
+    return studies_of(dicom(root, allow_burned_in=allow_burned_in, **options))
 
 
 def only_study(root: Path, **options: Any) -> Study:

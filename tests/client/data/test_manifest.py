@@ -12,6 +12,7 @@ import pytest
 from client.data.manifest import manifest
 from common.errors import DataError
 from common.types import BadRow, Study, StudyRecord
+from tests.client.data.adapters import studies_of
 
 HEADER = [
     "study_id",
@@ -46,7 +47,7 @@ def changed(**fields: str) -> list[str]:
 
 
 def read(root: Path, **options: str) -> list[Study | BadRow]:
-    return list(manifest(root, allow_burned_in=False, **options).studies())
+    return studies_of(manifest(root, allow_burned_in=False, **options))
 
 
 def test_manifest_reads_every_field_and_the_pixels(folder: Callable[..., Path]) -> None:
