@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -23,14 +24,21 @@ from common.wire.flower import (
     reply_from_records,
     task_to_records,
 )
+from common.wire.preparing import PREPARING, preparing_of
 from common.wire.update import ArrayPlan, NamedArrays
 from server.federation import Federation, Setup
 from server.recorder import GREETING_ROUND, Recorder
-from server.transport import LOST, OFFLINE, Answer
+from server.transport import LOST, OFFLINE, Answer, Presence, Wait
 
 SHORTEST_POLL_SECONDS = 0.001
 LONGEST_POLL_SECONDS = 0.25
 LONGEST_REASON = 32
+
+ASK_LOST_AGAIN_SECONDS, ASK_PREPARING_AGAIN_SECONDS, ASK_REFUSED_AGAIN_SECONDS = 1.0, 5.0, 30.0
+"""From the answer of a node that is not ready to the next question who it is."""
+
+WATCH_SECONDS = 1.0
+"""How often a watcher is told who is there."""
 
 LOST_CODES = frozenset({3, 4, 5})
 """Codes of the error replies that Flower's server writes in the place of a node, and that name no reason of ours."""
@@ -58,8 +66,9 @@ class GridTransport:
     """Tasks and answers over a Flower grid, in process or deployed.
 
     A node is asked who it is before it is asked for anything else. One that comes while a round is on is asked along
-    with the round's tasks, so that it delays nobody, and takes part from the next round on. A node that answered
-    wrongly is asked again once a round.
+    with the round's tasks, so that it delays nobody, and takes part from the next round on. One that is still preparing
+    its studies is asked again every few seconds, one whose question was lost at once, and one that answered otherwise
+    than with its name once a round, or in a long wait every half minute.
 
     Args:
         grid: Flower's grid.
@@ -75,31 +84,57 @@ class GridTransport:
         self._nodes: dict[str, int] = {}
         self._greetings: dict[str, tuple[int, float]] = {}
         self._answers: dict[int, Message] = {}
-        self._refused: set[int] = set()
+        self._not_ready: dict[int, _NotReady] = {}
         self._arrived: dict[str, str] = {}
+        self._next_look = 0.0
 
-    def meet(self, *, least: int, deadline_seconds: float) -> dict[str, str]:
+    def meet(self, wait: Wait) -> dict[str, str]:
         """See `Transport`; waits for the answers of all nodes that are there."""
-        pace = _Pace(deadline_seconds)
-        self._greet(deadline_seconds)
+        pace = _Pace(wait.deadline_seconds)
+        self._greet(wait.deadline_seconds)
         while self._greetings and not pace.is_over:
+            self._show_presence(wait)
             pace.rest(found=self._listen())
-        return self._arrivals(least, pace, deadline_seconds)
+        return self._arrivals(wait, pace)
 
-    def arrivals(self, *, least: int, deadline_seconds: float) -> dict[str, str]:
+    def arrivals(self, wait: Wait) -> dict[str, str]:
         """See `Transport`."""
         self._listen()
-        return self._arrivals(least, _Pace(deadline_seconds), deadline_seconds)
+        return self._arrivals(wait, _Pace(wait.deadline_seconds))
 
-    def _arrivals(self, least: int, pace: _Pace, seconds: float) -> dict[str, str]:
+    def _arrivals(self, wait: Wait, pace: _Pace) -> dict[str, str]:
+        longest = _Pace(max(wait.deadline_seconds, wait.patience_seconds))
         self._take_in_answers()
-        while len(self._here(self._nodes)) < least and not pace.is_over:
-            self._greet(seconds)
-            pace.rest(found=self._listen())
+        while not self._is_over(wait, pace, longest):
+            self._show_presence(wait)
+            self._greet(wait.deadline_seconds)
+            longest.rest(found=self._listen())
             self._take_in_answers()
-        self._refused.clear()
+        wait.watch(self._presence())
+        self._not_ready = {node: said for node, said in self._not_ready.items() if said.is_preparing}
         arrived, self._arrived = self._arrived, {}
         return arrived
+
+    def _is_over(self, wait: Wait, pace: _Pace, longest: _Pace) -> bool:
+        num_here = self.num_here()
+        if num_here >= wait.wanted or longest.is_over:
+            return True
+        return pace.is_over and num_here >= wait.needed and not self._someone_prepares()
+
+    def _someone_prepares(self) -> bool:
+        present = frozenset(self._grid.get_node_ids())
+        return any(said.is_preparing and node in present for node, said in self._not_ready.items())
+
+    def _show_presence(self, wait: Wait) -> None:
+        """Tell the watcher who is there, once a second: it is asked of Flower's server."""
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + WATCH_SECONDS
+            wait.watch(self._presence())
+
+    def _presence(self) -> Presence:
+        names = {} if self._names is None else self._names()
+        not_ready = {names[node]: said.reason for node, said in self._not_ready.items() if node in names}
+        return Presence(tuple(sorted(self._here(self._nodes))), not_ready)
 
     def num_here(self) -> int:
         """See `Transport`."""
@@ -119,7 +154,8 @@ class GridTransport:
             try:
                 yield Answer(site, self._decoded(site, message, task, plan))
             except AdmissionError as error:
-                yield Answer(site, None, str(error))
+                reason = str(error)
+                yield Answer(site, None, reason if preparing_of(reason) is None else PREPARING)
 
     def _task(self, task: Task, model: ArrayRecord, site: str, seconds: float) -> Message:
         content = with_evidence(task_to_records(task, model), self._recorder.evidence_for(site))
@@ -151,11 +187,12 @@ class GridTransport:
         return [site for site in sites if self._nodes.get(site) in present]
 
     def _greet(self, seconds: float) -> None:
-        """Ask each node who it is that was not met, is not being asked, and did not answer wrongly since."""
+        """Ask each node who it is that was not met, is not being asked, and has not just said that it is not ready."""
         now = time.monotonic()
         self._greetings = {name: asked for name, asked in self._greetings.items() if asked[1] > now}
         asked = {node for node, _ in self._greetings.values()}
-        strangers = set(self._grid.get_node_ids()) - asked - self._refused - self._answers.keys()
+        resting = {node for node, said in self._not_ready.items() if said.ask_again_at > now}
+        strangers = set(self._grid.get_node_ids()) - asked - resting - self._answers.keys()
         strangers -= set(self._nodes.values())
         registered: Mapping[int, str | None] = dict.fromkeys(strangers) if self._names is None else self._names()
         messages = {
@@ -180,9 +217,13 @@ class GridTransport:
         for node, message in sorted(self._answers.items()):
             try:
                 self._welcome(node, message)
+                self._not_ready.pop(node, None)
             except AdmissionError as error:
-                self._refused.add(node)
-                _LOGGER.warning("node %d: is left out: %s", node, error)
+                said = _NotReady.of(str(error), now=time.monotonic())
+                known = self._not_ready.get(node)
+                if known is None or known.reason != said.reason:
+                    _LOGGER.log(said.level, "node %d: is not ready: %s", node, said.reason)
+                self._not_ready[node] = said
         self._answers.clear()
 
     def _welcome(self, node: int, message: Message) -> None:
@@ -233,6 +274,35 @@ class GridTransport:
                 if site is not None:
                     yield site, reply
             pace.rest(found=bool(replies))
+
+
+@dataclass(frozen=True)
+class _NotReady:
+    """What a node said in the place of its name.
+
+    Attributes:
+        reason: A reason code.
+        ask_again_at: On the monotonic clock.
+    """
+
+    reason: str
+    ask_again_at: float
+
+    @classmethod
+    def of(cls, reason: str, *, now: float) -> _NotReady:
+        if reason == LOST:
+            return cls(reason, now + ASK_LOST_AGAIN_SECONDS)
+        if preparing_of(reason) is not None:
+            return cls(reason, now + ASK_PREPARING_AGAIN_SECONDS)
+        return cls(reason, now + ASK_REFUSED_AGAIN_SECONDS)
+
+    @property
+    def is_preparing(self) -> bool:
+        return preparing_of(self.reason) is not None
+
+    @property
+    def level(self) -> int:
+        return logging.INFO if self.is_preparing else logging.WARNING
 
 
 class _Pace:

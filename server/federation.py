@@ -27,18 +27,19 @@ from common.errors import AdmissionError, AggregationError, BudgetExhausted, Bun
 from common.privacy.plan import PlanOf, PrivacyPlan
 from common.privacy.release import Mechanism
 from common.wire.flower import Reply, Task
+from common.wire.preparing import PREPARING
 from common.wire.update import ArrayPlan
 from server.admission import Admission
 from server.checkpoint import RunState, SiteHistory, note_asked, save_state
 from server.recorder import Recorder
 from server.rounds import LATE, Phase, Round, num_needed
-from server.transport import OFFLINE, Answer, Transport
+from server.transport import OFFLINE, Answer, Presence, Transport, Wait, nobody_watches
 from server.weights import weights_of
 from strategies.composition import build_aggregator
 from strategies.interface import Aggregate, State
 from strategies.optimizers.interface import build_optimizer
 
-NOT_TRAINED = (BudgetExhausted.reason, BundleRefused.reason, PolicyRefusal.reason, OFFLINE)
+NOT_TRAINED = (BudgetExhausted.reason, BundleRefused.reason, PolicyRefusal.reason, OFFLINE, PREPARING)
 """Reason codes of a site that did not train."""
 
 QUORUM_MISSED = "quorum_missed"
@@ -74,8 +75,10 @@ class Setup:
         state: State to go on from; it holds the result at the end.
         observer: Who watches.
         recorder: Who keeps the evidence.
-        least_sites: Sites that the run counts on: it waits for them before its first round, until the deadline of one,
-            and the quorum is a share of them even where they never came.
+        least_sites: Sites that the run counts on: it waits for them before its first round, until the deadline of one
+            for those that do not answer, and the quorum is a share of them even where they never came.
+        patience_seconds: How long a quorum is waited for, and sites that are preparing their studies.
+        watch_presence: Told who is there while sites are waited for; what it raises ends the run.
     """
 
     config: RunConfig
@@ -86,6 +89,8 @@ class Setup:
     observer: Observer
     recorder: Recorder
     least_sites: int = 1
+    patience_seconds: float = 0.0
+    watch_presence: Callable[[Presence], None] = nobody_watches
 
 
 class Federation:
@@ -112,7 +117,7 @@ class Federation:
 
         Raises:
             BudgetExhausted: So many sites refused for their privacy budget that no round can meet its quorum.
-            CheckFailed: No site answered, or no round met its quorum.
+            CheckFailed: No site answered, too few came for a round, or no round met its quorum.
             CheckpointError: The disk refuses a checkpoint.
             TrustError: The server's log cannot be written.
         """
@@ -135,17 +140,24 @@ class Federation:
     def _meet_sites(self) -> None:
         # A run that is gone on with waits for a quorum alone: who is away would hold up every restart.
         least = self._quorum if self._state.sites else self._setup.least_sites
-        deadline_seconds = self._setup.config.federation.deadline_seconds
-        self._take_in(self._transport.meet(least=least, deadline_seconds=deadline_seconds))
+        self._take_in(self._transport.meet(self._wait(least)))
         if not self._state.sites:
             raise CheckFailed("no site answered; check that the sites run and reach the server")
         self._save_meeting()
 
     def _await_sites(self) -> None:
-        """Take in who came since, and wait for a quorum: rounds that nobody can answer would be over in no time."""
-        deadline_seconds = self._setup.config.federation.deadline_seconds
-        if self._take_in(self._transport.arrivals(least=self._quorum, deadline_seconds=deadline_seconds)):
+        """Take in who came since, and wait for a quorum."""
+        if self._take_in(self._transport.arrivals(self._wait(self._quorum))):
             self._save_meeting()
+
+    def _wait(self, wanted: int) -> Wait:
+        return Wait(
+            wanted=wanted,
+            needed=self._quorum,
+            deadline_seconds=self._setup.config.federation.deadline_seconds,
+            patience_seconds=self._setup.patience_seconds,
+            watch=self._setup.watch_presence,
+        )
 
     def _take_in(self, bands: dict[str, str]) -> bool:
         """Begin the histories of sites that were never there; whether there was one."""
@@ -168,16 +180,14 @@ class Federation:
     def _round(self, number: int) -> None:
         started = time.monotonic()
         self._await_sites()
-        if self._transport.num_here() < self._quorum:
-            self._pass_over(number, started)
-        else:
-            self._train(number, started)
-
-    def _pass_over(self, number: int, started: float) -> None:
-        """A round for which too few sites came: nobody is asked, so that no patient pays for what cannot count."""
-        nobody = Round((), quorum=1.0, opened_at=0.0, deadline_seconds=0.0)
-        self._setup.observer.round_opened(number, ())
-        self._commit(number, nobody, {**_UNCHANGED, "outcome": QUORUM_MISSED}, started)
+        num_here = self._transport.num_here()
+        if num_here < self._quorum:
+            # Nobody is asked, so that no patient pays for what cannot count.
+            raise CheckFailed(
+                f"round {number} needs {self._quorum} hospitals and {num_here} came within "
+                "federation.patience_hours; see that they run, and resume"
+            )
+        self._train(number, started)
 
     def _train(self, number: int, started: float) -> None:
         updates_SP = self._updates_SP

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from common.wire.flower import Reply, Task
@@ -25,20 +25,57 @@ class Answer:
     problem: str | None = None
 
 
+@dataclass(frozen=True)
+class Presence:
+    """Who is there, as far as is known.
+
+    Attributes:
+        here: Sites that were met and whose nodes are there, sorted.
+        not_ready: What the others say, by site: `preparing_40_10` or another reason code.
+    """
+
+    here: tuple[str, ...] = ()
+    not_ready: Mapping[str, str] = field(default_factory=dict)
+
+
+def nobody_watches(presence: Presence) -> None:
+    """The watcher of a wait that nobody looks at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    """How sites are waited for.
+
+    The wait ends as soon as one of these holds:
+
+    1. `wanted` sites are there.
+    2. `deadline_seconds` have passed, `needed` sites are there, and none says that it is still preparing its studies.
+    3. Both `deadline_seconds` and `patience_seconds` have passed.
+
+    Attributes:
+        wanted: Sites that should be there.
+        needed: Sites without which nothing can be done.
+        deadline_seconds: How long a site may take that could answer.
+        patience_seconds: How long what is needed, and who prepares, is waited for.
+        watch: Told who is there, at least once a second; what it raises ends the wait.
+    """
+
+    wanted: int
+    needed: int
+    deadline_seconds: float
+    patience_seconds: float = 0.0
+    watch: Callable[[Presence], None] = nobody_watches
+
+
 class Transport(Protocol):
     """How tasks reach the sites and answers come back."""
 
-    def meet(self, *, least: int, deadline_seconds: float) -> dict[str, str]:
-        """Bands of the patients of the sites that answer in time, by site name.
-
-        Args:
-            least: Sites that are waited for where fewer are there.
-            deadline_seconds: Longest wait.
-        """
+    def meet(self, wait: Wait) -> dict[str, str]:
+        """Bands of the patients of the sites that answer in time, by site name."""
         ...
 
-    def arrivals(self, *, least: int, deadline_seconds: float) -> dict[str, str]:
-        """Bands of the sites that came, or came back, since they were last asked for; waits only for `least` sites."""
+    def arrivals(self, wait: Wait) -> dict[str, str]:
+        """Bands of the sites that came, or came back, since they were last asked for."""
         ...
 
     def num_here(self) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from client.data.features import CachedEncoder, in_batches
 from client.data.identity import anchors_digest, content_of
@@ -59,6 +60,18 @@ class AnchorFolder:
                 "the column of splits.csv that says which are"
             )
 
+    def num_studies(self) -> int:
+        """How many public studies the folder lists, without decoding an image.
+
+        Raises:
+            ConfigError: The layout or the split is unknown.
+            DataError: The folder cannot be read.
+        """
+        adapter = ADAPTERS.load(self.adapter)
+        found = adapter(self.root, allow_burned_in=self.allow_burned_in, site_column=self.site_column)
+        is_public = self._test()
+        return sum(isinstance(item, StudyRecord) and is_public(item) for item in found.records())
+
     def _test(self) -> Callable[[StudyRecord], bool]:
         if not self.split:
             return lambda record: record.site == PUBLIC_SITE
@@ -102,11 +115,24 @@ def read_anchors(folder: AnchorFolder, encoder: CachedEncoder) -> Anchors:
         read.images.append(encoder.image_features([study.image for study in studies], images))
         read.reports.append(encoder.report_features([study.record.report for study in studies], reports))
         read.patients += [study.record.patient_id for study in studies]
-    order = sorted(range(len(read.patients)), key=read.patients.__getitem__)
-    number = {name: position for position, name in enumerate(sorted(set(read.patients)))}
-    numbers = torch.tensor([number[read.patients[row]] for row in order], dtype=torch.int64)
-    features = AnchorFeatures(torch.cat(read.images)[order], torch.cat(read.reports)[order], numbers)
-    return Anchors(features=features, digest=anchors_digest(read.contents))
+    return anchors_of(read.patients, torch.cat(read.images), torch.cat(read.reports), contents=read.contents)
+
+
+def anchors_of(
+    patients: Sequence[str], images: Tensor, reports: Tensor, *, contents: Iterable[tuple[str, str]]
+) -> Anchors:
+    """Encoded public studies as a run takes them.
+
+    Args:
+        patients: Whose each study is, in the order of the folder.
+        images: Image features `[N, ...]`.
+        reports: Report features `[N, ...]`.
+        contents: Digests of each study's image and report.
+    """
+    order = sorted(range(len(patients)), key=patients.__getitem__)
+    number = {name: position for position, name in enumerate(sorted(set(patients)))}
+    numbers = torch.tensor([number[patients[row]] for row in order], dtype=torch.int64)
+    return Anchors(features=AnchorFeatures(images[order], reports[order], numbers), digest=anchors_digest(contents))
 
 
 def digest_of_anchors(folder: AnchorFolder) -> str:

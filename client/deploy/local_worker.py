@@ -6,9 +6,11 @@ A message names a bundle by its hash. In this order, before anything of the bund
 2. The bundle has an approval of this site that holds now: it is read again for every message, so that one that was
    withdrawn ends with the next.
 
-Then, once for each bundle: the bundle's file is what was approved, the public studies here are those it was made with,
-and the hospital's studies can be used. They are cut as the hospital always cuts them, never by the run's seed. The
-model that trains is the bundle's own; nothing is fitted here. Where anything else of the run must hold is for the gate.
+Then, once for each bundle: the bundle's file is what was approved, the studies are prepared for it, the public ones
+here are those it was made with, and the hospital's own can be used. They are cut as the hospital always cuts them,
+never by the run's seed. The model that trains is the bundle's own; nothing is fitted here. Where anything else of the
+run must hold is for the gate. Until the studies are prepared, which is done between messages, a message is answered
+with how far that is.
 
 An error becomes a reply with its reason code; its text stays in the site's log.
 """
@@ -27,12 +29,11 @@ from torch import nn
 
 from client.app import build_client_app
 from client.check.budget import accounts_of, budget_of
-from client.data.anchors import read_anchors
-from client.data.features import CachedEncoder
 from client.deploy.approval import Approval, Approvals
 from client.deploy.identity import read_identity
 from client.deploy.message_bytes import error_reply
-from client.deploy.own_studies import read_own_studies
+from client.deploy.own_studies import OwnStudies
+from client.deploy.preparer import NotReady, Preparer
 from client.dp.randomness import Randomness, SystemRandomness
 from client.gate.gate import Guard
 from client.gate.recorder import Recorder, SiteRecorder
@@ -41,9 +42,9 @@ from client.policy.site_config import anchor_folder, load_site_config
 from client.policy.site_policy import policy_of
 from client.policy.site_schema import SiteConfig
 from client.site import Site, SiteAccounts
+from client.store.store import Prepared
 from common.bundle import Bundle
 from common.code_digest import code_digest
-from common.encoders.cache import FeatureCache
 from common.encoders.public_fit import AnchorFeatures, fresh_model, split_frozen
 from common.encoders.registry import ENCODERS
 from common.errors import AdmissionError, ConfigError, DataError, PolicyRefusal, TrustError, WardroundError
@@ -55,14 +56,12 @@ from common.privacy.plan import privacy_plan
 from common.trust.keys import SigningKey
 from common.wire.update import from_safetensors, load_into
 
-Handle = Callable[[str, Message], Message]
-"""Answers a message of the bundle with this hash."""
 RandomnessOf = Callable[[int], Randomness]
 """Source of sampling and noise for a round."""
 RecorderOf = Callable[[SiteConfig, AuditLog], Recorder]
 
-LOG_FOLDER, FEATURES_FOLDER = "log", "features"
-"""In the state folder: the audit log, and cached features, which are as private as the studies."""
+LOG_FOLDER = "log"
+"""In the state folder: the audit log."""
 ANSWERED = frozenset({"query", "train"})
 """Kinds of messages that a site answers: who it is, and what a round makes of it."""
 MOST_OPEN = 2
@@ -96,7 +95,7 @@ def member_recorder(config: SiteConfig, log: AuditLog) -> Recorder:
 @contextmanager
 def open_worker(
     config_file: Path, *, randomness: RandomnessOf = system_randomness, recorder_of: RecorderOf = member_recorder
-) -> Iterator[Handle]:
+) -> Iterator[LocalWorker]:
     """Open a hospital's ledger and log, and lend what answers its messages; from one thread, one at a time.
 
     Args:
@@ -123,7 +122,7 @@ def open_worker(
             log,
             recorder=recorder_of(config, log),
             randomness=randomness,
-        ).answer
+        )
 
 
 class LocalWorker:
@@ -154,12 +153,20 @@ class LocalWorker:
         self._audit = log
         self._recorder = recorder
         self._randomness = randomness
+        self._preparer = Preparer(config, approvals, wanted=self._approvals_to_come)
         self._open: OrderedDict[str, OpenRun] = OrderedDict()
+
+    def work(self) -> bool:
+        """Prepare a few studies of what was approved, where some are not; whether there is more to do at once."""
+        return self._preparer.work()
 
     def answer(self, bundle_hash: str, message: Message) -> Message:
         """The reply to a message of a bundle."""
         try:
             run = self._run_of(bundle_hash, message)
+        except NotReady as error:
+            _log.info("not ready: %s", error)
+            return error_reply(message, error.reason)
         except WardroundError as error:
             _log.error("refused: %s", error)
             self._note_refusal(bundle_hash, error.reason)
@@ -174,6 +181,7 @@ class LocalWorker:
             BundleRefused: The bundle is not approved.
             PolicyRefusal: The message is of another kind than a site answers.
             TrustError: The approval or the bundle does not hold.
+            NotReady: The studies are not prepared yet.
             WardroundError: The run cannot be opened.
         """
         if not message.has_content():
@@ -192,10 +200,16 @@ class LocalWorker:
             self._open.popitem(last=False)
         return self._open[bundle_hash]
 
+    def _approvals_to_come(self) -> list[Approval]:
+        """The approvals of runs that have not ended here, the last one first."""
+        closed = {entry.fields["run"] for entry in self._audit.trail if entry.kind is Kind.RUN_CLOSED}
+        return [approval for approval in reversed(self._approvals.all()) if approval.run not in closed]
+
     def _opened(self, approval: Approval) -> OpenRun:
         bundle = self._approvals.bundle(approval)
         self._note_approval(approval)
-        site = open_site(self._config, bundle, self._ledger, self._randomness)
+        prepared = self._preparer.ready(bundle)
+        site = open_site(self._config, bundle, prepared, self._ledger, self._randomness)
         if approval.code != code_digest():
             _log.warning("bundle %s was approved when other code was installed than now", bundle.hash)
         return OpenRun(site, self._guard(site, approval), approval)
@@ -243,8 +257,8 @@ class OpenRun:
         return self._app(message, context)
 
 
-def open_site(config: SiteConfig, bundle: Bundle, ledger: Ledger, randomness: RandomnessOf) -> Site:
-    """A hospital in the run of a bundle.
+def open_site(config: SiteConfig, bundle: Bundle, prepared: Prepared, ledger: Ledger, randomness: RandomnessOf) -> Site:
+    """A hospital in the run of a bundle, with its prepared studies.
 
     Raises:
         ConfigError: The run's encoder cannot be had here, or no noise reaches its epsilon.
@@ -253,16 +267,14 @@ def open_site(config: SiteConfig, bundle: Bundle, ledger: Ledger, randomness: Ra
     """
     run = bundle.config
     encoder = ENCODERS.load(run.encoder.name)(run.encoder)
-    cached = CachedEncoder(encoder, FeatureCache(config.state_folder / FEATURES_FOLDER))
-    folder = anchor_folder(config)
-    public = read_anchors(folder, cached)
-    if public.digest != bundle.anchors:
-        raise DataError(f"{folder.root}: holds other public studies than the run was made with; see site approve")
+    if prepared.anchors.digest != bundle.anchors:
+        folder = anchor_folder(config).root
+        raise DataError(f"{folder}: holds other public studies than the run was made with; see wardround site approve")
     whole = fresh_model(encoder, run)
     _load(whole, bundle.model)
     frozen, model = split_frozen(whole.to(run.device))
     _load(model, bundle.start)
-    own, anchors = read_own_studies(config, cached), public.features.to(run.device)
+    own, anchors = OwnStudies.of(config, prepared), prepared.anchors.features.to(run.device)
     if frozen is not None:
         own = own.encoded_by(frozen, device=run.device)
         anchors = AnchorFeatures(*frozen.features_of(anchors.images, anchors.reports), anchors.patients)

@@ -14,6 +14,7 @@ from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
 
 from common.errors import AdmissionError
+from common.wire.preparing import preparing_of
 
 REASONS = frozenset(
     {
@@ -34,7 +35,10 @@ REASONS = frozenset(
         "worker",
     }
 )
-"""All that a site ever says of an error. Whatever else a reply gives as its reason leaves as `raised`."""
+"""All that a site ever says of an error, but for how far it is with preparing its studies (`common/wire/preparing.py`).
+
+Whatever else a reply gives as its reason leaves as `raised`.
+"""
 
 RAISED = "raised"
 """The reason of an error that nobody foresaw."""
@@ -89,8 +93,9 @@ def decode_message(content: bytes | memoryview) -> Message:
 
 
 def error_reply(message: Message, reason: str) -> Message:
-    """A reply that says nothing but a reason of `REASONS`."""
-    return Message(Error(_CODE, reason if reason in REASONS else RAISED), reply_to=message)
+    """A reply that says nothing but a reason of `REASONS`, or how far the site is with preparing."""
+    is_known = reason in REASONS or preparing_of(reason) is not None
+    return Message(Error(_CODE, reason if is_known else RAISED), reply_to=message)
 
 
 def without_text(reply: Message, message: Message) -> Message:

@@ -1,27 +1,24 @@
-"""A hospital's own studies for a run: read, encoded and cut as `wardround site check` cuts them."""
+"""A hospital's own studies for a run: prepared, and cut as `wardround site check` cuts them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from client.check.dry_run import delta_problems
 from client.check.site_cut import SiteCut, cut_site
-from client.data.features import CachedEncoder, in_batches
-from client.data.identity import content_of
-from client.data.registry import ADAPTERS
 from client.data.splits import Role
 from client.dp.records import Records
 from client.policy.site_schema import SiteConfig
 from client.site import HeldOut
+from client.store.store import Prepared
 from client.studies import held_out_among, private_among
 from common.encoders.public_fit import FrozenPart
 from common.errors import DataError
 from common.privacy.bands import band_of
-from common.types import BadRow, Study, StudyRecord
+from common.types import BadRow, StudyRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +36,16 @@ class OwnStudies:
     reports: Tensor
     records: tuple[StudyRecord, ...]
     cut: SiteCut
+
+    @classmethod
+    def of(cls, site: SiteConfig, prepared: Prepared) -> OwnStudies:
+        """The prepared studies of a hospital, cut.
+
+        Raises:
+            DataError: They cannot be used as they are; `wardround site check` says more.
+        """
+        cut = _usable_cut(site, prepared.records, num_bad_rows=prepared.num_bad_rows)
+        return cls(images=prepared.images, reports=prepared.reports, records=prepared.records, cut=cut)
 
     def private(self) -> Records:
         """The training studies, sorted by patient."""
@@ -58,29 +65,20 @@ class OwnStudies:
         return (i for i, record in enumerate(self.records) if roles.get(record.split_group) is role)
 
 
-def read_own_studies(site: SiteConfig, encoder: CachedEncoder) -> OwnStudies:
-    """Read and encode every study in a hospital's folder.
+def check_listed(site: SiteConfig, listed: Iterable[StudyRecord | BadRow]) -> None:
+    """Check what a hospital's folder lists, before an image of it is decoded.
 
     Raises:
-        ConfigError: The layout is unknown.
-        DataError: The data cannot be used as they are; `wardround site check` says more.
+        DataError: The studies cannot be used, whatever their images are; `wardround site check` says more.
     """
-    data = site.data
-    adapter = ADAPTERS.load(data.adapter)(data.root, allow_burned_in=data.allow_burned_in, site_column=data.site_column)
-    images: list[Tensor] = []
-    reports: list[Tensor] = []
-    records: list[StudyRecord] = []
-    num_bad_rows = 0
-    for items in in_batches(adapter.studies()):
-        studies = [item for item in items if isinstance(item, Study)]
-        num_bad_rows += sum(isinstance(item, BadRow) for item in items)
-        if studies:
-            image_digests, report_digests = zip(*map(content_of, studies), strict=True)
-            images.append(encoder.image_features([study.image for study in studies], image_digests))
-            reports.append(encoder.report_features([study.record.report for study in studies], report_digests))
-            records += [study.record for study in studies]
-    cut = cut_site(data, records, num_bad_rows=num_bad_rows)
+    found = list(listed)
+    records = [item for item in found if isinstance(item, StudyRecord)]
+    _usable_cut(site, records, num_bad_rows=len(found) - len(records))
+
+
+def _usable_cut(site: SiteConfig, records: Sequence[StudyRecord], *, num_bad_rows: int) -> SiteCut:
+    cut = cut_site(site.data, records, num_bad_rows=num_bad_rows)
     problems = [*cut.problems, *delta_problems(site, band_of(len(cut.patients[Role.TRAIN])))]
     if problems:
-        raise DataError(f"{data.root}: {problems[0]}; wardround site check shows all")
-    return OwnStudies(images=torch.cat(images), reports=torch.cat(reports), records=tuple(records), cut=cut)
+        raise DataError(f"{site.data.root}: {problems[0]}; wardround site check shows all")
+    return cut

@@ -30,6 +30,7 @@ from client.deploy.message_bytes import RAISED, WORKER, error_reply, without_tex
 from client.deploy.runtime_api import ClaimedTask, Question, RuntimeApi
 from client.deploy.supernode import Endpoint
 from client.deploy.worker_client import WorkerClient, WorkerGone
+from common.wire.preparing import PREPARING, preparing_of
 
 POLL_SECONDS = 1.0
 """How often the SuperNode is asked when its log says nothing; a line of its log is a reason to ask at once."""
@@ -131,7 +132,7 @@ class Relay:
         reply, reason = self._reply(task, question)
         task.push(reply, question)
         task.finish(reason=reason)
-        self.answers[reply.error.reason or RAISED if reply.has_error() else ANSWERED] += 1
+        self.answers[_counted_as(reply)] += 1
         metadata = question.message.metadata
         _log.info(
             "answered %s of run %d, round %s, in %.2f s%s",
@@ -160,6 +161,14 @@ class Relay:
             _log.error("the worker answered another message")
             return error_reply(message, WORKER), WORKER
         return without_text(reply, message), ""
+
+
+def _counted_as(reply: Message) -> str:
+    """What a reply counts as: its reason, without how far a preparation is."""
+    if not reply.has_error():
+        return ANSWERED
+    reason = reply.error.reason or RAISED
+    return PREPARING if preparing_of(reason) is not None else reason
 
 
 def seconds_left(message: Message) -> float:

@@ -5,6 +5,7 @@ here knows what a message is answered with, and nothing imports torch.
 
 - One message at a time, in the thread that called `serve`: a ledger's connection and torch's settings belong to one
   thread. Health is answered meanwhile.
+- Between messages the same thread does a piece of other work where there is some: a message waits for one at most.
 - A caller that has gone while its message waited is not answered.
 - An exception of the handler leaves as a reason code; its text goes to the log, which stays at the site.
 """
@@ -50,13 +51,19 @@ class _Call:
     reply: Future[bytes]
 
 
-def serve(handle: Handle, socket: Path, *, ended: Callable[[], bool]) -> None:
+def nothing_else() -> bool:
+    """The work of a worker that has none beside its messages."""
+    return False
+
+
+def serve(handle: Handle, socket: Path, *, ended: Callable[[], bool], work: Callable[[], bool] = nothing_else) -> None:
     """Answer messages in this thread until `ended` says so.
 
     Args:
         handle: What answers a message.
         socket: Where to listen; what lies there is taken away.
         ended: Asked a few times a second, except while a message is answered.
+        work: Does a piece of other work, of a second or two, and says whether there is more to do at once.
 
     Raises:
         ConfigError: The socket's path is too long, or nothing can be made there.
@@ -71,14 +78,16 @@ def serve(handle: Handle, socket: Path, *, ended: Callable[[], bool]) -> None:
     for service in ("", SERVICE):
         state.set(service, health_pb2.HealthCheckResponse.SERVING)
     try:
+        more = False
         while not ended():
-            for call in _next_call(calls):
+            for call in _next_call(calls, within_seconds=0.0 if more else _POLL_SECONDS):
                 _answer(handle, call)
+            more = work()
     finally:
         state.enter_graceful_shutdown()
         stopped = server.stop(grace=0)
         while not stopped.wait(_POLL_SECONDS):
-            for call in _next_call(calls):  # it would wait for ever
+            for call in _next_call(calls, within_seconds=_POLL_SECONDS):  # it would wait for ever
                 call.reply.cancel()
         socket.unlink(missing_ok=True)
 
@@ -124,10 +133,10 @@ def _answers(calls: SimpleQueue[_Call]) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(SERVICE, {METHOD: grpc.unary_unary_rpc_method_handler(answer)})
 
 
-def _next_call(calls: SimpleQueue[_Call]) -> Iterator[_Call]:
+def _next_call(calls: SimpleQueue[_Call], *, within_seconds: float) -> Iterator[_Call]:
     """The next message that someone waits for, if there is one soon."""
     try:
-        call = calls.get(timeout=_POLL_SECONDS)
+        call = calls.get(timeout=within_seconds) if within_seconds else calls.get_nowait()
     except Empty:
         return
     if call.caller_waits():

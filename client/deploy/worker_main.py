@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             from client.deploy.local_worker import open_worker  # here: it loads torch
 
-            with open_worker(options.config) as handle:
-                serve(handle, options.socket, ended=end.is_set)
+            with open_worker(options.config) as worker:
+                serve(worker.answer, options.socket, ended=end.is_set, work=worker.work)
         except WardroundError as error:
             _log.error("%s", error)
             return error.exit_code

@@ -64,6 +64,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "federation.rounds": (0, 10**6),
     "federation.quorum": (0.01, 1),
     "federation.deadline_seconds": (0.01, 10**6),
+    "federation.patience_hours": (0, 1000),
     "federation.max_update_norm": (1e-6, 1e9),
     "attack.num_sites": (0, 1000),
     "evaluation.epsilon": (1e-3, 1000),

@@ -154,6 +154,7 @@ class FederationConfig:
     rounds: int = MISSING
     quorum: float = MISSING
     deadline_seconds: float = MISSING
+    patience_hours: float = MISSING
     max_update_norm: float = MISSING
 
 

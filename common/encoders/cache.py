@@ -56,6 +56,7 @@ class FeatureCache:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._listed: dict[Path, frozenset[str]] = {}
 
     def features(
         self,
@@ -95,6 +96,58 @@ class FeatureCache:
             known.update(zip(batch, rows, strict=True))
             progress(start + len(batch), len(names))
         return torch.stack([known[digest] for digest in digests])
+
+    def ensure(
+        self,
+        items: Sequence[Item],
+        digests: Sequence[str],
+        *,
+        key: str,
+        compute: Callable[[Sequence[Item]], Tensor],
+    ) -> int:
+        """Compute and store, in one batch, the features that the cache lacks; none are read.
+
+        Args:
+            items: Images or reports.
+            digests: Content digest of each.
+            key: As of `features`.
+            compute: As of `features`.
+
+        Returns:
+            How many were computed.
+
+        Raises:
+            ConfigError: The cache folder cannot be read or written.
+        """
+        shelf = self._folder / _checked_name(key)
+        with self._folder_errors():
+            known = self._on_shelf(shelf)
+        missing = {digest: item for item, digest in zip(items, digests, strict=True) if digest not in known}
+        if missing:
+            self._store(shelf, list(missing), _computed(compute, list(missing.values())))
+        return len(missing)
+
+    def stored(self, digests: Sequence[str], *, key: str) -> Tensor | None:
+        """Features `[B, ...]` of contents that were stored before, on the CPU; None where one of them is not there.
+
+        Raises:
+            ConfigError: The cache folder cannot be read.
+        """
+        with self._folder_errors():
+            known = _stored(self._folder / _checked_name(key), set(digests))
+        if any(digest not in known for digest in digests):
+            return None
+        return torch.stack([known[digest] for digest in digests])
+
+    def _on_shelf(self, shelf: Path) -> frozenset[str]:
+        """Every digest that a shard says it holds; a shard never changes, so each is looked into once."""
+        shards = set(shelf.glob("*.safetensors"))
+        for path in shards - self._listed.keys():
+            try:
+                self._listed[path] = frozenset(_digests_in(path))
+            except (SafetensorError, ValueError, KeyError, FileNotFoundError):
+                self._listed[path] = frozenset()  # whoever reads its features drops it
+        return frozenset().union(*(self._listed[path] for path in shards))
 
     def _store(self, shelf: Path, digests: Sequence[str], rows: Tensor) -> None:
         content = save({_FEATURES: rows}, metadata={_DIGESTS: json.dumps(list(digests))})
@@ -148,8 +201,7 @@ def _read_shard(path: Path, wanted: set[str]) -> dict[str, Tensor]:
         SafetensorError, ValueError, KeyError: It is damaged.
         FileNotFoundError: It is gone.
     """
-    with safe_open(path, framework="pt") as shard:
-        digests: list[str] = json.loads((shard.metadata() or {})[_DIGESTS])
+    digests = _digests_in(path)
     if wanted.isdisjoint(digests):
         return {}
     content = path.read_bytes()
@@ -157,3 +209,15 @@ def _read_shard(path: Path, wanted: set[str]) -> dict[str, Tensor]:
         raise ValueError("its bytes do not match its name")
     rows = load(content)[_FEATURES]
     return {digest: row for digest, row in zip(digests, rows, strict=True) if digest in wanted}
+
+
+def _digests_in(path: Path) -> list[str]:
+    """What a shard's header says it holds.
+
+    Raises:
+        SafetensorError, ValueError, KeyError: It is damaged.
+        FileNotFoundError: It is gone.
+    """
+    with safe_open(path, framework="pt") as shard:
+        digests: list[str] = json.loads((shard.metadata() or {})[_DIGESTS])
+    return digests

@@ -42,6 +42,7 @@ from server.report.build import RunFacts, build_summary
 from server.report.render import REPORT_FILE
 from server.report.summary import SUMMARY_FILE
 from server.report.write import ROUNDS_FILE, write_run
+from server.transport import Presence
 from strategies.composition import check_least_sites
 
 RUN_FIELD = "run"
@@ -51,6 +52,8 @@ LOG_FOLDER = "log"
 CONFIG_FILE = "config.yaml"
 VOUCHED_FILES = (CONFIG_FILE, SUMMARY_FILE, ROUNDS_FILE, REPORT_FILE)
 """What the last manifest vouches for, beside the checkpoint."""
+
+SECONDS_AN_HOUR = 3600.0
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -106,15 +109,18 @@ def _federate(run: RunFolder, bundle: Bundle, installation: Installation, grid: 
         key=installation.signing_key,
         privacy=privacy,
     )
+    watcher = RunWatcher(run)
     setup = Setup(
         config=config,
         trained=trained,
         privacy=privacy,
         folder=run.path,
         state=state,
-        observer=RunWatcher(run),
+        observer=watcher,
         recorder=recorder,
         least_sites=len(members),
+        patience_seconds=SECONDS_AN_HOUR * config.federation.patience_hours,
+        watch_presence=watcher.presence_seen,
     )
     transport = GridTransport(grid, recorder=recorder, names=SitesByNode(grid, installation))
     outcome = _outcome_of(Federation(setup, transport))
@@ -167,6 +173,19 @@ class RunWatcher:
 
     def __init__(self, run: RunFolder) -> None:
         self._run = run
+        self._presence: Presence | None = None
+
+    def presence_seen(self, presence: Presence) -> None:
+        """Tell watchers who is waited for, when that changes.
+
+        Raises:
+            StopRequested: The coordinating centre wants the run to stop.
+        """
+        if presence != self._presence:
+            self._presence = presence
+            self._run.note("waiting", here=list(presence.here), not_ready=dict(presence.not_ready))
+        if self._run.wanted is Wanted.STOP:
+            raise self._stopped("while hospitals were waited for")
 
     def round_opened(self, round_number: int, asked: tuple[str, ...]) -> None:
         """See `Observer`."""
@@ -192,7 +211,9 @@ class RunWatcher:
             admitted=len(last["admitted"]) if last else 0,
         )
         if self._run.wanted is Wanted.STOP:
-            raise StopRequested(
-                f"stopped by the coordinating centre after round {state.rounds_completed}; wardround server resume "
-                f"{self._run.key} goes on"
-            )
+            raise self._stopped(f"after round {state.rounds_completed}")
+
+    def _stopped(self, when: str) -> StopRequested:
+        return StopRequested(
+            f"stopped by the coordinating centre {when}; wardround server resume {self._run.key} goes on"
+        )

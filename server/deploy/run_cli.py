@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from common.errors import ConfigError, WardroundError
 from server.deploy.config import CONFIG_FILE
 from server.deploy.installation import is_served, read_installation
+from server.deploy.run_view import RunView
 from server.deploy.runs import Ending, Outcome, RunFolder, Wanted, find_run, new_run, wait_for_news
 from server.report.render import REPORT_FILE
 from server.report.summary import SUMMARY_FILE
-from server.report.words import drop_reason
 
 ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="The consortium's consortium.yaml.")]
 Key = Annotated[str, typer.Argument(metavar="RUN", help="Key of the run, or the beginning of it.")]
@@ -96,50 +95,13 @@ def _follow(run: RunFolder, *, from_byte: int, detach: bool, as_json: bool) -> N
 def _watched(run: RunFolder, byte: int) -> Outcome:
     """Show what happens until the run has ended."""
     rounds = run.bundle().config.federation.rounds
-    view = _View(Console(stderr=True), rounds=rounds)
+    view = RunView(Console(stderr=True), rounds=rounds)
     with view.progress:
         while True:
             outcome = run.outcome
             events, byte = wait_for_news(run, byte, seconds=0.0 if outcome else NEWS_SECONDS)
             for event in events:
                 view.show(event)
+            view.tick()
             if outcome is not None:
                 return outcome
-
-
-class _View:
-    """A run on the terminal: a bar over its rounds, and a line for whatever a person should know."""
-
-    def __init__(self, console: Console, *, rounds: int) -> None:
-        self._console = console
-        self._rounds = rounds
-        self._label = "waiting for the server"
-        self.progress = Progress(
-            SpinnerColumn(),
-            TextColumn("Training at the hospitals"),
-            BarColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._task = self.progress.add_task("rounds", total=rounds, note=self._label)
-
-    def show(self, event: dict[str, Any]) -> None:
-        """Show one event."""
-        kind = event["event"]
-        if kind == "round_opened":
-            number = event["round"]
-            self._label = f"round {number} of {self._rounds}" if number <= self._rounds else "last measurement"
-            self.progress.update(self._task, note=f"{self._label}, {len(event['sites'])} hospitals asked")
-        elif kind == "site_answered" and event["problem"] is not None:
-            self._say(f"{self._label}: {event['site']} dropped, it {drop_reason(event['problem'])}")
-        elif kind == "round_committed":
-            self.progress.update(self._task, completed=event["rounds"])
-            if not self._console.is_terminal:
-                self._say(f"{self._label}: {event['admitted']} hospitals, {event['outcome']}")
-        elif kind == "interrupted":
-            self._say("cut short; the server goes on from the last checkpoint")
-
-    def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)

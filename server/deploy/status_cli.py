@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,8 @@ from server.deploy.control import ControlError, Node
 from server.deploy.flower_processes import FlowerFiles
 from server.deploy.installation import Installation, is_served, read_installation
 from server.deploy.rotate import crossover
-from server.deploy.runs import all_runs
+from server.deploy.run_view import not_ready_in_words
+from server.deploy.runs import RunFolder, all_runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +32,14 @@ class SiteStatus:
         admitted: Since when, UTC.
         registered: Whether the server lets it in now.
         online: Whether it was heard of lately.
+        says: Why it is not ready for the run that goes on, a reason code; empty where it is, or was not asked.
     """
 
     site: str
     admitted: str
     registered: bool
     online: bool
+    says: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +116,8 @@ def status_command(
 def server_status(installation: Installation, *, now: datetime) -> ServerStatus:
     """A server now; one that does not run has no site online."""
     nodes, trouble = _ask(installation)
+    going_on = [run for run in all_runs(installation.folder) if run.outcome is None]
+    not_ready = _not_ready(going_on[0]) if going_on else {}
     online = {node.key: node.online for node in nodes}
     over = crossover(installation)
     return ServerStatus(
@@ -126,14 +131,11 @@ def server_status(installation: Installation, *, now: datetime) -> ServerStatus:
                 admitted=member.time,
                 registered=member.node_key in online,
                 online=online.get(member.node_key, False),
+                says=not_ready.get(site, ""),
             )
             for site, member in sorted(installation.members.present.items())
         ),
-        runs=tuple(
-            RunStatus(run=run.key, standing=str(run.standing))
-            for run in all_runs(installation.folder)
-            if run.outcome is None
-        ),
+        runs=tuple(RunStatus(run=run.key, standing=str(run.standing)) for run in going_on),
         ends=tuple(
             EndStatus(what=expiry.what, end=as_text(expiry.end), is_near=expiry.is_near(now))
             for expiry in (*installation.expiries, *(() if over is None else (over,)))
@@ -151,12 +153,20 @@ def _ask(installation: Installation) -> tuple[Sequence[Node], str]:
         return (), str(error)
 
 
+def _not_ready(run: RunFolder) -> Mapping[str, str]:
+    """What hospitals said when a run last waited for them, by name."""
+    events, _ = run.follow()
+    return next((event["not_ready"] for event in reversed(events) if event["event"] == "waiting"), {})
+
+
 def _show(status: ServerStatus) -> None:
     console = Console(highlight=False)
     console.print(f"{status.consortium} at {status.address}: {status.trouble or 'running'}")
     sites = Table("site", "admitted", "now")
     for site in status.sites:
         now = "online" if site.online else "offline" if site.registered else "unknown"
+        if site.online and site.says:
+            now = f"online; it {not_ready_in_words(site.says)}"
         sites.add_row(site.site, site.admitted, now)
     console.print(sites)
     for run in status.runs:

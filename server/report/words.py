@@ -37,10 +37,11 @@ DROP_REASONS = {
     "name": "answered under another name than its key is registered under",
     "evidence": "sent a log or a signature that does not hold",
     "bundle": "has not approved this run",
-    "ledger": "could not write its privacy ledger",
+    "ledger": "could not use its privacy ledger",
     "worker": "lost the process that trains",
     "replayed": "got an earlier message again, and refused it",
     "stale": "got a message of an earlier round, and refused it",
+    "preparing": "was still preparing its studies",
 }
 ENGINES = {"inprocess": "in process", "ray": "Ray", "deployment": "hospitals, over TLS"}
 ATTRIBUTES = {"sex": "Sex", "age_band": "Age", "scanner": "Scanner", "race": "Race"}

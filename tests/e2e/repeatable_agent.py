@@ -30,8 +30,8 @@ def be_agent(config_file: Path) -> None:
 
 def be_worker(config_file: Path, socket: Path) -> None:
     site = load_site_config(config_file).site
-    with end_by_signal() as end, open_worker(config_file, randomness=lambda number: noise_of(site, number)) as handle:
-        serve(handle, socket, ended=end.is_set)
+    with end_by_signal() as end, open_worker(config_file, randomness=lambda number: noise_of(site, number)) as worker:
+        serve(worker.answer, socket, ended=end.is_set, work=worker.work)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from common.wire.update import ArrayPlan, NamedArrays
 from server.checkpoint import RunState
 from server.federation import Federation, Setup
 from server.recorder import NoRecorder, Recorder
-from server.transport import Answer
+from server.transport import Answer, Wait
 
 BANDS = {"east": "16-31", "north": "32-63", "south": "16-31", "west": "64-127"}
 BRIEF = {"brief": {"recall_at_10": 0.5, "codes_recall_at_10": 0.25}}
@@ -76,14 +76,14 @@ class MemoryTransport:
     met: list[int] = field(default_factory=list)
     here: Mapping[int, int] = field(default_factory=dict)
 
-    def meet(self, *, least: int, deadline_seconds: float) -> dict[str, str]:  # noqa: ARG002 - of `Transport`
+    def meet(self, wait: Wait) -> dict[str, str]:
         """See `Transport`."""
-        self.met.append(least)
+        self.met.append(wait.wanted)
         return dict(self.bands)
 
-    def arrivals(self, *, least: int, deadline_seconds: float) -> dict[str, str]:  # noqa: ARG002 - of `Transport`
+    def arrivals(self, wait: Wait) -> dict[str, str]:
         """See `Transport`."""
-        self.awaited.append(least)
+        self.awaited.append(wait.wanted)
         return dict(self.later.get(len(self.awaited), {}))
 
     def num_here(self) -> int:

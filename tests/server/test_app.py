@@ -28,7 +28,7 @@ from common.wire.flower import (
 from common.wire.update import ArrayPlan
 from server.app import GridTransport, Names
 from server.recorder import NoRecorder
-from server.transport import OFFLINE, Answer
+from server.transport import OFFLINE, Answer, Wait
 from simulations.runtime import FIRST_NODE, Handler, InProcessGrid
 
 pytestmark = pytest.mark.usefixtures("flower_runtime")
@@ -52,6 +52,11 @@ def open_transport() -> Iterator[OpenTransport]:
     yield build
     for grid in grids:
         grid.close()
+
+
+def waiting(least: int, *, seconds: float) -> Wait:
+    """For so many sites, so long."""
+    return Wait(wanted=least, needed=least, deadline_seconds=seconds)
 
 
 def site(name: str, *, band: str = "16-31", train: Handler | None = None) -> Handler:
@@ -89,7 +94,7 @@ def ask(transport: GridTransport, sites: Sequence[str], *, seconds: float = 5.0)
 
 def test_sites_are_met_by_name_and_answer_for_themselves(open_transport: OpenTransport) -> None:
     transport = open_transport([site("north", band="32-63"), site("east")])
-    assert transport.meet(least=1, deadline_seconds=5) == {"north": "32-63", "east": "16-31"}
+    assert transport.meet(waiting(1, seconds=5)) == {"north": "32-63", "east": "16-31"}
     answers = ask(transport, ["east", "north"])
     for name, answer in answers.items():
         assert answer.reply is not None
@@ -106,7 +111,7 @@ def test_task_and_model_arrive_as_they_were_sent(open_transport: OpenTransport) 
         return Message(Error(1, "raised"), reply_to=message)
 
     transport = open_transport([site("north", train=keep)])
-    transport.meet(least=1, deadline_seconds=5)
+    transport.meet(waiting(1, seconds=5))
     ask(transport, ["north"])
     assert task_from_records(seen[0]) == TASK
     assert seen[0].array_records["model"]["weight"].numpy().tolist() == [0, 1, 2, 3]
@@ -114,7 +119,7 @@ def test_task_and_model_arrive_as_they_were_sent(open_transport: OpenTransport) 
 
 def test_only_the_sites_that_are_asked_get_the_task(open_transport: OpenTransport) -> None:
     transport = open_transport([site("north"), site("east"), site("south")])
-    transport.meet(least=1, deadline_seconds=5)
+    transport.meet(waiting(1, seconds=5))
     answers = ask(transport, ["south", "unknown"])
     assert answers.keys() == {"south", "unknown"}
     assert answers["unknown"] == Answer("unknown", None, OFFLINE)
@@ -122,7 +127,7 @@ def test_only_the_sites_that_are_asked_get_the_task(open_transport: OpenTranspor
 
 def test_node_with_a_taken_name_is_left_out(open_transport: OpenTransport) -> None:
     transport = open_transport([site("north", band="16-31"), site("north", band="64-127", train=error_reply("second"))])
-    assert transport.meet(least=1, deadline_seconds=5) == {"north": "16-31"}
+    assert transport.meet(waiting(1, seconds=5)) == {"north": "16-31"}
     assert ask(transport, ["north"])["north"].problem is None
 
 
@@ -137,7 +142,7 @@ def test_node_with_a_taken_name_is_left_out(open_transport: OpenTransport) -> No
     ],
 )
 def test_node_that_does_not_say_who_it_is_is_left_out(open_transport: OpenTransport, stranger: Handler) -> None:
-    assert open_transport([stranger, site("north")]).meet(least=1, deadline_seconds=5) == {"north": "16-31"}
+    assert open_transport([stranger, site("north")]).meet(waiting(1, seconds=5)) == {"north": "16-31"}
 
 
 @pytest.mark.parametrize(
@@ -153,7 +158,7 @@ def test_node_that_does_not_say_who_it_is_is_left_out(open_transport: OpenTransp
 )
 def test_error_reply_leaves_a_code_and_no_text(open_transport: OpenTransport, sent: str | None, reason: str) -> None:
     transport = open_transport([site("north", train=error_reply(sent)), site("east")])
-    transport.meet(least=1, deadline_seconds=5)
+    transport.meet(waiting(1, seconds=5))
     answers = ask(transport, ["north", "east"])
     assert answers["north"] == Answer("north", None, reason)
     assert answers["east"].reply is not None
@@ -161,13 +166,13 @@ def test_error_reply_leaves_a_code_and_no_text(open_transport: OpenTransport, se
 
 def test_reply_that_cannot_be_read_is_a_reason(open_transport: OpenTransport) -> None:
     transport = open_transport([site("north", train=lambda message, _: Message(RecordDict(), reply_to=message))])
-    transport.meet(least=1, deadline_seconds=5)
+    transport.meet(waiting(1, seconds=5))
     assert ask(transport, ["north"])["north"] == Answer("north", None, "malformed")
 
 
 def test_silent_site_costs_the_deadline_and_no_more(open_transport: OpenTransport) -> None:
     transport = open_transport([site("north", train=lambda *_: None), site("east")])
-    transport.meet(least=1, deadline_seconds=5)
+    transport.meet(waiting(1, seconds=5))
     started = time.monotonic()
     assert ask(transport, ["north", "east"], seconds=0.5).keys() == {"east"}
     assert 0.5 <= time.monotonic() - started < 2.0
@@ -186,7 +191,7 @@ def test_lost_nodes_error_reply_is_matched_by_the_message_it_answers() -> None:
 
     grid = LostNode([site("north", train=error_reply("raised")), site("east")], num_workers=2)
     transport = GridTransport(grid, recorder=NoRecorder())
-    transport.meet(least=1, deadline_seconds=5)
+    transport.meet(waiting(1, seconds=5))
     answers = ask(transport, ["north", "east"])
     grid.close()
     assert answers["north"] == Answer("north", None, "raised")
@@ -222,7 +227,7 @@ class Hospitals:
 
 
 def arrivals(transport: GridTransport, *, least: int = 1, seconds: float = 5.0) -> dict[str, str]:
-    return transport.arrivals(least=least, deadline_seconds=seconds)
+    return transport.arrivals(waiting(least, seconds=seconds))
 
 
 NORTH_NODE, EAST_NODE, THIRD_NODE = FIRST_NODE, FIRST_NODE + 1, FIRST_NODE + 2
@@ -231,7 +236,7 @@ NORTH_NODE, EAST_NODE, THIRD_NODE = FIRST_NODE, FIRST_NODE + 1, FIRST_NODE + 2
 def test_site_that_comes_is_greeted_with_a_rounds_tasks_and_asked_in_the_next() -> None:
     hospitals = Hospitals([site("north"), site("east", band="32-63")], {NORTH_NODE})
     with hospitals.transport() as transport:
-        assert transport.meet(least=1, deadline_seconds=5) == {"north": "16-31"}
+        assert transport.meet(waiting(1, seconds=5)) == {"north": "16-31"}
         assert arrivals(transport) == {}
         hospitals.here.add(EAST_NODE)
         assert ask(transport, ["north", "east"])["east"] == Answer("east", None, OFFLINE)
@@ -247,7 +252,7 @@ def test_node_that_never_says_who_it_is_delays_no_round() -> None:
 
     hospitals = Hospitals([site("north"), mute], {NORTH_NODE})
     with hospitals.transport() as transport:
-        transport.meet(least=1, deadline_seconds=5)
+        transport.meet(waiting(1, seconds=5))
         hospitals.here.add(EAST_NODE)
         started = time.monotonic()
         for _ in range(3):
@@ -259,7 +264,7 @@ def test_node_that_never_says_who_it_is_delays_no_round() -> None:
 def test_site_whose_node_is_gone_is_offline_at_once() -> None:
     hospitals = Hospitals([site("north"), site("east")], {NORTH_NODE, EAST_NODE})
     with hospitals.transport() as transport:
-        transport.meet(least=2, deadline_seconds=5)
+        transport.meet(waiting(2, seconds=5))
         hospitals.here.remove(EAST_NODE)
         started = time.monotonic()
         answers = ask(transport, ["north", "east"], seconds=30)
@@ -271,7 +276,7 @@ def test_site_whose_node_is_gone_is_offline_at_once() -> None:
 def test_site_comes_back_under_another_node_once_its_own_is_gone() -> None:
     hospitals = Hospitals([site("north"), site("east"), site("east")], {NORTH_NODE, EAST_NODE})
     with hospitals.transport() as transport:
-        transport.meet(least=2, deadline_seconds=5)
+        transport.meet(waiting(2, seconds=5))
         hospitals.here.add(THIRD_NODE)
         ask(transport, ["north"])
         time.sleep(0.1)
@@ -284,7 +289,7 @@ def test_site_comes_back_under_another_node_once_its_own_is_gone() -> None:
 def test_too_few_sites_are_waited_for_until_the_deadline() -> None:
     hospitals = Hospitals([site("north"), site("east")], {NORTH_NODE})
     with hospitals.transport() as transport:
-        transport.meet(least=1, deadline_seconds=5)
+        transport.meet(waiting(1, seconds=5))
         started = time.monotonic()
         assert arrivals(transport, least=2, seconds=0.5) == {}
         assert 0.5 <= time.monotonic() - started < 3
@@ -298,7 +303,7 @@ def test_first_site_is_waited_for() -> None:
     hospitals = Hospitals([site("north")], set())
     with hospitals.transport() as transport:
         threading.Timer(0.3, lambda: hospitals.here.add(NORTH_NODE)).start()
-        assert transport.meet(least=1, deadline_seconds=30) == {"north": "16-31"}
+        assert transport.meet(waiting(1, seconds=30)) == {"north": "16-31"}
 
 
 def test_registered_name_is_what_counts() -> None:
@@ -310,7 +315,7 @@ def test_registered_name_is_what_counts() -> None:
 
     hospitals = Hospitals([site("north"), site("north"), unregistered], {NORTH_NODE, EAST_NODE, THIRD_NODE})
     with hospitals.transport(lambda: {NORTH_NODE: "south", EAST_NODE: "north"}) as transport:
-        assert transport.meet(least=1, deadline_seconds=5) == {"north": "16-31"}
+        assert transport.meet(waiting(1, seconds=5)) == {"north": "16-31"}
     assert asked == []
 
 
@@ -323,7 +328,7 @@ def test_refused_node_is_asked_once_a_round() -> None:
 
     hospitals = Hospitals([site("north"), stranger], {NORTH_NODE, EAST_NODE})
     with hospitals.transport() as transport:
-        transport.meet(least=2, deadline_seconds=0.5)
+        transport.meet(waiting(2, seconds=0.5))
         assert len(asked) == 1
         for _ in range(2):
             ask(transport, ["north"])
@@ -340,7 +345,7 @@ def test_lost_message_or_node_has_a_reason_of_its_own(open_transport: OpenTransp
         return Message(Error(code, "Error: Node Unavailable - it went away."), reply_to=message)
 
     transport = open_transport([site("north", train=lost)])
-    transport.meet(least=1, deadline_seconds=5)
+    transport.meet(waiting(1, seconds=5))
     assert ask(transport, ["north"])["north"] == Answer("north", None, "lost")
 
 
@@ -351,5 +356,5 @@ def test_evidence_that_nobody_asked_for_is_refused(open_transport: OpenTransport
         return Message(with_evidence(reply.content, Evidence(held=0)), reply_to=message)
 
     transport = open_transport([site("north", train=signing)])
-    transport.meet(least=1, deadline_seconds=5)
+    transport.meet(waiting(1, seconds=5))
     assert ask(transport, ["north"])["north"] == Answer("north", None, "keys")

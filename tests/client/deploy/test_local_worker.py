@@ -20,7 +20,8 @@ from client.check.budget import accounts_of, budget_of
 from client.deploy import local_worker
 from client.deploy.identity import REQUEST_FILE
 from client.deploy.init import create_site, join
-from client.deploy.local_worker import LOG_FOLDER, Handle, open_worker
+from client.deploy.local_worker import LOG_FOLDER, LocalWorker, open_worker
+from client.deploy.worker import Handle
 from client.dp.randomness import Randomness, SeededRandomness
 from client.gate.recorder import NoRecorder
 from client.ledger.ledger import LEDGER_FILE, Ledger
@@ -34,6 +35,7 @@ from common.privacy.accountant import epsilon_of
 from common.privacy.events import SampledGaussian
 from common.seeds import torch_generator
 from common.wire.flower import UPDATE, hello_to_records
+from common.wire.preparing import preparing_of
 from simulations.federation.federate import Members, each_its_own, site_handlers
 from simulations.scenarios.simulate import Clock, prepare
 from tests.client.deploy.centre import Centre
@@ -58,8 +60,22 @@ def worker(hospital: Hospital) -> Iterator[Handle]:
         hospital.site_file,
         randomness=lambda number: noise_of(hospital.name, number),
         recorder_of=lambda *_: NoRecorder(),
-    ) as handle:
-        yield handle
+    ) as worker:
+        yield prepared_first(worker)
+
+
+def prepared_first(worker: LocalWorker) -> Handle:
+    """Answers as the worker does once it has prepared what it is asked for."""
+
+    def handle(bundle_hash: str, message: Message) -> Message:
+        reply = worker.answer(bundle_hash, message)
+        while reply.has_error() and preparing_of(reply.error.reason) is not None:
+            while worker.work():
+                pass
+            reply = worker.answer(bundle_hash, message)
+        return reply
+
+    return handle
 
 
 def reason_of(reply: Message) -> str:
@@ -142,8 +158,8 @@ def test_member_answers_no_task_without_evidence(
     create_site(hospital.state, bundle=centre.bundle, confirmed=digest, name=hospital.name, now=now)
     join(hospital.state, centre.answer(hospital.state / REQUEST_FILE, now=now), now=now)
     hospital.approve(content)
-    with open_worker(hospital.site_file) as handle:
-        assert reason_of(handle(bundle.hash, task_of(bundle))) == "evidence"
+    with open_worker(hospital.site_file) as worker:
+        assert reason_of(prepared_first(worker)(bundle.hash, task_of(bundle))) == "evidence"
     hospital.write(yaml.safe_load(hospital.site_file.read_text()) | {"site": "another"})
     with pytest.raises(WardroundError), open_worker(hospital.site_file):
         pass
