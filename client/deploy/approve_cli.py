@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from client.check.cli import counting, refuse_first
 from client.deploy.approval import Approval, Approvals
+from client.deploy.prepare_cli import prepare_showing
 from client.deploy.review import Review, as_json, review, show
 from client.ledger.ledger import KEY_FILE
 from client.policy.site_config import load_site_config
@@ -41,7 +43,8 @@ def approve_command(
     """Show a run's bundle, what it would do and spend here, and approve it.
 
     Shows how its config differs from the base and from what was approved last, whether the same code and the same
-    public studies are here, what the policy says, and the budget. Nothing of the bundle is ever executed.
+    public studies are here, what the policy says, and the budget. Nothing of the bundle is ever executed. At a terminal
+    it then offers to prepare the studies for the run; otherwise the agent does so by itself.
     Exits with 2 where the data or the public studies are wrong, 3 where policy or budget refuse, 4 where the bundle is
     damaged.
     """
@@ -69,6 +72,16 @@ def _approve(
     _refuse_or_give(path, found, site, site_file, approvals, yes=yes, as_object=as_object)
     if not as_object:
         typer.echo(f"Approved: {bundle.hash}")
+        _offer_to_prepare(site, bundle, ask=not yes)
+
+
+def _offer_to_prepare(site: SiteConfig, bundle: Bundle, *, ask: bool) -> None:
+    """Prepare the studies now, where a person at a terminal wants that."""
+    if ask and sys.stdin.isatty() and typer.confirm("Prepare the studies for it now? The agent would by itself"):
+        num_studies, _ = prepare_showing(site, bundle, Console(stderr=True))
+        typer.echo(f"Prepared {num_studies:,} studies")
+    else:
+        typer.echo("The agent prepares the studies for it; wardround site prepare does so at once")
 
 
 def _refuse_or_give(

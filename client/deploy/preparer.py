@@ -98,7 +98,7 @@ class Preparer:
             self._begin()
         if self._job is not None:
             self._step(self._job)
-        return self._job is not None
+        return self._job is not None or bool(self._queue)
 
     def _look(self) -> None:
         """Queue each approved bundle that was not seen before and is not prepared."""

@@ -123,7 +123,8 @@ def _metrics(ranking: _Ranking) -> NDArray[np.float64]:
     rank = np.arange(1, ranking.size.shape[1] + 1)
     first_QG = _first_relevant(ranking)
     recall = [first_QG[:, :k].sum(axis=1) for k in RECALL_DEPTHS]
-    reciprocal_rank = (first_QG / rank).sum(axis=1)  # a product by BLAS would depend on the other queries, in the last bit
+    # No product by BLAS: it would depend on the other queries, in the last bit.
+    reciprocal_rank = (first_QG / rank).sum(axis=1)
     values_MQ: NDArray[np.float64] = np.stack([*recall, reciprocal_rank, _average_precision(ranking, rank)])
     return values_MQ.clip(max=1.0)  # sums of probabilities may pass 1 by a rounding error
 
