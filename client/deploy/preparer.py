@@ -142,6 +142,7 @@ class Preparer:
             self._job = None
 
     def _put_first(self, bundle: Bundle) -> None:
+        self._seen.add(bundle.hash)
         self._queue = [bundle, *(one for one in self._queue if one.hash != bundle.hash)]
 
     def _progress_of(self, bundle: Bundle) -> Preparing:
