@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from flwr.app import Context, Error, Message, MessageType, RecordDict
 
+from common.errors import CheckFailed
 from common.evidence.exchange import Evidence
 from common.privacy.release import Mechanism, Release
 from common.wire.evidence import with_evidence
@@ -28,7 +29,7 @@ from common.wire.flower import (
 from common.wire.update import ArrayPlan
 from server.app import GridTransport, Names
 from server.recorder import NoRecorder
-from server.transport import OFFLINE, Answer, Wait
+from server.transport import OFFLINE, Answer, Presence, Wait
 from simulations.runtime import FIRST_NODE, Handler, InProcessGrid
 
 pytestmark = pytest.mark.usefixtures("flower_runtime")
@@ -358,3 +359,126 @@ def test_evidence_that_nobody_asked_for_is_refused(open_transport: OpenTransport
     transport = open_transport([site("north", train=signing)])
     transport.meet(waiting(1, seconds=5))
     assert ask(transport, ["north"])["north"] == Answer("north", None, "keys")
+
+
+class Clock:
+    """A site that prepares until it is told that it is ready, and notes how often it was asked."""
+
+    def __init__(self, name: str, reason: str = "preparing_40_10") -> None:
+        self.reason: str | None = reason
+        self.asked = 0
+        self._ready = site(name)
+
+    def __call__(self, message: Message, context: Context) -> Message | None:
+        """Say how far it is, or answer."""
+        self.asked += 1
+        if self.reason is None:
+            return self._ready(message, context)
+        return Message(Error(1, self.reason), reply_to=message)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds of waiting as hundredths."""
+    for name, seconds in (("PREPARING", 0.05), ("LOST", 0.01), ("REFUSED", 0.3)):
+        monkeypatch.setattr(f"server.app.ASK_{name}_AGAIN_SECONDS", seconds)
+    monkeypatch.setattr("server.app.WATCH_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("quick")
+def test_site_that_prepares_is_waited_for_beyond_the_deadline_and_shown() -> None:
+    slow = Clock("east")
+    names = {FIRST_NODE: "north", FIRST_NODE + 1: "east"}
+    grid = InProcessGrid([site("north"), slow], num_workers=2)
+    transport = GridTransport(grid, recorder=NoRecorder(), names=lambda: names)
+    seen: list[Presence] = []
+
+    def watch(presence: Presence) -> None:
+        seen.append(presence)
+        if slow.asked >= 4:
+            slow.reason = None
+
+    wait = Wait(wanted=2, needed=1, deadline_seconds=0.05, patience_seconds=30.0, watch=watch)
+    assert transport.meet(wait) == {"north": "16-31", "east": "16-31"}
+    grid.close()
+    assert Presence(("north",), {"east": "preparing_40_10"}) in seen
+    assert seen[-1] == Presence(("east", "north"), {})
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("reason", "needed", "least_seconds", "most_seconds"),
+    [
+        ("preparing_40_10", 1, 1.0, 3.0),  # to the end of patience, no longer: a liar holds up nothing for ever
+        ("data", 1, 0.2, 0.9),  # whoever could answer and does not is waited for until the deadline
+        ("data", 2, 1.0, 3.0),  # but a quorum is needed
+    ],
+)
+def test_wait_ends_when_nothing_is_worth_waiting_for(
+    reason: str, needed: int, least_seconds: float, most_seconds: float
+) -> None:
+    grid = InProcessGrid([site("north"), Clock("east", reason)], num_workers=2)
+    transport = GridTransport(grid, recorder=NoRecorder())
+    started = time.monotonic()
+    found = transport.meet(Wait(wanted=2, needed=needed, deadline_seconds=0.2, patience_seconds=1.0))
+    assert least_seconds <= time.monotonic() - started < most_seconds
+    grid.close()
+    assert found == {"north": "16-31"}
+
+
+@pytest.mark.usefixtures("quick")
+def test_site_that_refused_and_came_to_terms_is_taken_in_during_the_wait() -> None:
+    late = Clock("east", "bundle")
+    grid = InProcessGrid([site("north"), late], num_workers=2)
+    transport = GridTransport(grid, recorder=NoRecorder())
+
+    def approve(_: Presence) -> None:
+        late.reason = None if late.asked else "bundle"
+
+    found = transport.meet(Wait(wanted=2, needed=2, deadline_seconds=0.1, patience_seconds=10.0, watch=approve))
+    grid.close()
+    assert found.keys() == {"north", "east"}
+
+
+@pytest.mark.usefixtures("quick")
+def test_node_whose_question_was_lost_is_asked_again_at_once() -> None:
+    class Losing(InProcessGrid):
+        lost = 3
+
+        def pull_messages(self, message_ids: object) -> list[Message]:
+            replies = list(super().pull_messages(message_ids))  # type: ignore[arg-type]
+            for number, reply in enumerate(replies):
+                if self.lost:
+                    self.lost -= 1
+                    gone = Message(
+                        Error(3, "expired"), reply_to=Message(RecordDict(), dst_node_id=1, message_type="query")
+                    )
+                    gone.metadata.__dict__["_reply_to_message_id"] = reply.metadata.reply_to_message_id
+                    replies[number] = gone
+            return replies
+
+    grid = Losing([site("north")], num_workers=2)
+    transport = GridTransport(grid, recorder=NoRecorder())
+    started = time.monotonic()
+    assert transport.meet(Wait(wanted=1, needed=1, deadline_seconds=5.0)) == {"north": "16-31"}
+    assert time.monotonic() - started < 3.0
+    grid.close()
+
+
+@pytest.mark.usefixtures("quick")
+def test_watcher_ends_the_wait() -> None:
+    grid = InProcessGrid([Clock("east")], num_workers=1)
+    transport = GridTransport(grid, recorder=NoRecorder())
+
+    def stop(_: Presence) -> None:
+        raise CheckFailed("stop")
+
+    with pytest.raises(CheckFailed, match="stop"):
+        transport.meet(Wait(wanted=1, needed=1, deadline_seconds=60.0, patience_seconds=3600.0, watch=stop))
+    grid.close()
+
+
+def test_site_that_prepares_when_a_round_asks_is_dropped_for_that_alone(open_transport: OpenTransport) -> None:
+    transport = open_transport([site("north"), site("east", train=error_reply("preparing_40_10"))])
+    transport.meet(waiting(2, seconds=5))
+    assert ask(transport, ["north", "east"])["east"] == Answer("east", None, "preparing")
