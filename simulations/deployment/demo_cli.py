@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +16,7 @@ from common.errors import ConfigError
 from server.deploy.runs import all_runs
 from simulations.cohorts.plan import CohortPlan
 from simulations.cohorts.write import write_cohort
-from simulations.deployment.loopback import Loopback
+from simulations.deployment.loopback import MANIFEST, Loopback, sites_of
 
 RUN = """\
 privacy:
@@ -31,10 +33,15 @@ public_fit:
 
 
 def demo_command(
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Overrides of the run.")] = None,
     *,
     out: Annotated[Path | None, typer.Option(help="A new folder; runs/demo- and the time when left out.")] = None,
-    num_sites: Annotated[int, typer.Option("--sites", min=3, max=16, help="Hospitals.")] = 3,
-    patients: Annotated[int, typer.Option(min=50, help="Patients of each hospital.")] = 120,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Studies to use: a manifest with a column site, public for the public ones."),
+    ] = None,
+    num_sites: Annotated[int, typer.Option("--sites", min=3, max=16, help="Hospitals, of synthetic studies.")] = 3,
+    patients: Annotated[int, typer.Option(min=50, help="Patients of each hospital, of synthetic studies.")] = 120,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 3,
 ) -> None:
     """Bring up a server and hospitals as separate processes on this machine, train, report, verify, shut down.
@@ -45,6 +52,35 @@ def demo_command(
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"--out {folder}: holds files already; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
+    console = Console(stderr=True)
+    with _cohort(folder, data, num_sites=num_sites, patients=patients, console=console) as cohort:
+        loopback = Loopback(folder, sites_of(cohort))
+        _say(console, f"Making keys and certificates of {len(loopback.sites)} hospitals, joining")
+        loopback.provision(cohort)
+    _say(console, "Fitting the first model to the public studies, making the bundle")
+    loopback.make_bundle(RUN, f"federation.rounds={rounds}", *(overrides or []))
+    _say(console, "Approving it at each hospital")
+    loopback.approve()
+    _say(console, "Starting the server and the hospitals")
+    with loopback.running():
+        loopback.shown("server", "run", loopback.bundle, "--config", loopback.consortium_file)
+    _say(console, "Verifying")
+    loopback.shown("audit", "run", loopback.evidence_of(all_runs(loopback.centre)[-1].path))
+    _say(console, f"All of it lies in {folder}")
+
+
+@contextmanager
+def _cohort(folder: Path, data: Path | None, *, num_sites: int, patients: int, console: Console) -> Iterator[Path]:
+    """The studies that are handed out: those that were named, or drawn ones, which are kept at the hospitals alone.
+
+    Raises:
+        ConfigError: The folder that was named has no manifest.
+    """
+    if data is not None:
+        if not (data / MANIFEST).is_file():
+            raise ConfigError(f"--data {data}: holds no {MANIFEST}; name a folder of that layout")
+        yield data.absolute()
+        return
     plan = CohortPlan(
         num_sites=num_sites,
         patients_per_site=patients,
@@ -54,27 +90,11 @@ def demo_command(
         confounder=False,
         seed=0,
     )
-    console = Console(stderr=True)
-    loopback = Loopback(folder, plan.site_names)
-    with console.status("Drawing the patients") as status:
-        cohort = write_cohort(plan, folder / "cohort")
-        status.update("Making keys and certificates, joining")
-        loopback.provision(cohort)
-        shutil.rmtree(cohort)
-        status.update("Fitting the first model to the public studies, making the bundle")
-        loopback.make_bundle(RUN, f"federation.rounds={rounds}")
-        status.update("Approving it at each hospital")
-        loopback.approve()
-        status.update("Starting the server and the hospitals")
-        with loopback.running():
-            status.update("Training")
-            console.print(
-                loopback.command("server", "run", loopback.bundle, "--config", loopback.consortium_file),
-                end="",
-                soft_wrap=True,
-                highlight=False,
-            )
-        status.update("Verifying")
-        evidence = loopback.evidence_of(all_runs(loopback.centre)[-1].path)
-        console.print(loopback.command("audit", "run", evidence), end="", soft_wrap=True, highlight=False)
-    console.print(f"All of it lies in {folder}", soft_wrap=True, highlight=False)
+    _say(console, "Drawing the patients")
+    cohort = write_cohort(plan, folder / "cohort")
+    yield cohort
+    shutil.rmtree(cohort)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, markup=False, highlight=False)

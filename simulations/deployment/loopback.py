@@ -30,7 +30,6 @@ from common.errors import CheckFailed
 from common.evidence.run_audit import LEDGERS_FOLDER, LOGS_FOLDER
 from common.service.ports import OFF
 from server.deploy.config import consortium_yaml, read_consortium_config
-from simulations.cohorts.write import MANIFEST_COLUMNS
 
 CENTRE, PUBLIC, RUN, BUNDLE, NAME = "centre", "public", "run.yaml", "run.bundle", "loopback"
 READY_WORDS = (b"serving sites on", b" is ready: ")
@@ -154,6 +153,23 @@ class Loopback:
             stdin=subprocess.DEVNULL,
         )
 
+    def shown(self, *arguments: str | Path) -> None:
+        """A command that ends well, whose words go to this process's standard error as they come.
+
+        Raises:
+            CheckFailed: It does not.
+        """
+        done = subprocess.run(  # noqa: S603 - our own command
+            [*_WARDROUND, *map(str, arguments)],
+            cwd=self.folder,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise CheckFailed(f"wardround {' '.join(map(str, arguments))}: exit code {done.returncode}")
+
     def provision(self, cohort: Path) -> None:
         """Hand out the studies, make the consortium, and let every hospital join it."""
         hand_out(cohort, self.folder, self.sites)
@@ -272,7 +288,8 @@ class Loopback:
 def hand_out(cohort: Path, folder: Path, sites: Sequence[str]) -> None:
     """Give each hospital its own studies, and the public ones a folder of their own."""
     with (cohort / MANIFEST).open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        columns, rows = list(reader.fieldnames or ()), list(reader)
     owners = {PUBLIC_SITE: folder / PUBLIC} | {site: folder / site / "studies" for site in sites}
     for owner, root in owners.items():
         own = [row for row in rows if row["site"] == owner]
@@ -281,9 +298,15 @@ def hand_out(cohort: Path, folder: Path, sites: Sequence[str]) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(cohort / row["image_path"], target)
         with (root / MANIFEST).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, MANIFEST_COLUMNS)
+            writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(own)
+
+
+def sites_of(cohort: Path) -> tuple[str, ...]:
+    """Names of the hospitals in a manifest folder, sorted."""
+    with (cohort / MANIFEST).open(newline="", encoding="utf-8") as file:
+        return tuple(sorted({row["site"] for row in csv.DictReader(file)} - {PUBLIC_SITE}))
 
 
 def free_ports(number: int) -> list[int]:
