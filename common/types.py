@@ -20,13 +20,14 @@ class StudyRecord:
         study_id: Unique within its data set.
         patient_id: The unit of privacy; every study of a patient shares it.
         report: Text of the report.
-        sex: "F", "M", or None where it is not recorded.
+        sex: "F", "M", "O" (other), or None where it is not known.
         age: Years, or None.
         race: As recorded, or None.
         scanner: Name of the scanner model, or None.
         site: The hospital that holds the study, or None where the data set has one site.
         findings: Names of findings, where the data set labels them.
         split_group: Studies of one group never stand on both sides of a split; the patient unless given.
+        unread: Optional fields that held something that was not understood, and count as not known.
     """
 
     study_id: str
@@ -39,6 +40,7 @@ class StudyRecord:
     site: str | None = None
     findings: tuple[str, ...] = ()
     split_group: str = ""
+    unread: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.split_group:

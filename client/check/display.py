@@ -49,6 +49,8 @@ def show(result: DryRun, site: SiteConfig, console: Console) -> None:
         console.print()
     if result.run is not None:
         console.print(f"Digest of this run's config: {result.run.config_digest}", soft_wrap=True, highlight=False)
+    for remark in result.readiness.remarks.sentences()[1:]:
+        console.print(f"{REMARK}: {escape(remark)}", highlight=False)
     for problem in result.problems:
         console.print(f"{WRONG}: {escape(problem)}", highlight=False)
     for refusal in result.budget.refusals:
@@ -114,11 +116,27 @@ def _data_rows(data: Readiness, site: SiteConfig) -> Iterator[tuple[str, str, st
     yield "delta", f"{site.budget.delta:.1e}, at most {data.delta:.1e} for the band", WRONG if too_large else FINE
     blank = [f"{name} {count:,}" for name, count in data.missing.items() if count]
     yield "blank fields", ", ".join(blank) or "none", ""
+    yield "table", data.remarks.written, ""
+    unread = [f"{name} {count:,}" for name, count in data.remarks.num_unread.items()]
+    yield "not understood", ", ".join(unread) or "none", REMARK if unread else FINE
+    alike, across = data.remarks.num_alike, data.remarks.num_shared_across
+    yield "patient ids alike", f"{alike:,} pairs", REMARK if alike else FINE
+    yield "reports across", f"{across:,} of other patients on the other side", REMARK if across else FINE
+    yield "nearly flat", f"{data.num_flat:,} pictures", REMARK if data.num_flat else FINE
+    yield "grey range", _grey_range(site), ""
     yield "repeated study ids", f"{data.num_repeated:,}", REMARK if data.num_repeated else FINE
     yield "same image", _copies_in_words(data.same_images), _copies_mark(data.same_images)
     yield "same report", _copies_in_words(data.same_reports), _copies_mark(data.same_reports)
     yield "unreadable rows", f"{len(data.bad_rows):,}", REMARK if data.bad_rows else FINE
     yield "burned-in text", *_burned_in(data, site)
+
+
+def _grey_range(site: SiteConfig) -> str:
+    if site.data.adapter == "dicom":
+        return "as each instance says"
+    if site.data.pixel_bits:
+        return f"of 16-bit pictures: 0 to {2**site.data.pixel_bits - 1}, as data.pixel_bits says"
+    return "of 16-bit pictures: each its own, data.pixel_bits sets one"
 
 
 def _copies_in_words(copies: Copies) -> str:

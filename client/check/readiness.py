@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 
 from client.check.site_cut import cut_site
 from client.data.identity import StudyDigest, content_digest, content_of
-from client.data.registry import ADAPTERS
+from client.data.images import is_nearly_flat
+from client.data.remarks import Remarks, remarks_on
 from client.data.splits import Role
+from client.policy.site_config import study_folder
 from client.policy.site_schema import SiteData
 from common.privacy.bands import band_of, delta_for
 from common.types import BadRow, Study, StudyRecord
@@ -60,6 +62,8 @@ class Readiness:
         delta: Greatest delta that the band allows.
         content_digest: Digest of the studies; as private as they are.
         problems: Why the data cannot be used as they are, each with its remedy; none where they can.
+        remarks: What was noticed of the table.
+        num_flat: Pictures that show hardly anything once they are decoded.
     """
 
     num_studies: int
@@ -76,6 +80,8 @@ class Readiness:
     delta: float
     content_digest: str
     problems: tuple[str, ...]
+    remarks: Remarks
+    num_flat: int
 
 
 def examine(data: SiteData, *, progress: Progress) -> Readiness:
@@ -89,8 +95,8 @@ def examine(data: SiteData, *, progress: Progress) -> Readiness:
         DataError: The folder or its table cannot be read at all.
     """
     survey = _Survey()
-    adapter = ADAPTERS.load(data.adapter)(data.root, allow_burned_in=data.allow_burned_in, site_column=data.site_column)
-    for number, item in enumerate(adapter.studies(), start=1):
+    folder = study_folder(data)
+    for number, item in enumerate(folder.studies(), start=1):
         survey.add(item)
         progress(number)
     cut = cut_site(data, survey.records, num_bad_rows=len(survey.bad_rows))
@@ -111,6 +117,8 @@ def examine(data: SiteData, *, progress: Progress) -> Readiness:
         delta=delta_for(band),
         content_digest=content_digest(survey.digests),
         problems=cut.problems,
+        remarks=remarks_on(survey.records, cut.roles, written=folder.written()),
+        num_flat=survey.num_flat,
     )
 
 
@@ -119,6 +127,7 @@ class _Survey:
     records: list[StudyRecord] = field(default_factory=list)
     digests: list[StudyDigest] = field(default_factory=list)
     bad_rows: list[BadRow] = field(default_factory=list)
+    num_flat: int = 0
 
     def add(self, item: Study | BadRow) -> None:
         if isinstance(item, BadRow):
@@ -126,6 +135,7 @@ class _Survey:
             return
         record = item.record
         self.records.append(record)
+        self.num_flat += is_nearly_flat(item.image)
         image, report = content_of(item)
         self.digests.append(StudyDigest(record.study_id, record.patient_id, image, report))
 

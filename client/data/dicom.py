@@ -10,7 +10,6 @@ image asked for are listed last, in the order of their lines.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +17,18 @@ from typing import TypeVar
 
 from pydicom import Dataset
 
+from client.data.demographics import UnreadValue, age_of, sex_of
 from client.data.dicom_image import grey_image, mended, read_instance
 from client.data.images import locate
 from client.data.interface import Adapter
-from client.data.rows import DEFAULT_SITE_COLUMN, Row, UnusableRow, age_in_range, read_table
+from client.data.rows import DEFAULT_SITE_COLUMN, Row, UnusableRow, how_written, read_table
 from common.types import BadRow, Study, StudyRecord
 
 T = TypeVar("T")
+V = TypeVar("V", int, str)
 
 REPORTS = "reports.csv"
 REQUIRED = ("accession_number", "report")
-UNITS_A_YEAR = {"Y": 1, "M": 12, "W": 52, "D": 365}
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,10 @@ class DicomAdapter:
     root: Path
     allow_burned_in: bool
     site_column: str
+
+    def written(self) -> str:
+        """See `Adapter`."""
+        return how_written(self.root / REPORTS, required=REQUIRED)
 
     def records(self) -> Iterator[StudyRecord | BadRow]:
         """See `Adapter`; headers alone are read."""
@@ -96,25 +100,39 @@ class DicomAdapter:
 
     def _record(self, dataset: Dataset, row: Row) -> StudyRecord:
         try:
-            report, sex, age = row.require("report"), row.sex, row.age
+            report = row.require("report")
         except UnusableRow as error:
             raise UnusableRow(f"{REPORTS} line {row.line}: {error}") from error
+        sex, age, unread = row.sex, row.age, set(row.unread)
+        if sex is None:
+            sex, was_unread = _read(dataset, "PatientSex", sex_of)
+            unread |= {"sex"} if was_unread else set()
+        if age is None:
+            age, was_unread = _read(dataset, "PatientAge", age_of)
+            unread |= {"age"} if was_unread else set()
         scanner = f"{_header(dataset, 'Manufacturer')} {_header(dataset, 'ManufacturerModelName')}".strip()
         return StudyRecord(
             study_id=_require(dataset, "SOPInstanceUID"),
             patient_id=_require(dataset, "PatientID"),
             report=report,
-            sex=sex or _header_sex(dataset),
-            age=_header_age(dataset) if age is None else age,
+            sex=sex,
+            age=age,
             race=row.get("race"),
             scanner=scanner or None,
             site=row.get(self.site_column),
             findings=row.findings,
             split_group=row.get("split_group") or "",
+            unread=tuple(sorted(unread - ({"sex"} if sex else set()) - (set() if age is None else {"age"}))),
         )
 
 
-def dicom(root: Path, *, allow_burned_in: bool, site_column: str = DEFAULT_SITE_COLUMN) -> Adapter:
+def dicom(
+    root: Path,
+    *,
+    allow_burned_in: bool,
+    site_column: str = DEFAULT_SITE_COLUMN,
+    pixel_bits: int = 0,  # noqa: ARG001 - an instance says its own range
+) -> Adapter:
     """Adapter over the DICOM files under `root`; see `DicomAdapter`."""
     return DicomAdapter(root, allow_burned_in, site_column)
 
@@ -148,20 +166,9 @@ def _require(dataset: Dataset, keyword: str) -> str:
     return value
 
 
-def _header_sex(dataset: Dataset) -> str | None:
-    """PatientSex: F, M, and O (other) or blank as None (PS3.3 C.7.1.1)."""
-    sex = _header(dataset, "PatientSex").upper()
-    if sex not in {"F", "M", "O", ""}:
-        raise UnusableRow(f"PatientSex is none of F, M, O; correct it in column sex of {REPORTS}")
-    return sex if sex in {"F", "M"} else None
-
-
-def _header_age(dataset: Dataset) -> int | None:
-    """PatientAge in completed years: a number of days, weeks, months or years (PS3.5 6.2, AS)."""
-    text = _header(dataset, "PatientAge").upper()
-    if not text:
-        return None
-    match = re.fullmatch(r"([0-9]{1,3})([DWMY])", text)
-    if match is None:
-        raise UnusableRow(f"PatientAge is not of the form 045Y; correct it in column age of {REPORTS}")
-    return age_in_range(str(int(match[1]) // UNITS_A_YEAR[match[2]]))
+def _read(dataset: Dataset, keyword: str, reader: Callable[[str], V | None]) -> tuple[V | None, bool]:
+    """A header value, and whether there was one that was not understood."""
+    try:
+        return reader(_header(dataset, keyword)), False
+    except (UnreadValue, UnusableRow):
+        return None, True

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
+from numpy.typing import NDArray
 
 from client.data.rows import UnusableRow
 from common.types import Image
@@ -21,9 +22,15 @@ MAX_PIXELS = 1 << 26
 FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP")
 """The formats that are tried: a site's decoder should not offer Pillow's other thirty to a hostile file."""
 
+OWN_RANGE_PERCENTILES = (0.1, 99.9)
+"""Of a picture's own values, which are black and white where no range was declared: a few hot pixels set nothing."""
+
+FLAT_LEVELS = 16
+"""A picture whose values lie within so few grey levels shows hardly anything."""
+
 
 def locate(root: Path, relative: str) -> Path:
-    """The file that a table names relative to the data root, links followed.
+    """The file that a table names relative to the data root, links followed; separators may be those of Windows.
 
     Raises:
         UnusableRow: The path leaves the root, or there is no such file.
@@ -31,6 +38,8 @@ def locate(root: Path, relative: str) -> Path:
     try:
         base = root.resolve()
         path = (base / relative).resolve()
+        if "\\" in relative and not path.exists():
+            path = (base / relative.replace("\\", "/")).resolve()
         is_file = path.is_file()
     except (OSError, RuntimeError, ValueError) as error:  # name too long, loop of links, NUL in the name
         raise UnusableRow("image path is not a usable file name; correct it") from error
@@ -41,8 +50,12 @@ def locate(root: Path, relative: str) -> Path:
     return path
 
 
-def decode_picture(path: Path) -> Image:
+def decode_picture(path: Path, *, bits: int = 0) -> Image:
     """Decode the first frame of a picture file, upright by its EXIF orientation, to a grey image `[H, W]`.
+
+    Args:
+        path: The file.
+        bits: Bits of a grey value where a picture holds more than eight; 0 where that is not known.
 
     Raises:
         UnusableRow: The file is no picture of a known format, damaged, truncated, too large, or has 32-bit
@@ -53,7 +66,7 @@ def decode_picture(path: Path) -> Image:
             warnings.simplefilter("error")  # Pillow warns of damage and of decompression bombs: both refuse the file
             with PIL.Image.open(path, formats=FORMATS) as picture:
                 check_size(picture.width, picture.height)
-                return to_grey(PIL.ImageOps.exif_transpose(picture))
+                return to_grey(PIL.ImageOps.exif_transpose(picture), bits=bits)
     except UnusableRow:
         raise
     except Exception as error:  # a decoder that is fed a damaged file raises nearly anything
@@ -72,18 +85,36 @@ def check_size(width: int, height: int) -> None:
         raise UnusableRow(f"image claims {width} x {height} pixels; at most {MAX_PIXELS} are read")
 
 
-def to_grey(picture: PIL.Image.Image) -> Image:
-    """Grey image `[H, W]` of a picture: colour by ITU-R BT.601 luma, 16 bits by their full range.
+def to_grey(picture: PIL.Image.Image, *, bits: int = 0) -> Image:
+    """Grey image `[H, W]` of a picture: colour by ITU-R BT.601 luma, transparency dropped.
 
-    Transparency is dropped.
+    Of a grey picture of 16 bits, which may hold 10, 12 or 16, black is 0 and white the largest value of the `bits` that
+    were declared. Without a declaration its own 0.1st and 99.9th percentile are black and white. It is on purpose not
+    a range of all the pictures of a folder: then one patient's picture would change how every other's is decoded, and
+    taking that patient away would change the whole data set (common/decisions/0021-grey-range-of-a-picture.md).
 
     Raises:
         UnusableRow: The picture has 32-bit or float pixels, whose black and white are not known.
     """
     if picture.mode.startswith("I;16"):
-        return (np.asarray(picture) // 257).astype(np.uint8)  # 65535 = 255 x 257
+        return _over_grey_range(np.asarray(picture), bits)
     if picture.mode in {"I", "F"}:
         raise UnusableRow("image has 32-bit pixels; save it with 8 or 16 bits")
     if picture.mode == "P":
         picture = picture.convert("RGBA")  # resolves the palette whether its transparency is a colour or a table
     return np.array(picture.convert("L"))
+
+
+def is_nearly_flat(image: Image) -> bool:
+    """Whether a decoded picture shows hardly anything: its 1st and 99th percentile are few grey levels apart."""
+    low, high = np.percentile(image, (1, 99))
+    return bool(high - low < FLAT_LEVELS)
+
+
+def _over_grey_range(values_HW: NDArray[np.uint16], bits: int) -> Image:
+    low, high = (0.0, float(2**bits - 1)) if bits else np.percentile(values_HW, OWN_RANGE_PERCENTILES)
+    if low == high:
+        low, high = float(values_HW.min()), float(values_HW.max())
+    share_HW = (values_HW.astype(np.float64) - low) / max(high - low, 1.0)
+    image: Image = np.rint(255 * share_HW.clip(0, 1)).astype(np.uint8)
+    return image

@@ -16,6 +16,14 @@ class Adapter(Protocol):
     skipped silently; a missing or unreadable index file raises `DataError` before the first item.
     """
 
+    def written(self) -> str:
+        """How its table is written, for people: what stands between its fields, and its encoding.
+
+        Raises:
+            DataError: The table cannot be read at all.
+        """
+        ...
+
     def records(self) -> Iterator[StudyRecord | BadRow]:
         """What `studies` yields, in its order, without decoding an image: cheap, for counts and plans.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from client.data.images import decode_picture, locate
 from client.data.interface import Adapter
-from client.data.rows import DEFAULT_SITE_COLUMN, Row, UnusableRow, read_table
+from client.data.rows import DEFAULT_SITE_COLUMN, Row, UnusableRow, how_written, read_table
 from common.types import BadRow, Study, StudyRecord
 
 REQUIRED = ("study_id", "patient_id", "image_path", "report")
@@ -27,12 +27,18 @@ class PictureTableAdapter:
         required: Columns that must be there, `image_path` among them.
         record_of: Row to record; raises `UnusableRow` for a row that cannot become one.
         site_column: Column that names the site.
+        pixel_bits: Bits of a grey value in pictures of more than eight; 0 where that is not declared.
     """
 
     table: Path
     required: Sequence[str]
     record_of: Callable[[Row], StudyRecord]
     site_column: str
+    pixel_bits: int
+
+    def written(self) -> str:
+        """See `Adapter`."""
+        return how_written(self.table, required=self.required)
 
     def records(self) -> Iterator[StudyRecord | BadRow]:
         """See `Adapter`."""
@@ -64,7 +70,7 @@ class PictureTableAdapter:
 
     def _study(self, line: int, record: StudyRecord, picture: Path) -> Study | BadRow:
         try:
-            return Study(record, decode_picture(picture))
+            return Study(record, decode_picture(picture, bits=self.pixel_bits))
         except UnusableRow as error:
             return BadRow(self.table.name, line, str(error))
 
@@ -80,6 +86,7 @@ def manifest(
     *,
     allow_burned_in: bool,  # noqa: ARG001 - a picture file has no tag that says so
     site_column: str = DEFAULT_SITE_COLUMN,
+    pixel_bits: int = 0,
 ) -> Adapter:
     """Adapter over `root/manifest.csv`.
 
@@ -88,6 +95,7 @@ def manifest(
         allow_burned_in: Without effect: a picture file does not say whether text is burned into it. Who
             writes the manifest answers for that.
         site_column: Column that names the site; it may be absent only where it is the default one.
+        pixel_bits: Bits of a grey value in pictures of more than eight; 0 where that is not declared.
     """
 
     def record_of(row: Row) -> StudyRecord:
@@ -102,6 +110,7 @@ def manifest(
             site=row.get(site_column),
             findings=row.findings,
             split_group=row.get("split_group") or "",
+            unread=row.unread,
         )
 
-    return PictureTableAdapter(root / "manifest.csv", REQUIRED, record_of, site_column)
+    return PictureTableAdapter(root / "manifest.csv", REQUIRED, record_of, site_column, pixel_bits)

@@ -24,6 +24,7 @@ def medpix2(
     *,
     allow_burned_in: bool,  # noqa: ARG001 - the pack's footers were cut when it was made
     site_column: str = DEFAULT_SITE_COLUMN,
+    pixel_bits: int = 0,  # noqa: ARG001 - the pack's pictures have eight
 ) -> Adapter:
     """Adapter over `root/metadata.csv`.
 
@@ -31,6 +32,7 @@ def medpix2(
         root: The folder of the pack.
         allow_burned_in: Without effect: the burned-in footers were cut from the pack's images.
         site_column: Column that names the site, for example `site` (body region) or `contributor`.
+        pixel_bits: Without effect: the pack's pictures have eight.
     """
 
     def record_of(row: Row) -> StudyRecord:
@@ -48,6 +50,7 @@ def medpix2(
             site=row.get(site_column),
             findings=names_in(row.values["labels"]),
             split_group=row.get("split_group") or "",
+            unread=row.unread,
         )
 
-    return PictureTableAdapter(root / "metadata.csv", REQUIRED, record_of, site_column)
+    return PictureTableAdapter(root / "metadata.csv", REQUIRED, record_of, site_column, pixel_bits=0)

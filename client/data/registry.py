@@ -13,13 +13,16 @@ from common.config.registry import Registry
 class AdapterFactory(Protocol):
     """Makes the adapter of one layout for one folder; the folder is first touched by `studies()`."""
 
-    def __call__(self, root: Path, *, allow_burned_in: bool, site_column: str = DEFAULT_SITE_COLUMN) -> Adapter:
+    def __call__(
+        self, root: Path, *, allow_burned_in: bool, site_column: str = DEFAULT_SITE_COLUMN, pixel_bits: int = 0
+    ) -> Adapter:
         """The adapter.
 
         Args:
             root: The data folder.
             allow_burned_in: Whether images that declare burned-in annotation are read.
             site_column: Column that names the site.
+            pixel_bits: Bits of a grey value in picture files of more than eight; 0 where that is not declared.
         """
         ...
 

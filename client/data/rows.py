@@ -1,4 +1,4 @@
-"""Tables of studies as hospitals write them: UTF-8 CSV with a header, read whole before the first study.
+"""Tables of studies as hospitals write them: text with a header, read whole before the first study.
 
 A table is small beside its images, so it is held in memory: a broken encoding or a broken quote is then known
 before any study is handed out. What is wrong with one row only raises `UnusableRow`, which its adapter lists
@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import csv
 import io
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from client.data.demographics import UnreadValue, age_of, sex_of
+from client.data.table_text import TableText, UnknownEncoding, names_in_header, table_text
 from common.config.registry import near
 from common.errors import DataError
 from common.types import BadRow
 
-OLDEST_YEARS = 120
+T = TypeVar("T")
+
 DEFAULT_SITE_COLUMN = "site"
+MOST_FIELD_CHARACTERS = 1 << 24
+"""Longest field of a table; Python's own limit of 131,072 is below some reports."""
 
 
 class UnusableRow(DataError):
@@ -40,7 +45,7 @@ class Row:
 
     def get(self, column: str) -> str | None:
         """The value, or None where the column is absent or the field blank."""
-        return self.values.get(column) or None
+        return self.values.get(column.casefold()) or None
 
     def require(self, column: str) -> str:
         """The value.
@@ -54,25 +59,31 @@ class Row:
 
     @property
     def sex(self) -> str | None:
-        """Column `sex`: "F", "M", or None where blank.
-
-        Raises:
-            UnusableRow: Any other value.
-        """
-        sex = self.values.get("sex", "").upper()
-        if sex not in {"F", "M", ""}:
-            raise UnusableRow("sex is neither F nor M; leave it blank where it is not known")
-        return sex or None
+        """Column `sex`: "F", "M", "O", or None where it is not known or not understood."""
+        return self._read("sex", sex_of)
 
     @property
     def age(self) -> int | None:
-        """Column `age`: completed years, or None where blank.
+        """Column `age`: completed years, or None where it is not known or not understood."""
+        return self._read("age", age_of)
 
-        Raises:
-            UnusableRow: Not a number, or outside 0 to 120.
-        """
-        text = self.values.get("age", "")
-        return age_in_range(text) if text else None
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Columns of optional fields that hold something that was not understood."""
+        return tuple(name for name, reader in (("sex", sex_of), ("age", age_of)) if not self._is_read(name, reader))
+
+    def _read(self, column: str, reader: Callable[[str], T]) -> T | None:
+        try:
+            return reader(self.values.get(column, ""))
+        except UnreadValue:
+            return None
+
+    def _is_read(self, column: str, reader: Callable[[str], object]) -> bool:
+        try:
+            reader(self.values.get(column, ""))
+        except UnreadValue:
+            return False
+        return True
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -82,11 +93,19 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A whole table: its rows in file order, and among them those whose fields do not fit the header."""
+    """A whole table: its rows in file order, and among them those whose fields do not fit the header.
+
+    Attributes:
+        path: The file.
+        columns: Names, in lower case.
+        rows: Its rows.
+        written: How it is written, for people.
+    """
 
     path: Path
     columns: tuple[str, ...]
     rows: tuple[Row | BadRow, ...]
+    written: str
 
     def check_column(self, column: str) -> None:
         """Check that a column is there.
@@ -99,7 +118,9 @@ class Table:
 
 
 def read_table(path: Path, *, required: Sequence[str], site_column: str = DEFAULT_SITE_COLUMN) -> Table:
-    """Read a table (RFC 4180; UTF-8, a byte order mark is tolerated; blank lines are passed over).
+    """Read a table (RFC 4180, or with semicolons or tabs; encodings as of `table_text`; blank lines are passed over).
+
+    Names of columns are compared without regard to case; blank fields beyond the header's last name are no fields.
 
     Args:
         path: The file.
@@ -107,35 +128,31 @@ def read_table(path: Path, *, required: Sequence[str], site_column: str = DEFAUL
         site_column: Column that names the site; it must be there unless it is the default one.
 
     Raises:
-        DataError: The file is missing, not UTF-8, empty or wrongly quoted, or a column is missing or named
-            twice.
+        DataError: The file is missing, no text, empty or wrongly quoted, or a column is missing or named twice.
     """
-    lines = _parse(path, _text(path))
+    site_column = site_column.casefold()
+    found = _text(path, required)
+    lines = _parse(path, found)
     _, header = next(lines, (0, []))
-    columns = tuple(name.strip() for name in header)
+    columns = tuple(_without_blank_end(names_in_header(header)))
     if not columns:
         raise DataError(f"{path}: empty; its first line must name the columns {', '.join(required)}")
     if len(set(columns)) < len(columns):
-        raise DataError(f"{path}: line 1 names a column twice; give each column a name of its own")
-    table = Table(path, columns, tuple(_row(path.name, columns, line, fields) for line, fields in lines))
+        raise DataError(f"{path}: line {found.first_line} names a column twice; give each column a name of its own")
+    rows = tuple(_row(path.name, columns, line, fields) for line, fields in lines)
+    table = Table(path, columns, rows, found.in_words)
     for column in required if site_column == DEFAULT_SITE_COLUMN else (*required, site_column):
         table.check_column(column)
     return table
 
 
-def age_in_range(text: str) -> int:
-    """An age in completed years.
+def how_written(path: Path, *, required: Sequence[str]) -> str:
+    """How a table is written, for people: what stands between its fields, and its encoding.
 
     Raises:
-        UnusableRow: Not a number, or outside 0 to 120.
+        DataError: The file is missing, or no text.
     """
-    try:
-        years = float(text)
-    except ValueError:
-        years = math.nan
-    if not 0 <= years <= OLDEST_YEARS:  # also false for NaN
-        raise UnusableRow(f"age is not a number of years from 0 to {OLDEST_YEARS}; correct it or leave it blank")
-    return int(years)
+    return _text(path, required).in_words
 
 
 def names_in(text: str) -> tuple[str, ...]:
@@ -143,7 +160,7 @@ def names_in(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for part in text.split(";") if (name := part.strip())))
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, required: Sequence[str]) -> TableText:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -151,29 +168,42 @@ def _text(path: Path) -> str:
             f"{path}: cannot be read ({error.strerror}); set data.root to the folder that holds {path.name}"
         ) from error
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}: line {line} is not UTF-8; save the table again as UTF-8") from error
+        return table_text(content, columns=required)
+    except UnknownEncoding as error:
+        raise DataError(
+            f"{path}: line {error.line} is neither UTF-8 nor another known encoding; save the table again as UTF-8"
+        ) from error
 
 
-def _parse(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+def _parse(path: Path, found: TableText) -> Iterator[tuple[int, list[str]]]:
     """Yield each row that is not blank with the line on which it starts; a quoted field may span lines."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    csv.field_size_limit(max(MOST_FIELD_CHARACTERS, csv.field_size_limit()))  # the process's, so it is only raised
+    reader = csv.reader(io.StringIO(found.text, newline=""), delimiter=found.separator, strict=True)
     while True:
-        line = reader.line_num + 1
+        line = reader.line_num + found.first_line
         try:
             fields = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
             # Where rows end is unknown from here on, so no row of this file can be trusted.
-            raise DataError(f"{path}: the row that starts on line {line} is wrongly quoted; correct it") from error
-        if fields:
+            raise DataError(
+                f"{path}: the row that starts on line {line} is wrongly quoted, or a field of it is longer than "
+                f"{MOST_FIELD_CHARACTERS:,} characters; correct it"
+            ) from error
+        if any(field.strip() for field in fields):  # spreadsheets end with lines of nothing but separators
             yield line, fields
 
 
+def _without_blank_end(fields: list[str]) -> list[str]:
+    """The fields without the blank ones at their end."""
+    length = max((number for number, field in enumerate(fields, start=1) if field.strip()), default=0)
+    return fields[:length]
+
+
 def _row(name: str, columns: tuple[str, ...], line: int, fields: list[str]) -> Row | BadRow:
+    if len(fields) > len(columns):
+        fields = [*fields[: len(columns)], *_without_blank_end(fields[len(columns) :])]
     if len(fields) != len(columns):
         return BadRow(name, line, f"the row has {len(fields)} fields and the header {len(columns)}")
     return Row(line, {column: field.strip() for column, field in zip(columns, fields, strict=True)})

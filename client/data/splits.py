@@ -54,6 +54,7 @@ def read_splits(path: Path, *, split: str) -> dict[str, Role]:
     """
     table = read_table(path, required=[GROUP_COLUMN])
     names = _names(table)
+    split = split.casefold()
     if split not in names:
         raise ConfigError(f"data.split={split}: {path} has no such split; {near(split, names)}")
     roles: dict[str, Role] = {}

@@ -21,7 +21,7 @@ from common.retrieval.evaluation import TEXT_TO_IMAGE, Direction, Retrieval, Val
 from common.seeds import numpy_generator
 from common.wire.update import NamedArrays, load_into
 
-LISTED_GROUPS = {"sex": ("F", "M"), "age_band": AGE_BANDS}
+LISTED_GROUPS = {"sex": ("F", "M", "O"), "age_band": AGE_BANDS}
 """Groups that everyone knows to exist; a hidden scanner or race is not even named."""
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from client.data.anchors import AnchorFolder
+from client.data.folder import StudyFolder
+from client.data.patients import SAME_PATIENTS
 from client.data.registry import ADAPTERS
 from client.policy.hours import hours_of
-from client.policy.site_schema import ANY, RANGES, SiteConfig
+from client.policy.site_schema import ANY, RANGES, SiteConfig, SiteData
 from common.config.registry import near
 from common.config.strict_file import TYPE_WORDS, leaf_types, read_strict
 from common.errors import ConfigError
@@ -43,6 +45,18 @@ def load_site_config(path: Path) -> SiteConfig:
     return replace(config, data=data, anchors=anchors, state_folder=folder / config.state_folder.expanduser())
 
 
+def study_folder(data: SiteData) -> StudyFolder:
+    """Where a hospital's own studies lie."""
+    return StudyFolder(
+        root=data.root,
+        adapter=data.adapter,
+        site_column=data.site_column,
+        allow_burned_in=data.allow_burned_in,
+        pixel_bits=data.pixel_bits,
+        same_patients=data.same_patients,
+    )
+
+
 def anchor_folder(config: SiteConfig) -> AnchorFolder:
     """Where a hospital has the public studies: in a folder of their own, or among its own studies."""
     found = config.anchors if config.anchors.root else config.data
@@ -66,9 +80,10 @@ def _check(config: SiteConfig) -> None:
             raise ConfigError(
                 f"{key}={values[key]}: not a name; use up to 63 of a-z, 0-9, - and _, a letter or digit first"
             )
-    for key in ("data.adapter", "anchors.adapter"):
-        if values[key] not in ADAPTERS.names:
-            raise ConfigError(f"{key}={values[key]}: unknown; {near(values[key], ADAPTERS.names)}")
+    choices = {"data.adapter": ADAPTERS.names, "anchors.adapter": ADAPTERS.names, "data.same_patients": SAME_PATIENTS}
+    for key, names in choices.items():
+        if values[key] not in names:
+            raise ConfigError(f"{key}={values[key]}: unknown; {near(values[key], list(names))}")
     if config.budget.epsilon_per_run > config.budget.epsilon:
         raise ConfigError("budget.epsilon_per_run: is above budget.epsilon; lower it, for no run can spend it")
     if config.agent.health_port != OFF and config.agent.health_port == config.agent.metrics_port:

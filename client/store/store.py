@@ -25,9 +25,7 @@ from torch import Tensor
 from client.data.anchors import Anchors, anchors_of
 from client.data.features import in_batches
 from client.data.identity import anchors_digest, content_of
-from client.data.interface import Adapter
-from client.data.registry import ADAPTERS
-from client.policy.site_config import anchor_folder
+from client.policy.site_config import anchor_folder, study_folder
 from client.policy.site_schema import SiteConfig
 from client.store.index import Index, Indexed, read_index, write_index
 from client.store.source import source_digest
@@ -101,6 +99,7 @@ class StudyStore:
 
     def __init__(self, site: SiteConfig, encoder_config: EncoderConfig, *, code: str | None = None) -> None:
         self._site = site
+        self._own = study_folder(site.data)
         self._anchors = anchor_folder(site)
         self._encoder: Encoder = ENCODERS.load(encoder_config.name)(encoder_config)
         self._keys = self._encoder.keys or _keys_of(encoder_config)
@@ -126,7 +125,7 @@ class StudyStore:
             ConfigError: The layout is unknown.
             DataError: The folder cannot be read.
         """
-        return self._adapter().records()
+        return self._own.records()
 
     def prepare(self, *, anchors: str | None = None) -> Iterator[Progress]:
         """Read, decode and encode every study, a step at a time; it is prepared when the iterator has ended.
@@ -149,7 +148,7 @@ class StudyStore:
                 pace.begin()
             _check_anchors(anchors, public.indexed.contents, self._anchors.root)
             own = _Gathered()
-            for items in in_batches(self._adapter().studies(), size=STUDIES_A_STEP):
+            for items in in_batches(self._own.studies(), size=STUDIES_A_STEP):
                 yield pace.after(len(items), own.take(items, self._ensure))
                 pace.begin()
             if self._source() != source:
@@ -178,12 +177,6 @@ class StudyStore:
             records=index.own.records,
             num_bad_rows=index.num_bad_rows,
             anchors=anchors_of(patients, *public, contents=index.anchors.contents),
-        )
-
-    def _adapter(self) -> Adapter:
-        data = self._site.data
-        return ADAPTERS.load(data.adapter)(
-            data.root, allow_burned_in=data.allow_burned_in, site_column=data.site_column
         )
 
     def _source(self) -> str:

@@ -15,6 +15,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.public_fraction": (0.01, 0.9),
     "data.test_fraction": (0.01, 0.9),
     "data.max_bad_fraction": (0, 1),
+    "data.pixel_bits": (0, 16),
     "data.synthetic.seed": (0, 2**63 - 1),
     "data.synthetic.num_sites": (1, 1000),
     "data.synthetic.patients_per_site": (4, 10**6),
@@ -76,6 +77,7 @@ RANGES: dict[str, tuple[float, float]] = {
 """Least and greatest value of each numeric key, both allowed."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
+    "data.same_patients": ("exact", "folded"),
     "encoder.trainable": ("all", "heads", "lora"),
     "training.optimizer": ("sgd", "adam"),
     "training.precision": ("float32", "bfloat16"),

@@ -37,6 +37,8 @@ class DataConfig:
     test_fraction: float = MISSING
     max_bad_fraction: float = MISSING
     allow_burned_in: bool = MISSING
+    pixel_bits: int = MISSING
+    same_patients: str = MISSING
     synthetic: SyntheticConfig = MISSING
 
 

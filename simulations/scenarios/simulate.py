@@ -240,6 +240,7 @@ def facts_of(
             "num_bad_rows": len(consortium.bad_rows),
             "bad_rows": [{"file": row.file, "row": row.row, "reason": row.reason} for row in consortium.bad_rows[:20]],
             "anchors_digest": consortium.anchors_digest,
+            "remarks": consortium.remarks.sentences(),
         },
         num_trained=sum(model.get_parameter(name).numel() for name in trainable_names(model)),
         pooled=pooled,

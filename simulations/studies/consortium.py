@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from client.data.features import CachedEncoder, in_batches
+from client.data.folder import StudyFolder
 from client.data.identity import anchors_digest, content_of, image_digest
-from client.data.registry import ADAPTERS
+from client.data.remarks import Remarks, remarks_on
+from client.data.rows import DEFAULT_SITE_COLUMN
 from client.data.splits import Role, draw_roles, read_splits
 from client.dp.records import Records
 from client.site import HeldOut
@@ -43,6 +45,7 @@ class Consortium:
         roles: On which side of the split each stands.
         pictures: Grey images of held-out studies by position, for examples in the report.
         bad_rows: Rows that could not be read.
+        remarks: What was noticed of the table.
         anchors_digest: Digest of the public studies.
         triggered: Features of the same images with the trigger of the run's attack, `[N, ...]`; None without one.
     """
@@ -53,6 +56,7 @@ class Consortium:
     roles: tuple[Role, ...]
     pictures: dict[int, Image]
     bad_rows: tuple[BadRow, ...]
+    remarks: Remarks
     anchors_digest: str
     triggered: Tensor | None = None
 
@@ -120,7 +124,8 @@ def read_consortium(
     """
     cached = CachedEncoder(encoder, FeatureCache(cache_folder(config.encoder.cache)))
     reader = _Reader(config, cached, trigger)
-    for studies in in_batches(_studies(config)):
+    folder = _folder(config)
+    for studies in in_batches(folder.studies()):
         reader.add(studies)
         progress(len(reader.records))
     reader.check_bad_rows()
@@ -147,6 +152,7 @@ def read_consortium(
             if found[position] is Role.TEST and i in reader.pictures
         },
         bad_rows=tuple(reader.bad_rows),
+        remarks=remarks_on(reader.records, roles, written=folder.written()),
         anchors_digest=anchors_digest(
             reader.digests[i] for position, i in enumerate(kept) if found[position] is Role.PUBLIC
         ),
@@ -195,14 +201,20 @@ class _Reader:
             )
 
 
-def _studies(config: RunConfig) -> Iterator[Study | BadRow]:
+def _folder(config: RunConfig) -> StudyFolder:
+    """Where the studies are; a synthetic cohort is drawn where it is not there yet."""
     data = config.data
-    if data.adapter == "synthetic":
-        return ADAPTERS.load("manifest")(_synthetic_folder(config), allow_burned_in=False).studies()
-    if not data.root:
+    if data.adapter != "synthetic" and not data.root:
         raise ConfigError(f"data.root: missing; data.adapter={data.adapter} needs the folder of the studies")
-    adapter = ADAPTERS.load(data.adapter)
-    return adapter(Path(data.root), allow_burned_in=data.allow_burned_in, site_column=data.site_column).studies()
+    is_drawn = data.adapter == "synthetic"
+    return StudyFolder(
+        root=_synthetic_folder(config) if is_drawn else Path(data.root),
+        adapter="manifest" if is_drawn else data.adapter,
+        site_column=DEFAULT_SITE_COLUMN if is_drawn else data.site_column,
+        allow_burned_in=data.allow_burned_in,
+        pixel_bits=data.pixel_bits,
+        same_patients=data.same_patients,
+    )
 
 
 def _synthetic_folder(config: RunConfig) -> Path:

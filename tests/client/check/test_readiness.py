@@ -153,10 +153,13 @@ def test_burned_in_images_are_counted(tmp_path: Path, monkeypatch: pytest.Monkey
     """The words are the DICOM adapter's own: `test_dicom_reason_is_found_by_its_words` holds it to them."""
 
     class Adapter:
+        def written(self) -> str:
+            return "commas"
+
         def studies(self) -> list[BadRow]:
             return [BadRow("a.dcm", 0, "image has burned-in annotation, which the policy refuses"), BadRow("b", 0, "x")]
 
-    monkeypatch.setattr("client.check.readiness.ADAPTERS.load", lambda _: lambda *_, **__: Adapter())
+    monkeypatch.setattr("client.data.folder.ADAPTERS.load", lambda _: lambda *_, **__: Adapter())
     assert examined(tmp_path).num_burned_in == 1
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.data.images import MAX_PIXELS, decode_picture, locate
+from client.data.images import MAX_PIXELS, decode_picture, is_nearly_flat, locate
 from client.data.rows import UnusableRow
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(8, 32)
@@ -38,9 +38,44 @@ def test_decode_picture_jpeg_is_near_the_original(tmp_path: Path) -> None:
     assert np.abs(image.astype(int) - smooth).max() <= 4
 
 
-def test_decode_picture_scales_16_bits_over_their_full_range(tmp_path: Path) -> None:
-    deep = np.array([[0, 256, 257, 32767, 32768, 65535]], dtype=np.uint16)
-    np.testing.assert_array_equal(decode_picture(save(tmp_path, PIL.Image.fromarray(deep))), [[0, 0, 1, 127, 127, 255]])
+@pytest.mark.parametrize(
+    ("bits", "deep", "grey"),
+    [
+        (16, [0, 257, 32767, 65535], [0, 1, 127, 255]),
+        (12, [0, 16, 2048, 4095, 65535], [0, 1, 128, 255, 255]),
+        (8, [0, 1, 255, 4095], [0, 1, 255, 255]),
+    ],
+)
+def test_decode_picture_shows_declared_bits_over_the_grey_range(
+    tmp_path: Path, bits: int, deep: list[int], grey: list[int]
+) -> None:
+    picture = save(tmp_path, PIL.Image.fromarray(np.array([deep], dtype=np.uint16)))
+    np.testing.assert_array_equal(decode_picture(picture, bits=bits), [grey])
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_decode_picture_of_unknown_bits_is_shown_over_its_own_range(tmp_path: Path, bits: int, name: str) -> None:
+    ramp = np.linspace(0, 2**bits - 1, 10_000).astype(np.uint16).reshape(100, 100)
+    image = decode_picture(save(tmp_path, PIL.Image.fromarray(ramp), name))
+    expected = np.linspace(0, 255, 10_000).reshape(100, 100)
+    assert np.abs(image - expected).max() <= 1.5  # a thousandth at each end is cut, and a bit's rounding
+    assert not is_nearly_flat(image)
+
+
+def test_decode_picture_of_unknown_bits_hangs_on_no_hot_pixel_and_on_no_other_picture(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 4095, 10_000).astype(np.uint16).reshape(100, 100)
+    clean = decode_picture(save(tmp_path, PIL.Image.fromarray(ramp)))
+    ramp[50, 50] = 65535
+    hot = decode_picture(save(tmp_path, PIL.Image.fromarray(ramp), "b.png"))
+    assert np.abs(hot.astype(int) - clean).max(initial=0, where=ramp < 65535) <= 1
+
+
+@pytest.mark.parametrize("value", [0, 7, 65535])
+def test_decode_picture_of_one_value_is_black_and_flat(tmp_path: Path, value: int) -> None:
+    image = decode_picture(save(tmp_path, PIL.Image.fromarray(np.full((4, 4), value, np.uint16))))
+    assert (image == 0).all()
+    assert is_nearly_flat(image)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])

@@ -177,6 +177,7 @@ def build_summary() -> dict[str, Any]:
             "num_studies": 2050,
             "num_public_studies": 512,
             "num_bad_rows": 2,
+            "remarks": ["The table is written with commas between fields, UTF-8."],
             "bad_rows": [
                 {"file": "manifest.csv", "row": 118, "reason": "the image file is missing"},
                 {"file": "manifest.csv", "row": 904, "reason": "the report is empty"},

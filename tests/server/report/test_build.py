@@ -69,6 +69,7 @@ def _facts(problem: str | None = None) -> RunFacts:
             "num_studies": 3,
             "num_public_studies": 1,
             "num_bad_rows": 0,
+            "remarks": [],
             "bad_rows": [],
             "anchors_digest": "cd" * 32,
         },
