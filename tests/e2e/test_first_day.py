@@ -62,7 +62,7 @@ def day(folder: Path, cohort: Path) -> Loopback:
 def followed(loopback: Loopback) -> list[tuple[float, str]]:
     """What `wardround server run` says without a terminal, and when; it ends well."""
     root = Path(wardround.__file__).parent
-    command = [sys.executable, "-m", "wardround", "server", "run", str(loopback.bundle)]
+    command = [sys.executable, "-c", "import wardround; wardround.main()", "server", "run", str(loopback.bundle)]
     lines = [(time.monotonic(), "begin")]
     with subprocess.Popen(
         [*command, "--config", str(loopback.consortium_file)],
