@@ -15,6 +15,7 @@ from rich.table import Table
 
 from common.config.load import load_config, read_run_config
 from common.config.schema import RunConfig
+from common.device import CPU, check_device, devices_here
 from common.errors import ConfigError
 from server.report import words
 from server.report.robustness import Grid, hardest_grids
@@ -51,6 +52,8 @@ def simulate_command(
     Any key of configs/base.yaml can be set as KEY=VALUE, for example federation.rounds=20 privacy.epsilon=2.
     """
     config, folder = _run_of(overrides or [], scenario, out, resume)
+    check_device(config.device)
+    _point_out_unused_gpu(config.device)
     summary = _watched(config, folder, engine)
     if as_json:
         typer.echo(json.dumps(summary, indent=2, allow_nan=False))
@@ -59,6 +62,13 @@ def simulate_command(
     for table in _tables(summary):
         console.print(table)
     console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+
+
+def _point_out_unused_gpu(device: str) -> None:
+    others = devices_here()[1:]
+    if device == CPU and others:
+        said = f"device=cpu: {others[0]} is on this machine and is not used; set device to use it"
+        Console(stderr=True).print(said, markup=False, highlight=False)
 
 
 def _run_of(

@@ -17,6 +17,7 @@ from client.check.display import as_json, show
 from client.check.dry_run import DryRun, dry_run
 from client.policy.site_config import load_site_config
 from common.config.load import read_run_config
+from common.device import check_device
 from common.errors import BudgetExhausted, ConfigError, DataError, PolicyRefusal
 
 
@@ -38,6 +39,8 @@ def check_command(
     """
     site = load_site_config(config)
     planned = None if run is None else read_run_config(run)
+    if planned is not None:
+        check_device(planned.device)
     with counting() as progress:
         result = dry_run(site, planned, local_time=_time_of(at), progress=progress)
     if json_:

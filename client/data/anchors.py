@@ -11,6 +11,7 @@ from torch import Tensor
 
 from client.data.features import CachedEncoder, in_batches
 from client.data.identity import anchors_digest, content_of
+from client.data.interface import Adapter
 from client.data.registry import ADAPTERS
 from client.data.rows import DEFAULT_SITE_COLUMN
 from client.data.splits import PUBLIC_SITE, Role, read_splits
@@ -26,6 +27,8 @@ class AnchorFolder:
     Attributes:
         root: The folder.
         adapter: Its layout.
+        alone: Whether it is the public studies' own folder: then all of them are public where nothing says which are,
+            neither a split nor a study's site. Never for a folder of a hospital's own studies.
         split: Column of `splits.csv` in the folder that says which studies are public; "" goes by `site_column`.
         site_column: Column that names the site; an anchor's is `PUBLIC_SITE`.
         allow_burned_in: Whether DICOM images that declare burned-in annotation are read.
@@ -33,6 +36,7 @@ class AnchorFolder:
 
     root: Path
     adapter: str
+    alone: bool = False
     split: str = ""
     site_column: str = DEFAULT_SITE_COLUMN
     allow_burned_in: bool = False
@@ -47,10 +51,8 @@ class AnchorFolder:
             ConfigError: The layout or the split is unknown.
             DataError: The folder cannot be read, or holds no public study.
         """
-        adapter = ADAPTERS.load(self.adapter)
-        found = adapter(self.root, allow_burned_in=self.allow_burned_in, site_column=self.site_column)
         is_public, is_empty = self._test(), True
-        for item in found.studies():
+        for item in self._adapter().studies():
             if isinstance(item, Study) and is_public(item.record):
                 is_empty = False
                 yield item
@@ -67,16 +69,24 @@ class AnchorFolder:
             ConfigError: The layout or the split is unknown.
             DataError: The folder cannot be read.
         """
-        adapter = ADAPTERS.load(self.adapter)
-        found = adapter(self.root, allow_burned_in=self.allow_burned_in, site_column=self.site_column)
         is_public = self._test()
-        return sum(isinstance(item, StudyRecord) and is_public(item) for item in found.records())
+        return sum(isinstance(item, StudyRecord) and is_public(item) for item in self._adapter().records())
+
+    def _adapter(self) -> Adapter:
+        return ADAPTERS.load(self.adapter)(
+            self.root, allow_burned_in=self.allow_burned_in, site_column=self.site_column
+        )
 
     def _test(self) -> Callable[[StudyRecord], bool]:
+        if not self.split and self.alone and not self._names_sites():
+            return lambda record: record.site is None
         if not self.split:
             return lambda record: record.site == PUBLIC_SITE
         roles = read_splits(self.root / "splits.csv", split=self.split)
         return lambda record: roles.get(record.split_group) is Role.PUBLIC
+
+    def _names_sites(self) -> bool:
+        return any(isinstance(item, StudyRecord) and item.site is not None for item in self._adapter().records())
 
 
 @dataclass(frozen=True, kw_only=True)

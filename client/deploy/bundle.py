@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 from flwr.cli.build import build_fab_from_files
@@ -15,6 +15,7 @@ from common.bundle import BundleFacts, app_files, written_bundle
 from common.code_digest import code_digest
 from common.config.load import config_as_yaml, config_digest
 from common.config.schema import RunConfig
+from common.device import CPU, check_device_word, is_here
 from common.encoders.cache import FeatureCache, cache_folder
 from common.encoders.public_fit import first_model, start_of
 from common.encoders.registry import ENCODERS
@@ -65,13 +66,16 @@ def build_bundle(config: RunConfig, anchors: AnchorFolder, *, bands: tuple[str, 
         DataError: The public studies cannot be read.
     """
     refuse_undeployable(config, bands)
+    check_device_word(config.device)
     encoder = ENCODERS.load(config.encoder.name)(config.encoder)
+    # The device is the hospitals'; a centre without one fits the first model where it can.
+    fitted = config if is_here(config.device) else replace(config, device=CPU)
     progress("Reading and encoding the public studies")
     public = read_anchors(anchors, CachedEncoder(encoder, FeatureCache(cache_folder(config.encoder.cache))))
     progress("Fitting the first model to them")
-    model = first_model(encoder, public.features, config)
+    model = first_model(encoder, public.features, fitted)
     whole = to_safetensors(model_arrays(model))
-    start = start_of(model, public.features, config)
+    start = start_of(model, public.features, fitted)
     if config.privacy.calibrate:
         config = calibrate(config, start.anchors, start.model, bands, progress=progress).config
     begun = to_safetensors(model_arrays(start.model))

@@ -26,7 +26,10 @@ def bundle_command(
     config: Annotated[
         Path, typer.Option(metavar="FILE", help="The run's config, whole or what differs from the base.")
     ],
-    anchors: Annotated[Path, typer.Option(metavar="DIR", help="Folder with the public studies.")],
+    anchors: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="Folder with the public studies."),
+    ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the bundle is written.")],
     adapter: Annotated[str, typer.Option(metavar="NAME", help="Layout of the folder.")] = "manifest",
     split: Annotated[
@@ -49,7 +52,7 @@ def bundle_command(
     # The bits of a fit depend on it: as many as a simulation of the same config uses.
     torch.set_num_threads(run.workers)
     with Console(stderr=True).status("Looking at the run") as status:
-        folder = AnchorFolder(root=anchors, adapter=adapter, split=split, site_column=site_column)
+        folder = AnchorFolder(root=anchors, adapter=adapter, alone=True, split=split, site_column=site_column)
         made = build_bundle(run, folder, bands=bands_of(bands), progress=status.update)
     write_atomically(out, made.content)
     if json_:

@@ -45,6 +45,7 @@ from client.site import Site, SiteAccounts
 from client.store.store import Prepared
 from common.bundle import Bundle
 from common.code_digest import code_digest
+from common.device import check_device
 from common.encoders.public_fit import AnchorFeatures, fresh_model, split_frozen
 from common.encoders.registry import ENCODERS
 from common.errors import AdmissionError, ConfigError, DataError, PolicyRefusal, TrustError, WardroundError
@@ -208,6 +209,7 @@ class LocalWorker:
     def _opened(self, approval: Approval) -> OpenRun:
         bundle = self._approvals.bundle(approval)
         self._note_approval(approval)
+        check_device(bundle.config.device)
         prepared = self._preparer.ready(bundle)
         site = open_site(self._config, bundle, prepared, self._ledger, self._randomness)
         if approval.code != code_digest():

@@ -26,6 +26,7 @@ from common.bundle import Bundle
 from common.code_digest import code_digest
 from common.config.diff import Difference, differences
 from common.config.load import load_config
+from common.device import check_device
 from common.errors import ConfigError, DataError
 from common.trust.display import spoken
 
@@ -67,10 +68,11 @@ def review(site: SiteConfig, bundle: Bundle, *, last: tuple[Approval, Bundle] | 
     """Look at a bundle as the site's configuration, data and budget are now. Nothing is written or spent.
 
     Raises:
-        ConfigError: The run cannot be private as its config asks.
+        ConfigError: The run cannot be private as its config asks, or its device is not here.
         DataError: The hospital's data cannot be read at all.
         LedgerError: The ledger is damaged.
     """
+    check_device(bundle.config.device)
     anchors, problem = _anchors_here(site, bundle)
     return Review(
         bundle=bundle,

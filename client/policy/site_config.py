@@ -63,6 +63,7 @@ def anchor_folder(config: SiteConfig) -> AnchorFolder:
     return AnchorFolder(
         root=Path(found.root),
         adapter=found.adapter,
+        alone=bool(config.anchors.root),
         split=found.split,
         site_column=found.site_column,
         allow_burned_in=config.data.allow_burned_in,

@@ -14,6 +14,7 @@ from client.data.features import CachedEncoder
 from client.training.calibrate import calibrate
 from common.config.load import read_run_config
 from common.config.schema import DataConfig
+from common.device import check_device
 from common.encoders.cache import FeatureCache, cache_folder
 from common.encoders.public_fit import first_model, start_of
 from common.encoders.registry import ENCODERS
@@ -38,6 +39,7 @@ def calibrate_command(
     config = read_run_config(run)
     if config.privacy.epsilon is None:
         raise ConfigError(f"{run}: privacy.epsilon is null; a run without privacy has nothing to calibrate")
+    check_device(config.device)
     named = bands_of(bands)
     console = Console(stderr=True)
     with console.status("Reading and encoding the public studies") as status:
@@ -61,6 +63,7 @@ def _folder(data: DataConfig, anchors: Path | None) -> AnchorFolder:
     return AnchorFolder(
         root=Path(root),
         adapter=data.adapter,
+        alone=anchors is not None,
         split=data.split,
         site_column=data.site_column,
         allow_burned_in=data.allow_burned_in,

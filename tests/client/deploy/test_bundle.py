@@ -13,13 +13,14 @@ import pytest
 import wardround
 from client.data.anchors import AnchorFolder, digest_of_anchors
 from client.deploy.bundle import build_bundle
+from client.policy.site_config import anchor_folder, load_site_config
 from common.bundle import Bundle, bundle_of, read_bundle
 from common.code_digest import code_digest
 from common.config.load import config_as_yaml, config_digest, load_config
 from common.errors import ConfigError, DataError
 from common.wire.update import model_arrays, to_safetensors
 from simulations.scenarios.simulate import PUBLIC_MODEL_FILE, Clock, prepare
-from tests.client.deploy.hospital import Cohort
+from tests.client.deploy.hospital import Cohort, Hospital, copy_studies, read_rows
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -135,3 +136,32 @@ def test_command_refuses_in_one_line(
     assert said in err
     assert err.count("\n") == 1
     assert not out.exists()
+
+
+def test_public_folder_without_a_site_column_is_public_as_a_whole_and_alike_at_a_hospital(
+    cohort: Cohort, hospital: Hospital, tmp_path: Path
+) -> None:
+    rows = [{name: value for name, value in row.items() if name != "site"} for row in read_rows(cohort.public)]
+    folder = copy_studies(cohort.public, tmp_path / "public", rows)
+    own = AnchorFolder(root=folder, adapter="manifest", alone=True)
+    made = build_bundle(load_config(cohort.overrides()), own, bands=(), progress=lambda _: None)
+    hospital.edit("anchors", root=str(folder))
+    assert digest_of_anchors(anchor_folder(load_site_config(hospital.site_file))) == made.facts.anchors
+    assert made.num_anchors == len(rows)
+
+
+def test_studies_of_a_hospital_are_never_public_because_their_table_names_no_site(
+    cohort: Cohort, hospital: Hospital
+) -> None:
+    rows = [{n: v for n, v in row.items() if n != "site"} for row in read_rows(hospital.folder / "studies")]
+    copy_studies(cohort.whole, hospital.folder / "studies", rows)
+    hospital.edit("anchors", root="")
+    with pytest.raises(DataError, match="holds no public study"):
+        digest_of_anchors(anchor_folder(load_site_config(hospital.site_file)))
+
+
+def test_centre_without_the_hospitals_device_makes_their_bundle(cohort: Cohort) -> None:
+    bundle = bundle_of(cohort.bundle("device=cuda:63"))
+    assert bundle.config.device == "cuda:63"
+    with pytest.raises(ConfigError, match="device=tpu9: no such device"):
+        cohort.bundle("device=tpu9")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +54,11 @@ def test_public_studies_lie_among_the_own_unless_they_have_a_folder(
     )
     assert anchor_folder(load_site_config(write_site(site_yaml))) == among
     site_yaml["anchors"] = {"root": "public"}
-    apart = AnchorFolder(root=tmp_path / "public", adapter="manifest", allow_burned_in=True)
+    apart = AnchorFolder(root=tmp_path / "public", adapter="manifest", alone=True, allow_burned_in=True)
     assert anchor_folder(load_site_config(write_site(site_yaml))) == apart
     site_yaml["anchors"] = {"root": "/data/public", "adapter": "medpix2", "split": "s", "site_column": "c"}
     named = AnchorFolder(root=Path("/data/public"), adapter="medpix2", split="s", site_column="c", allow_burned_in=True)
-    assert anchor_folder(load_site_config(write_site(site_yaml))) == named
+    assert anchor_folder(load_site_config(write_site(site_yaml))) == replace(named, alone=True)
 
 
 def test_lists_left_out_allow_nothing(site_yaml: dict[str, Any], write_site: Callable[..., Path]) -> None:
