@@ -38,6 +38,7 @@ COMMANDS = {
     "site init": ("client.deploy.cli:init_command", "Make a hospital's keys, and its request to join."),
     "site join": ("client.deploy.cli:join_command", "Take the coordinating centre's answer to the request."),
     "site prepare": ("client.deploy.prepare_cli:prepare_command", "Read and encode the studies before a run asks."),
+    "site recover": ("client.deploy.recover_cli:recover_command", "Charge what a lost ledger forgot."),
     "site start": ("client.deploy.start_cli:start_command", "Run a hospital's agent: answer what was approved."),
     "server init": ("server.deploy.cli:init_command", "Make a consortium: certificates, signing key, member list."),
     "server admit": ("server.deploy.cli:admit_command", "Make a hospital a member, by its request."),

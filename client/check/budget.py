@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from client.data.identity import dataset_digest
 from client.ledger.ledger import LEDGER_FILE
+from client.ledger.lost import refuse_forgetful, releases_in
 from client.policy.site_schema import SiteConfig
 from common.ledger.books import Books
 from common.ledger.entries import HELD_OUT, TRAINING, Account, Budget
@@ -84,12 +85,14 @@ def check_budget(site: SiteConfig, *, run: str, planned: Mapping[str, Sequence[E
 
     Raises:
         ConfigError: What lies at the ledger's place is no ledger.
-        LedgerError: The ledger is damaged.
+        LedgerError: The ledger is damaged, or lacks what the site's own log notes.
     """
     path = site.state_folder / LEDGER_FILE
     budget, accounts = budget_of(site), accounts_of(site)
     has_ledger = path.exists()
+    noted = releases_in(site.state_folder)  # before the ledger, which is always ahead of the log
     books = read_books(path) if has_ledger else Books()
+    refuse_forgetful(path, books, noted)
     own = {account.dataset_digest for account in accounts}
     return BudgetCheck(
         budget=budget,

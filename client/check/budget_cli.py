@@ -15,6 +15,7 @@ from rich.table import Table
 
 from client.check.budget import accounts_of, budget_of
 from client.ledger.ledger import KEY_FILE, LEDGER_FILE
+from client.ledger.lost import refuse_forgetful, releases_in
 from client.policy.site_config import load_site_config
 from common.config.load import config_digest, read_run_config
 from common.config.schema import RunConfig
@@ -104,9 +105,11 @@ def _of_config(path: Path | None, ledger: Path | None) -> Spent:
         raise ConfigError("give --config site.yaml or --ledger PATH, one of the two")
     site = load_site_config(path)
     file, key = site.state_folder / LEDGER_FILE, site.state_folder / KEY_FILE
+    noted = releases_in(site.state_folder)  # before the ledger, which is always ahead of the log
     books = (
         read_books(file, public_key=SigningKey.load(key).public if key.exists() else None) if file.exists() else Books()
     )
+    refuse_forgetful(file, books, noted)
     accounts = list(dict.fromkeys([*accounts_of(site), *books.accounts]))
     return _spent(site.site, file, books, budget_of(site), accounts)
 

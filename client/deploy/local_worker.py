@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from client.dp.randomness import Randomness, SystemRandomness
 from client.gate.gate import Guard
 from client.gate.recorder import Recorder, SiteRecorder
 from client.ledger.ledger import KEY_FILE, LEDGER_FILE, Ledger
+from client.ledger.lost import LOG_FOLDER, paid_releases, refuse_forgetful
 from client.policy.site_config import anchor_folder, load_site_config
 from client.policy.site_policy import policy_of
 from client.policy.site_schema import SiteConfig
@@ -48,10 +49,12 @@ from common.code_digest import code_digest
 from common.device import check_device
 from common.encoders.public_fit import AnchorFeatures, fresh_model, split_frozen
 from common.encoders.registry import ENCODERS
-from common.errors import AdmissionError, ConfigError, DataError, PolicyRefusal, TrustError, WardroundError
+from common.errors import AdmissionError, ConfigError, DataError, LedgerError, PolicyRefusal, TrustError, WardroundError
 from common.evidence.audit_log import AuditLog
 from common.evidence.log_entries import Kind
 from common.evidence.log_trail import Counterpart
+from common.ledger.books import Books
+from common.ledger.read import read_books
 from common.privacy.bands import band_of
 from common.privacy.plan import privacy_plan
 from common.trust.keys import SigningKey
@@ -61,8 +64,6 @@ RandomnessOf = Callable[[int], Randomness]
 """Source of sampling and noise for a round."""
 RecorderOf = Callable[[SiteConfig, AuditLog], Recorder]
 
-LOG_FOLDER = "log"
-"""In the state folder: the audit log."""
 ANSWERED = frozenset({"query", "train"})
 """Kinds of messages that a site answers: who it is, and what a round makes of it."""
 MOST_OPEN = 2
@@ -97,7 +98,10 @@ def member_recorder(config: SiteConfig, log: AuditLog) -> Recorder:
 def open_worker(
     config_file: Path, *, randomness: RandomnessOf = system_randomness, recorder_of: RecorderOf = member_recorder
 ) -> Iterator[LocalWorker]:
-    """Open a hospital's ledger and log, and lend what answers its messages; from one thread, one at a time.
+    """Open a hospital's log, and lend what answers its messages; from one thread, one at a time.
+
+    The ledger is opened with the first message that needs it, and looked at anew with each until it can be: a hospital
+    whose ledger is gone stays connected, says so, and answers nothing that costs privacy.
 
     Args:
         config_file: The hospital's site.yaml.
@@ -106,15 +110,14 @@ def open_worker(
 
     Raises:
         ConfigError: The site.yaml does not hold, or the hospital has not joined under its name.
-        LedgerError: The ledger is damaged, or cannot be written.
         TrustError: A key, the admission or the log does not hold, or another worker has it open.
     """
     config = load_site_config(config_file)
     state = config.state_folder
     key = SigningKey.load(state / KEY_FILE)
     with (
-        Ledger.open(state / LEDGER_FILE, site=config.site, key=key, budget=budget_of(config)) as ledger,
         AuditLog(state / LOG_FOLDER, owner=config.site, key=key) as log,
+        closing(LedgerHolder(config, key, log)) as ledger,
     ):
         yield LocalWorker(
             config,
@@ -124,6 +127,50 @@ def open_worker(
             recorder=recorder_of(config, log),
             randomness=randomness,
         )
+
+
+class LedgerHolder:
+    """A hospital's ledger, opened once it can be believed.
+
+    Args:
+        config: The hospital's own configuration.
+        key: Its key.
+        log: Its audit log, which the ledger is held against.
+    """
+
+    def __init__(self, config: SiteConfig, key: SigningKey, log: AuditLog) -> None:
+        self._config = config
+        self._key = key
+        self._log = log
+        self._ledger: Ledger | None = None
+        self._trouble = ""
+
+    def open(self) -> Ledger:
+        """The ledger, open.
+
+        Raises:
+            LedgerError: It is damaged, cannot be written, or lacks what the audit log notes; it is looked at anew with
+                the next call.
+        """
+        if self._ledger is None:
+            path = self._config.state_folder / LEDGER_FILE
+            try:
+                refuse_forgetful(path, read_books(path) if path.exists() else Books(), paid_releases(self._log.trail))
+                self._ledger = Ledger.open(path, site=self._config.site, key=self._key, budget=budget_of(self._config))
+            except WardroundError as error:
+                self._say_once(str(error))
+                raise LedgerError(str(error)) from error
+        return self._ledger
+
+    def close(self) -> None:
+        """Close it, where it was opened."""
+        if self._ledger is not None:
+            self._ledger.close()
+
+    def _say_once(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            _log.critical("no ledger: %s", trouble)
+        self._trouble = trouble
 
 
 class LocalWorker:
@@ -142,7 +189,7 @@ class LocalWorker:
         self,
         config: SiteConfig,
         approvals: Approvals,
-        ledger: Ledger,
+        ledger: LedgerHolder,
         log: AuditLog,
         *,
         recorder: Recorder,
@@ -210,11 +257,12 @@ class LocalWorker:
         bundle = self._approvals.bundle(approval)
         self._note_approval(approval)
         check_device(bundle.config.device)
+        ledger = self._ledger.open()
         prepared = self._preparer.ready(bundle)
-        site = open_site(self._config, bundle, prepared, self._ledger, self._randomness)
+        site = open_site(self._config, bundle, prepared, ledger, self._randomness)
         if approval.code != code_digest():
             _log.warning("bundle %s was approved when other code was installed than now", bundle.hash)
-        return OpenRun(site, self._guard(site, approval), approval)
+        return OpenRun(site, self._guard(site, approval, ledger), approval)
 
     def _note_approval(self, approval: Approval) -> None:
         """Write into the log, once, that a bundle was approved."""
@@ -223,14 +271,21 @@ class LocalWorker:
             self._audit.append(Kind.BUNDLE_APPROVED, content=content, run=approval.run, bundle=approval.bundle)
 
     def _note_refusal(self, bundle_hash: str, reason: str) -> None:
-        """Write into the log that a bundle was refused; its run is not known then, and its hash stands for it."""
+        """Write into the log that a bundle was refused; its run is not known then, and its hash stands for it.
+
+        A server asks again and again: what the log says last is not said twice.
+        """
+        last = next(reversed(self._audit.trail), None)
+        said = {"run": bundle_hash, "round": BEFORE_ANY_ROUND, "reason": reason}
+        if last is not None and last.kind is Kind.REFUSAL and dict(last.fields) == said:
+            return
         self._audit.append(Kind.REFUSAL, run=bundle_hash, round=BEFORE_ANY_ROUND, reason=reason)
 
-    def _guard(self, site: Site, approval: Approval) -> Guard:
+    def _guard(self, site: Site, approval: Approval, ledger: Ledger) -> Guard:
         return Guard(
             policy=policy_of(self._config, approvals=[approval.approved]),
             run=site.request(bundle_hash=approval.bundle),
-            ledger=self._ledger,
+            ledger=ledger,
             recorder=self._recorder,
         )
 

@@ -102,7 +102,11 @@ class SiteMetrics:
 
     def _ledger(self) -> Iterator[Metric]:
         spend = self._spend()
-        yield gauge("ledger_readable", "Whether the ledger could be read and holds.", float(spend is not None))
+        yield gauge(
+            "ledger_readable",
+            "Whether the ledger could be read, holds, and lacks nothing that was paid.",
+            float(spend is not None),
+        )
         if spend is not None:
             yield gauges("epsilon_spent", "Epsilon spent, by cohort of patients.", "cohort", spend.epsilon)
             yield gauges("epsilon_remaining", "Epsilon left of the budget.", "cohort", spend.remaining)
@@ -145,12 +149,15 @@ class LedgerReader:
         # Here, for they load the accountant, and a hospital that asks for no metrics need not wait for it.
         from client.check.budget import accounts_of, budget_of
         from client.ledger.ledger import LEDGER_FILE
+        from client.ledger.lost import refuse_forgetful, releases_in
         from common.ledger.books import Books
         from common.ledger.read import read_books
         from common.ledger.spending import statement_of
 
         path, budget = self._config.state_folder / LEDGER_FILE, budget_of(self._config)
+        noted = releases_in(self._config.state_folder)  # before the ledger, which is always ahead of the log
         books = read_books(path, public_key=self._key) if path.exists() else Books()
+        refuse_forgetful(path, books, noted)
         said = {account.cohort: statement_of(books, account, budget=budget) for account in accounts_of(self._config)}
         return Spend(
             epsilon={cohort: statement.epsilon for cohort, statement in said.items()},

@@ -19,7 +19,7 @@ from typing import Self
 from client.ledger.file import LedgerFile
 from common.errors import BudgetExhausted, LedgerError
 from common.ledger.books import Books, Head
-from common.ledger.entries import Account, Body, Budget, BudgetStated, Opened, Reserved, Settled
+from common.ledger.entries import Account, Body, Budget, BudgetStated, Opened, Recovered, Reserved, Settled
 from common.ledger.head_file import check_against_head_file, head_file_of, read_head
 from common.ledger.spending import Statement, spending_of, statement_of
 from common.privacy.events import Event, event_as_json, event_from_json
@@ -146,6 +146,14 @@ class Ledger:
             return [Settled(reservation=entry)]
 
         self._file.append(check)
+
+    def recover(self, lost: Sequence[Recovered]) -> None:
+        """Charge what the site's audit log proves and the ledger lost, whatever the budget says; once each.
+
+        Raises:
+            LedgerError: It could not be written.
+        """
+        self._file.append(lambda books: [body for body in lost if not books.has_paid(body.lost)])
 
     def would_exceed(self, account: Account, *, run: str, events: Sequence[Event]) -> bool:
         """Whether these events of a run would not fit any more; nothing is written.

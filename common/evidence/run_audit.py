@@ -179,7 +179,7 @@ def _check_releases(trail: Trail, audit: LedgerAudit) -> str:
     """What a site's log says was released and paid for, its ledger charged and settled."""
     paid = {entry.number: entry.fields["ledger_entry"] for entry in trail if entry.kind is Kind.RELEASE}
     for number, digest in paid.items():
-        if digest is not None and not audit.books.is_settled(str(digest)):
+        if digest is not None and not audit.books.has_left(str(digest)):
             raise LedgerError(
                 f"log of {trail.owner.owner}: entry {number}: says what its ledger does not, that a release was "
                 "charged and left"

@@ -6,7 +6,7 @@ An entry is taken only if
 2. it follows the entry before it: the next sequence number, and that entry's digest;
 3. it is signed by the key that the first entry names;
 4. it may stand where it stands: whose ledger first, then a budget, then reservations and what settles each of them,
-   once.
+   once; what was lost is recovered once, and never settled: it has left already.
 
 Left out on purpose: the time. A clock that was set back neither adds to a spend nor takes from it.
 """
@@ -26,6 +26,7 @@ from common.ledger.entries import (
     BudgetStated,
     Entry,
     Opened,
+    Recovered,
     Reserved,
     Settled,
     StoredEntry,
@@ -62,6 +63,7 @@ class Books:
         self._reservations: dict[str, Reserved] = {}
         self._accounts: dict[Account, dict[str, Reserved]] = {}
         self._settled: set[str] = set()
+        self._recovered: set[str] = set()
         for entry in entries:
             self.add(entry)
 
@@ -103,6 +105,9 @@ class Books:
         elif self._budget is None:
             raise LedgerError("something is reserved before there is a budget")
         elif isinstance(body, Reserved):
+            if isinstance(body, Recovered):
+                self._refuse_second_recovery(body)
+                self._recovered.add(body.lost)
             self._reservations[digest] = body
             of_account = self._accounts.pop(body.account, {})
             of_account[digest] = body
@@ -111,9 +116,15 @@ class Books:
             self._refuse_second_settling(body)
             self._settled.add(body.reservation)
 
+    def _refuse_second_recovery(self, body: Recovered) -> None:
+        if self.has_paid(body.lost):
+            raise LedgerError("it recovers what is not lost")
+
     def _refuse_second_settling(self, body: Settled) -> None:
         if body.reservation not in self._reservations:
             raise LedgerError("it settles what was never reserved")
+        if isinstance(self._reservations[body.reservation], Recovered):
+            raise LedgerError("it settles what was recovered, and has left already")
         if body.reservation in self._settled:
             raise LedgerError("it settles what was settled before")
 
@@ -192,6 +203,14 @@ class Books:
     def reservation(self, digest: str) -> Reserved | None:
         """What an entry reserved; None where no reservation has the digest."""
         return self._reservations.get(digest)
+
+    def has_paid(self, digest: str) -> bool:
+        """Whether a reservation has the digest, or stands in the place of one that had it and was lost."""
+        return digest in self._reservations or digest in self._recovered
+
+    def has_left(self, digest: str) -> bool:
+        """Whether what an entry reserved, or a lost one had reserved, has left."""
+        return digest in self._settled or digest in self._recovered
 
     def is_settled(self, digest: str) -> bool:
         """Whether what an entry reserved has left."""

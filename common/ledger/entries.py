@@ -123,6 +123,20 @@ class Reserved:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recovered(Reserved):
+    """Spent by an entry that was lost with an older ledger, and charged again from what the site's audit log proves.
+
+    Its event is at least what the lost entry reserved; a Gaussian without noise where that is not known any more, which
+    spends all that there is.
+
+    Attributes:
+        lost: Digest of the lost entry, as the audit log noted it beside the release.
+    """
+
+    lost: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settled:
     """What was reserved has left, once.
 
@@ -133,12 +147,13 @@ class Settled:
     reservation: str
 
 
-Body: TypeAlias = Opened | BudgetStated | Reserved | Settled
+Body: TypeAlias = Opened | BudgetStated | Reserved | Recovered | Settled
 
 _KINDS: dict[str, type[Body]] = {
     "opened": Opened,
     "budget": BudgetStated,
     "reserved": Reserved,
+    "recovered": Recovered,
     "settled": Settled,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
@@ -233,7 +248,7 @@ def _body_from_json(kind: type[Body], value: Mapping[str, Any]) -> Body:
     fields = dict(value)
     if kind is BudgetStated:
         fields["budget"] = Budget(**fields["budget"])
-    if kind is Reserved:
+    if issubclass(kind, Reserved):
         fields |= {"account": Account(**fields["account"]), "event": event_from_json(fields["event"])}
     return kind(**fields)
 

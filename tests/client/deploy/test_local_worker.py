@@ -175,7 +175,7 @@ def test_bundle_without_approval_touches_nothing(
     monkeypatch.setattr("client.deploy.approval.read_bundle", touched)
     with worker(hospital) as handle:
         assert reason_of(handle(bundle.hash, task_of(bundle))) == "bundle"
-    assert not read_books(hospital.state / LEDGER_FILE).accounts
+    assert not (hospital.state / LEDGER_FILE).exists()
 
 
 def test_refusal_is_in_the_log(hospital: Hospital, bundle: Bundle) -> None:
