@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a check failed, 2 usage or config, 3 policy or budget refu
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -124,5 +125,15 @@ def main() -> None:
         sys.stderr.write(f"wardround: {error}\n")
         sys.exit(error.exit_code)
     except OSError as error:
-        sys.stderr.write(f"wardround: {error.filename or 'system'}: {error.strerror or error}\n")
+        sys.stderr.write(f"wardround: {_in_words(error)}\n")
         sys.exit(1)
+
+
+def _in_words(error: OSError) -> str:
+    """An error of the system in one line: the file, what is wrong, and for a disk that is full what to do."""
+    said = f"{error.filename or 'a file of this command'}: {error.strerror or error}"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return f"{said}; nothing that was written before is lost: make room, and run the same again (or --resume)"
+    if error.errno == errno.EROFS:
+        return f"{said}; name a folder that can be written"
+    return said

@@ -16,7 +16,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     The content is flushed to the disk before the rename, the folder's entry after it (POSIX rename(2), fsync(2)).
 
     Raises:
-        OSError: The disk is full or the folder cannot be written; the old file is untouched.
+        OSError: The disk is full or the folder cannot be written; it names `path`, and the old file is untouched.
     """
     with replaced_atomically(path) as temporary:
         temporary.write_bytes(content)
@@ -34,13 +34,25 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
     os.close(descriptor)
     temporary = Path(name)
     try:
-        yield temporary
-        _flush(temporary)
-        temporary.replace(path)
+        with named_in_errors(path):
+            yield temporary
+            _flush(temporary)
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     _flush(path.parent)
+
+
+@contextmanager
+def named_in_errors(path: Path) -> Iterator[None]:
+    """Give the system's errors in the block a file's name where they have none: write(2) and fsync(2) name no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def _flush(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -65,3 +66,23 @@ def test_every_command_can_be_loaded_and_says_how_it_is_called(name: str) -> Non
     assert found is not None
     assert found.name == name.split()[-1]
     assert found.get_short_help_str()
+
+
+def test_full_disk_is_one_line_that_names_the_file_and_the_remedy(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: both end a write(2) that names no file."""
+    script = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)); "
+        "import wardround; sys.argv = ['wardround', 'simulate']; wardround.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", script],
+        cwd=Path(wardround.__file__).parent,
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith(f"wardround: {tmp_path}")
+    assert "File too large; nothing that was written before is lost: make room" in said

@@ -20,7 +20,7 @@ from PIL import Image as PillowImage
 
 from common.canonical import canonical_json, digest
 from common.errors import ConfigError, DataError
-from common.files import sha256_hex, sha256_of_file
+from common.files import named_in_errors, sha256_hex, sha256_of_file
 from common.types import Image
 from simulations.cohorts.findings import DEVICES, FINDINGS
 from simulations.cohorts.patients import PhantomStudy, draw_patient
@@ -68,7 +68,8 @@ def write_cohort(plan: CohortPlan, folder: Path) -> Path:
     draft.mkdir(parents=True)
     try:
         # Not flushed file by file: what a power cut may damage, the digests find when the folder is reused.
-        _write_files(plan, draft)
+        with named_in_errors(folder):
+            _write_files(plan, draft)
         _move(draft, folder, plan)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -54,3 +55,24 @@ def test_digests_agree(tmp_path: Path) -> None:
 def test_digest_of_the_standards_example() -> None:
     """FIPS 180-2, appendix B.1."""
     assert sha256_hex(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("step", ["write_bytes", "flush"])
+def test_full_disk_names_the_file_and_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    path = tmp_path / "a.json"
+    write_atomically(path, b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if step == "write_bytes":
+        monkeypatch.setattr(Path, "write_bytes", full)
+    else:
+        monkeypatch.setattr("common.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as told:
+        write_atomically(path, b"new")
+    assert told.value.filename == str(path)
+    assert path.read_bytes() == b"old"
+    assert [child.name for child in tmp_path.iterdir()] == ["a.json"]
