@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 
 from client.gate.gate import Gate, Guard
-from client.measurement.evaluate import brief_statistics, full_statistics
+from client.measurement.evaluate import brief_statistics, full_statistics, is_measurable
 from client.measurement.noised_statistics import FIGURES, noise_of, noised_statistics
 from client.site import Site
 from client.training.train import train
@@ -99,6 +99,8 @@ def _measured(site: Site, task: Task, arrays: NamedArrays) -> tuple[dict[str, An
     """What is told of the held-out patients, and how it was made; None where that is nothing."""
     in_between = task.train and task.round_number > 1
     noise = noise_of(site.config)
+    if noise is None and not is_measurable(site):
+        return None
     if noise is None:
         exact = brief_statistics(site, arrays) if in_between else full_statistics(site, arrays)
         return exact, Release(name=STATISTICS, mechanism=Mechanism.NOT_PRIVATE)

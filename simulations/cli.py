@@ -24,6 +24,9 @@ from simulations.scenarios.baselines import simulate_baselines
 from simulations.scenarios.robustness import simulate_robustness
 from simulations.scenarios.simulate import CONFIG_FILE, simulate
 
+RATES = ("start_metrics", "metrics", "codes")
+"""Where a site's recall of the start, of the model and of its codes stands in the summary."""
+
 
 class Engine(StrEnum):
     """What calls the sites."""
@@ -120,22 +123,21 @@ def _sites_table(summary: Mapping[str, Any]) -> Table:
             site["patients_band"],
             str(site["rounds_joined"]),
             drops or words.DASH,
-            words.percent(_rate(site["start_metrics"])),
-            words.percent(_rate(site["metrics"])),
-            words.percent(_rate(site["codes"])),
+            *(words.rate(_rate(site[kind]), chance=site["chance_recall_at_10"]) for kind in RATES),
             words.epsilon(site["epsilon"]),
         )
+    table.caption = "\n".join(words.not_measured(summary)) or None
+    table.caption_justify = "left"
     pooled = summary["pooled"]
+    chance = pooled["chance_recall_at_10"]
     table.add_section()
     table.add_row(
         f"all, {pooled['gallery']} reports",
         "",
         str(summary["rounds_completed"]),
         "",
-        words.percent(_rate(pooled["start"])),
-        words.percent(_rate(pooled)),
-        words.percent(_rate(pooled["codes"])),
-        f"chance {words.percent(pooled['chance_recall_at_10'])}",
+        *(words.rate(_rate(found), chance=chance) for found in (pooled["start"], pooled, pooled["codes"])),
+        f"chance {words.percent(chance)}",
     )
     return table
 

@@ -19,7 +19,7 @@ from simulations.scenarios.simulate import simulate
 
 TINY = (
     "data.synthetic.num_sites=3",
-    "data.synthetic.patients_per_site=40",
+    "data.synthetic.patients_per_site=80",  # enough are held out at each to be measured
     "data.synthetic.public_patients=80",
     "data.synthetic.image_size=32",
     "encoder.image_size=32",

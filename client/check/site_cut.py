@@ -95,8 +95,10 @@ def _problems(
     if fault is not None:
         yield fault
         return
-    for role, what in ((Role.TRAIN, "training"), (Role.TEST, "held-out")):
-        if not patients[role]:
-            yield f"data.split={data.split}: leaves no {what} patients; choose another split"
+    num_own = len(patients[Role.TRAIN] | patients[Role.TEST])
+    if num_own < data.least_patients:
+        yield f"{num_own} patients are fewer than data.least_patients={data.least_patients}; add some, or lower it"
+    elif not patients[Role.TRAIN]:
+        yield f"data.split={data.split}: leaves no training patients; choose another split"
     if num_on_two_sides:
         yield f"{num_on_two_sides} patients stand on two sides of data.split={data.split}; put each on one"

@@ -21,8 +21,14 @@ from common.retrieval.evaluation import TEXT_TO_IMAGE, Direction, Retrieval, Val
 from common.seeds import numpy_generator
 from common.wire.update import NamedArrays, load_into
 
-LISTED_GROUPS = {"sex": ("F", "M", "O"), "age_band": AGE_BANDS}
+LISTED_GROUPS = {"sex": ("F", "M"), "age_band": AGE_BANDS}
 """Groups that everyone knows to exist; a hidden scanner or race is not even named."""
+
+
+def is_measurable(site: Site) -> bool:
+    """Whether a site has so many held-out patients that its figures may stand alone."""
+    patients = {record.patient_id for record in site.held_out.records}
+    return len(patients) >= site.config.evaluation.least_group
 
 
 def brief_statistics(site: Site, arrays: NamedArrays) -> dict[str, Any]:

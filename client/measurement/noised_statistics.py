@@ -104,6 +104,8 @@ def noised_statistics(site: Site, arrays: NamedArrays, mechanism: DiscreteLaplac
 def counts_of(site: Site) -> Counts:
     """The exact counts under the site's model; they stay at the site."""
     held_out, anchors = site.held_out, site.anchors
+    if not held_out.records:
+        return Counts(found=0, found_by_code=0, asked=0)
     image, report = embed_in_batches(site.model, held_out.images, held_out.reports)
     _, public = embed_in_batches(site.model, anchors.images, anchors.reports)
     return count(image, report, public, patients=[record.patient_id for record in held_out.records])

@@ -32,6 +32,7 @@ class SiteData:
         test_fraction: Share of the patients held out for evaluation where there is no `split`.
         max_bad_fraction: Greatest share of the rows that may be unreadable.
         allow_burned_in: Whether DICOM images that declare burned-in annotation are read.
+        least_patients: Fewest patients, training and held out together, with which the hospital takes part.
         pixel_bits: Bits of a grey value in picture files of more than eight; 0 where that is not declared.
         same_patients: "exact", or "folded": identifiers that differ in case, width, white space or leading zeros alone
             are one patient's.
@@ -45,6 +46,7 @@ class SiteData:
     test_fraction: float = 0.2
     max_bad_fraction: float = 0.02
     allow_burned_in: bool = False
+    least_patients: int = 5
     pixel_bits: int = 0
     same_patients: str = EXACT
 
@@ -177,6 +179,7 @@ class SiteConfig:
 RANGES: dict[str, tuple[float, float]] = {
     "data.test_fraction": (0.01, 0.9),
     "data.max_bad_fraction": (0, 1),
+    "data.least_patients": (1, 10**6),
     "data.pixel_bits": (0, 16),
     "budget.epsilon": (0, 1000),
     "budget.delta": (1e-12, 0.1),

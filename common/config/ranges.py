@@ -15,6 +15,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.public_fraction": (0.01, 0.9),
     "data.test_fraction": (0.01, 0.9),
     "data.max_bad_fraction": (0, 1),
+    "data.least_patients": (1, 10**6),
     "data.pixel_bits": (0, 16),
     "data.synthetic.seed": (0, 2**63 - 1),
     "data.synthetic.num_sites": (1, 1000),

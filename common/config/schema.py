@@ -37,6 +37,7 @@ class DataConfig:
     test_fraction: float = MISSING
     max_bad_fraction: float = MISSING
     allow_burned_in: bool = MISSING
+    least_patients: int = MISSING
     pixel_bits: int = MISSING
     same_patients: str = MISSING
     synthetic: SyntheticConfig = MISSING

@@ -123,6 +123,7 @@ def _site(config: RunConfig, state: RunState, name: str, privacy: PrivacyPlan | 
         "drops": history.drops,
         "reputation": reputation(name, state.rounds),
         **{key: latest.get(key) for key in ("metrics", "intervals", "codes", "code_intervals", "gallery")},
+        "measured": bool(latest.get("metrics")),
         "chance_recall_at_10": latest.get("chance_recall_at_10"),
         "start_metrics": state.start.get(name, {}).get("metrics"),
         "private": config.evaluation.epsilon is not None,

@@ -164,6 +164,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "percent": words.percent,
+        "rate": words.rate,
         "percent_range": words.percent_range,
         "whole_percent": words.whole_percent,
         "points": words.points,

@@ -34,6 +34,7 @@ class SiteRow:
         recall: Recall at 10, image to report, on its own held-out patients.
         start: The same for the public start model.
         gain: Their difference.
+        chance: Recall at 10 of a blind guess among its own held-out studies; None where it was not told.
     """
 
     name: str
@@ -48,6 +49,7 @@ class SiteRow:
     recall: Statistic
     start: Statistic
     gain: Statistic
+    chance: float | None
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ def site_rows(summary: Summary) -> list[SiteRow]:
                 recall=recall,
                 start=start,
                 gain=recall.minus(start),
+                chance=site.get("chance_recall_at_10"),
             )
         )
     return rows

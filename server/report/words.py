@@ -6,8 +6,9 @@ A number that is absent or not finite is an en dash, never `nan` or `None`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 DASH = "\N{EN DASH}"
 
@@ -43,6 +44,9 @@ DROP_REASONS = {
     "stale": "got a message of an earlier round, and refused it",
     "preparing": "was still preparing its studies",
 }
+MOST_CHANCE = 0.5
+"""Above it a recall says more of how few reports are searched than of the model."""
+
 ENGINES = {"inprocess": "in process", "ray": "Ray", "deployment": "hospitals, over TLS"}
 ATTRIBUTES = {"sex": "Sex", "age_band": "Age", "scanner": "Scanner", "race": "Race"}
 METRICS = {
@@ -118,6 +122,28 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def percent(value: float | None) -> str:
     """A rate between 0 and 1, as a percentage with one decimal."""
     return f"{100 * value:.1f}%" if value is not None and math.isfinite(value) else DASH
+
+
+def rate(value: float | None, *, chance: float | None) -> str:
+    """A rate as a percentage; as points over chance where a blind guess is right more often than not."""
+    if value is None or chance is None or not math.isfinite(value) or chance <= MOST_CHANCE:
+        return percent(value)
+    return f"{100 * (value - chance):+.1f} over {100 * chance:.0f}%"
+
+
+def not_measured(summary: Mapping[str, Any]) -> list[str]:
+    """Who trained and was not measured, and who was left out, a sentence each; none where nobody was."""
+    few = [name for name, site in summary["sites"].items() if site["rounds_joined"] and not site["measured"]]
+    left_out = [one["site"] for one in (summary["data"] or {}).get("left_out", [])]
+    found = []
+    if few:
+        found.append(
+            f"Trained and not measured, for fewer than {summary['least_group']} patients are held out there: "
+            f"{', '.join(few)}."
+        )
+    if left_out:
+        found.append(f"Left out, for fewer patients than data.least_patients asks for: {', '.join(left_out)}.")
+    return found
 
 
 def percent_range(interval: tuple[float, float] | None) -> str:

@@ -241,6 +241,7 @@ def facts_of(
             "bad_rows": [{"file": row.file, "row": row.row, "reason": row.reason} for row in consortium.bad_rows[:20]],
             "anchors_digest": consortium.anchors_digest,
             "remarks": consortium.remarks.sentences(),
+            "left_out": [{"site": site, "patients_band": band} for site, band in consortium.left_out.items()],
         },
         num_trained=sum(model.get_parameter(name).numel() for name in trainable_names(model)),
         pooled=pooled,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from client.data.folder import StudyFolder
 from client.data.identity import anchors_digest, content_of, image_digest
 from client.data.remarks import Remarks, remarks_on
 from client.data.rows import DEFAULT_SITE_COLUMN
-from client.data.splits import Role, draw_roles, read_splits
+from client.data.splits import PUBLIC_SITE, Role, draw_roles, read_splits
 from client.dp.records import Records
 from client.site import HeldOut
 from client.studies import anchors_among, held_out_among, private_among
@@ -25,6 +26,7 @@ from common.encoders.cache import FeatureCache, cache_folder
 from common.encoders.interface import Encoder
 from common.encoders.public_fit import AnchorFeatures, FrozenPart
 from common.errors import ConfigError, DataError
+from common.privacy.bands import band_of
 from common.types import BadRow, Image, Study, StudyRecord
 from simulations.studies.merged_sites import merge_sites
 
@@ -45,6 +47,7 @@ class Consortium:
         roles: On which side of the split each stands.
         pictures: Grey images of held-out studies by position, for examples in the report.
         bad_rows: Rows that could not be read.
+        left_out: Sites of too few patients to take part, and the band of each; none of their studies is here.
         remarks: What was noticed of the table.
         anchors_digest: Digest of the public studies.
         triggered: Features of the same images with the trigger of the run's attack, `[N, ...]`; None without one.
@@ -56,6 +59,7 @@ class Consortium:
     roles: tuple[Role, ...]
     pictures: dict[int, Image]
     bad_rows: tuple[BadRow, ...]
+    left_out: Mapping[str, str]
     remarks: Remarks
     anchors_digest: str
     triggered: Tensor | None = None
@@ -104,7 +108,7 @@ class Consortium:
         return (i for i, found in enumerate(self.roles) if found is role and self._site(i) in wanted)
 
     def _site(self, position: int) -> str:
-        return self.records[position].site or "site"
+        return site_of(self.records[position])
 
 
 def read_consortium(
@@ -125,7 +129,9 @@ def read_consortium(
     cached = CachedEncoder(encoder, FeatureCache(cache_folder(config.encoder.cache)))
     reader = _Reader(config, cached, trigger)
     folder = _folder(config)
-    for studies in in_batches(folder.studies()):
+    left_out = _left_out(config, folder)
+    kept_studies = (item for item in folder.studies() if _study_id(item) not in left_out.studies)
+    for studies in in_batches(kept_studies):
         reader.add(studies)
         progress(len(reader.records))
     reader.check_bad_rows()
@@ -136,11 +142,7 @@ def read_consortium(
     roles = _roles(config, reader.records)
     kept = [i for i, record in enumerate(reader.records) if record.split_group in roles]
     found = tuple(roles[reader.records[i].split_group] for i in kept)
-    for role in Role:
-        if role not in found:
-            raise DataError(
-                f"data.split: no {role} studies; change data.split, data.public_fraction or data.test_fraction"
-            )
+    _check_sides(found)
     return Consortium(
         images=torch.cat(reader.images)[kept],
         reports=torch.cat(reader.reports)[kept],
@@ -152,6 +154,7 @@ def read_consortium(
             if found[position] is Role.TEST and i in reader.pictures
         },
         bad_rows=tuple(reader.bad_rows),
+        left_out=left_out.sites,
         remarks=remarks_on(reader.records, roles, written=folder.written()),
         anchors_digest=anchors_digest(
             reader.digests[i] for position, i in enumerate(kept) if found[position] is Role.PUBLIC
@@ -199,6 +202,57 @@ class _Reader:
                 f"{len(self.bad_rows)} rows cannot be read, first {first.file} row {first.row}: {first.reason}; "
                 f"mend them, or accept them with data.max_bad_fraction={math.ceil(share * 1000) / 1000}"
             )
+
+
+@dataclass(frozen=True)
+class _LeftOut:
+    """Sites of too few patients, with the band of each, and their studies."""
+
+    sites: Mapping[str, str]
+    studies: frozenset[str]
+
+
+def _left_out(config: RunConfig, folder: StudyFolder) -> _LeftOut:
+    """Who is left out, by the folder's list alone: before an image is decoded, as is whether the cut can be.
+
+    Raises:
+        DataError: The cut leaves a side empty, whatever the images are.
+    """
+    records = [item for item in folder.records() if isinstance(item, StudyRecord)]
+    if config.data.merged_sites:
+        records = merge_sites(records, num_sites=config.data.merged_sites)
+    patients: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        if record.site != PUBLIC_SITE:
+            patients[site_of(record)].add(record.patient_id)
+    small = {site: band_of(len(who)) for site, who in sorted(patients.items()) if len(who) < config.data.least_patients}
+    kept = [record for record in records if record.site == PUBLIC_SITE or site_of(record) not in small]
+    if kept:
+        roles = _roles(config, kept)
+        _check_sides({roles[record.split_group] for record in kept if record.split_group in roles})
+    return _LeftOut(small, frozenset(record.study_id for record in records) - {record.study_id for record in kept})
+
+
+def _study_id(item: Study | BadRow) -> str | None:
+    return item.record.study_id if isinstance(item, Study) else None
+
+
+def _check_sides(found: Collection[Role]) -> None:
+    """Return where there are studies on each side of the split.
+
+    Raises:
+        DataError: One is empty.
+    """
+    for role in Role:
+        if role not in found:
+            raise DataError(
+                f"data.split: no {role} studies; change data.split, data.public_fraction or data.test_fraction"
+            )
+
+
+def site_of(record: StudyRecord) -> str:
+    """The site that holds a study; a table without sites is one site's."""
+    return record.site or "site"
 
 
 def _folder(config: RunConfig) -> StudyFolder:

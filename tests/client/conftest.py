@@ -69,14 +69,14 @@ def tiny_site(tiny_config: RunConfig, linear_model: DualEncoder) -> Site:
     def features(number: int) -> torch.Tensor:
         return torch.randn(number, FEATURES, generator=generator)
 
-    held_out = tuple(StudyRecord(f"s{n}", f"p{n}", f"report {n}", sex="FM"[n % 2]) for n in range(6))
+    held_out = tuple(StudyRecord(f"s{n}", f"p{n}", f"report {n}", sex="FM"[n % 2]) for n in range(12))
     return Site(
         name="north",
         config=tiny_config,
         config_digest=config_digest(tiny_config),
         model=linear_model,
         private=Records(features(15), features(15), torch.tensor([0, 0, 0, 1, 1, *range(2, 12)])),
-        held_out=HeldOut(features(6), features(6), held_out),
+        held_out=HeldOut(features(12), features(12), held_out),
         anchors=AnchorFeatures(features(30), features(30), torch.arange(30)),
         privacy=None,
         accounts=None,

@@ -95,7 +95,7 @@ def test_app_trains_and_measures_in_one_message(tiny_site: Site) -> None:
     reply = sent(tiny_site, content, "train").content
     decoded = reply_from_records(reply, ArrayPlan.of({name: arrays[name] for name in names}))
     assert decoded.site == "north"
-    assert decoded.statistics["gallery"] == 6
+    assert decoded.statistics["gallery"] == 12
     assert decoded.update is not None
     assert all(np.isfinite(value).all() for value in decoded.update.values())
 

@@ -22,7 +22,8 @@ def data(**changes: object) -> SiteData:
 
 @pytest.fixture
 def split_file(tmp_path: Path) -> Path:
-    rows = ["split_group,fixed,lopsided", "p0,train,train", "p1,test,train", "p2,public,train", "p3,train,train"]
+    header = "split_group,fixed,lopsided,untrained"
+    rows = [header, "p0,train,train,test", "p1,test,train,test", "p2,public,train,test", "p3,train,train,test"]
     (tmp_path / "splits.csv").write_text("\n".join(rows) + "\n")
     return tmp_path
 
@@ -41,14 +42,14 @@ def test_public_studies_take_no_part_in_the_draw() -> None:
 
 
 def test_fixed_split_is_followed(split_file: Path) -> None:
-    cut = cut_site(data(root=split_file, split="fixed"), records(5), num_bad_rows=0)
+    cut = cut_site(data(root=split_file, split="fixed", least_patients=3), records(5), num_bad_rows=0)
     assert cut.patients == {Role.TRAIN: {"p0", "p3"}, Role.TEST: {"p1"}, Role.PUBLIC: {"p2"}}
     assert not cut.problems
 
 
 def test_patient_on_two_sides_is_a_problem(split_file: Path) -> None:
     both = [*records(4), StudyRecord("s9", "p0", "text", split_group="p1")]
-    cut = cut_site(data(root=split_file, split="fixed"), both, num_bad_rows=0)
+    cut = cut_site(data(root=split_file, split="fixed", least_patients=3), both, num_bad_rows=0)
     assert cut.num_on_two_sides == 1
     assert [problem.partition(" ")[0] for problem in cut.problems] == ["1"]
 
@@ -58,9 +59,10 @@ def test_patient_on_two_sides_is_a_problem(split_file: Path) -> None:
     [
         ({}, [], 3, "no study can be read"),
         ({}, records(30), 1, "3.2% of the rows cannot be read"),
-        ({}, records(1), 0, "too few"),
+        ({"least_patients": 1}, records(1), 0, "too few"),
+        ({}, records(4), 0, "4 patients are fewer than data.least_patients=5"),
         ({"split": "other"}, records(4), 0, "has no such split"),
-        ({"split": "lopsided"}, records(4), 0, "leaves no held-out patients"),
+        ({"split": "untrained", "least_patients": 1}, records(4), 0, "leaves no training patients"),
     ],
 )
 def test_what_cannot_be_used_is_said(
@@ -72,3 +74,9 @@ def test_what_cannot_be_used_is_said(
 
 def test_limit_of_bad_rows_is_the_site_s_own() -> None:
     assert not cut_site(data(max_bad_fraction=0.1), records(30), num_bad_rows=3).problems
+
+
+def test_hospital_that_holds_nobody_out_may_train(split_file: Path) -> None:
+    cut = cut_site(data(root=split_file, split="lopsided", least_patients=1), records(4), num_bad_rows=0)
+    assert not cut.problems
+    assert not cut.patients[Role.TEST]

@@ -62,6 +62,7 @@ def site(name: str) -> dict[str, Any]:
             "lowest_weight": 0.1,
         },
         "num_bad_rows": 2 if name == "Harbour" else 0,
+        "measured": True,
         "metrics": metrics(recall),
         "intervals": intervals(recall, 0.12),
         "codes": metrics(recall * 0.93),
@@ -178,6 +179,7 @@ def build_summary() -> dict[str, Any]:
             "num_public_studies": 512,
             "num_bad_rows": 2,
             "remarks": ["The table is written with commas between fields, UTF-8."],
+            "left_out": [{"site": "Hamlet", "patients_band": "1-10"}],
             "bad_rows": [
                 {"file": "manifest.csv", "row": 118, "reason": "the image file is missing"},
                 {"file": "manifest.csv", "row": 904, "reason": "the report is empty"},

@@ -70,6 +70,7 @@ def _facts(problem: str | None = None) -> RunFacts:
             "num_public_studies": 1,
             "num_bad_rows": 0,
             "remarks": [],
+            "left_out": [],
             "bad_rows": [],
             "anchors_digest": "cd" * 32,
         },
@@ -87,6 +88,7 @@ def test_summary_of_a_real_run_is_valid_and_speaks_of_its_state(finished_run: An
     assert summary["model_digest"] == hashlib.sha256(save(ordered)).hexdigest()
     assert summary["sites"].keys() == state.sites.keys()
     for name, site in summary["sites"].items():
+        assert site["measured"]
         assert site["metrics"] == state.latest[name]["metrics"]
         assert site["start_metrics"] == state.start[name]["metrics"]
         assert site["rounds_joined"] == 2

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from client.data.remarks import Remarks
 from client.dp.records import Records
 from common.config.load import load_config
 from common.config.schema import RunConfig
@@ -38,6 +39,9 @@ def consortium(config: RunConfig) -> Consortium:
     return read_consortium(config, encoder, progress=lambda _: None, trigger=trigger)
 
 
+NOTHING = Remarks(written="", num_unread={}, num_alike=0, num_shared_across=0)
+
+
 class _Fixed(Consortium):
     """A consortium of one site that holds given records."""
 
@@ -63,7 +67,7 @@ def test_label_flip_leaves_no_image_with_a_report_of_its_own_patient(consortium:
 
 def test_label_flip_takes_the_least_similar_report_of_another_patient() -> None:
     reports = torch.tensor([[1.0, 0.0], [-1.0, 0.1], [-0.9, 0.0], [0.8, 0.3], [0.1, -0.4]])
-    fixed = _Fixed(torch.arange(5.0)[:, None], reports, (), (), {}, (), "")
+    fixed = _Fixed(torch.arange(5.0)[:, None], reports, (), (), {}, (), {}, NOTHING, "")
     found = flipped(fixed, ["only"], load_config([]))
     centred = (reports - reports.mean(dim=0)).numpy()
     patients = [0, 0, 1, 2, 2]
@@ -80,7 +84,7 @@ def test_label_flip_of_one_patient_alone_leaves_its_reports() -> None:
             return Records(self.images, self.reports, torch.zeros(2, dtype=torch.int64))
 
     reports = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    found = flipped(Alone(torch.zeros(2, 1), reports, (), (), {}, (), ""), ["only"], load_config([]))
+    found = flipped(Alone(torch.zeros(2, 1), reports, (), (), {}, (), {}, NOTHING, ""), ["only"], load_config([]))
     assert torch.equal(found.reports, reports)
 
 
