@@ -111,8 +111,12 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and exit with the documented code."""
     os.environ.update(QUIET)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    from common.console import ShownFormatter, shown
     from common.errors import WardroundError
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(ShownFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
@@ -122,10 +126,10 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except WardroundError as error:
-        sys.stderr.write(f"wardround: {error}\n")
+        sys.stderr.write(f"wardround: {shown(str(error))}\n")
         sys.exit(error.exit_code)
     except OSError as error:
-        sys.stderr.write(f"wardround: {_in_words(error)}\n")
+        sys.stderr.write(f"wardround: {shown(_in_words(error))}\n")
         sys.exit(1)
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from common.config.load import load_config, read_run_config
 from common.config.schema import RunConfig
+from common.console import Terminal
 from common.device import CPU, check_device, devices_here
 from common.errors import ConfigError
 from server.report import words
@@ -61,7 +61,7 @@ def simulate_command(
     if as_json:
         typer.echo(json.dumps(summary, indent=2, allow_nan=False))
         return
-    console = Console()
+    console = Terminal()
     for table in _tables(summary):
         console.print(table)
     console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
@@ -71,7 +71,7 @@ def _point_out_unused_gpu(device: str) -> None:
     others = devices_here()[1:]
     if device == CPU and others:
         said = f"device=cpu: {others[0]} is on this machine and is not used; set device to use it"
-        Console(stderr=True).print(said, markup=False, highlight=False)
+        Terminal(stderr=True).print(said, markup=False, highlight=False)
 
 
 def _run_of(
@@ -93,7 +93,7 @@ def _run_of(
 
 
 def _watched(config: RunConfig, folder: Path, engine: Engine) -> dict[str, Any]:
-    with TerminalWatcher(Console(stderr=True), rounds=config.federation.rounds) as watcher:
+    with TerminalWatcher(Terminal(stderr=True), rounds=config.federation.rounds) as watcher:
         if engine is Engine.RAY:
             from simulations.flower.ray_engine import simulate_with_ray
 

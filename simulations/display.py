@@ -8,6 +8,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from common.console import shown
 from server.checkpoint import RunState
 from server.report.words import drop_reason
 
@@ -37,7 +38,7 @@ class TerminalWatcher:
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             disable=not console.is_terminal,
@@ -105,4 +106,4 @@ class TerminalWatcher:
 
     def _note(self, text: str) -> None:
         if self._task is not None:
-            self._progress.update(self._task, note=text)
+            self._progress.update(self._task, note=shown(text))

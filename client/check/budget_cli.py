@@ -19,6 +19,7 @@ from client.ledger.lost import refuse_forgetful, releases_in
 from client.policy.site_config import load_site_config
 from common.config.load import config_digest, read_run_config
 from common.config.schema import RunConfig
+from common.console import Terminal
 from common.errors import BudgetExhausted, ConfigError
 from common.ledger.books import Books
 from common.ledger.entries import Account, Budget
@@ -91,7 +92,7 @@ def budget_command(
     if as_object:
         typer.echo(json.dumps(_as_json(spent, outlooks), indent=2, allow_nan=False))
     else:
-        _show(spent, outlooks, Console())
+        _show(spent, outlooks, Terminal())
     for outlook in outlooks:
         if outlook.after.excess is not None:
             raise BudgetExhausted(

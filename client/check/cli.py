@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from client.check.display import as_json, show
 from client.check.dry_run import DryRun, dry_run
 from client.policy.site_config import load_site_config
 from common.config.load import read_run_config
+from common.console import Terminal
 from common.device import check_device
 from common.errors import BudgetExhausted, ConfigError, DataError, PolicyRefusal
 
@@ -46,14 +46,14 @@ def check_command(
     if json_:
         typer.echo(json.dumps(as_json(result), indent=2))
     else:
-        show(result, site, Console())
+        show(result, site, Terminal(markup=True))
     refuse_first(result, config)
 
 
 @contextmanager
 def counting() -> Iterator[Callable[[int], None]]:
     """Show on a terminal how many studies were read so far."""
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     columns = (SpinnerColumn(), TextColumn("Reading studies: {task.completed}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("", total=None)

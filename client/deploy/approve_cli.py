@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from client.check.cli import counting, refuse_first
 from client.deploy.approval import Approval, Approvals
@@ -20,6 +19,7 @@ from client.ledger.ledger import KEY_FILE
 from client.policy.site_config import load_site_config
 from client.policy.site_schema import SiteConfig
 from common.bundle import Bundle, read_bundle
+from common.console import Terminal
 from common.errors import ConfigError, DataError, TrustError
 from common.trust.display import confirm
 from common.trust.keys import SigningKey
@@ -68,7 +68,7 @@ def _approve(
     with counting() as progress:
         found = review(site, bundle, last=_last(approvals), progress=progress)
     if not as_object:
-        show(found, site, Console())
+        show(found, site, Terminal(markup=True))
     _refuse_or_give(path, found, site, site_file, approvals, yes=yes, as_object=as_object)
     if not as_object:
         typer.echo(f"Approved: {bundle.hash}")
@@ -78,7 +78,7 @@ def _approve(
 def _offer_to_prepare(site: SiteConfig, bundle: Bundle, *, ask: bool) -> None:
     """Prepare the studies now, where a person at a terminal wants that."""
     if ask and sys.stdin.isatty() and typer.confirm("Prepare the studies for it now? The agent would by itself"):
-        num_studies, _ = prepare_showing(site, bundle, Console(stderr=True))
+        num_studies, _ = prepare_showing(site, bundle, Terminal(stderr=True))
         typer.echo(f"Prepared {num_studies:,} studies")
     else:
         typer.echo("The agent prepares the studies for it; wardround site prepare does so at once")

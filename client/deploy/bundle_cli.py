@@ -9,13 +9,13 @@ from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console
 
 from client.data.anchors import AnchorFolder
 from client.data.rows import DEFAULT_SITE_COLUMN
 from client.deploy.bundle import build_bundle
 from client.training.calibrate_cli import bands_of
 from common.config.load import load_config
+from common.console import Terminal
 from common.files import write_atomically
 from common.trust.display import spoken
 
@@ -51,7 +51,7 @@ def bundle_command(
     run = load_config(overrides or [], file=config)
     # The bits of a fit depend on it: as many as a simulation of the same config uses.
     torch.set_num_threads(run.workers)
-    with Console(stderr=True).status("Looking at the run") as status:
+    with Terminal(stderr=True).status("Looking at the run") as status:
         folder = AnchorFolder(root=anchors, adapter=adapter, alone=True, split=split, site_column=site_column)
         made = build_bundle(run, folder, bands=bands_of(bands), progress=status.update)
     write_atomically(out, made.content)

@@ -17,6 +17,7 @@ from client.policy.site_config import load_site_config
 from client.policy.site_schema import SiteConfig
 from client.store.store import StudyStore
 from common.bundle import Bundle, read_bundle
+from common.console import Terminal
 from common.errors import ConfigError
 from common.trust.keys import SigningKey
 
@@ -40,7 +41,7 @@ def prepare_command(
     """
     site = load_site_config(config)
     bundles = [read_bundle(bundle)] if bundle is not None else _approved(site)
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     for one in bundles:
         num_studies, num_public = prepare_showing(site, one, console)
         typer.echo(f"Prepared {num_studies:,} studies and {num_public:,} public ones for run {one.run[:12]}")

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from client.data.anchors import AnchorFolder, read_anchors
 from client.data.features import CachedEncoder
 from client.training.calibrate import calibrate
 from common.config.load import read_run_config
 from common.config.schema import DataConfig
+from common.console import Terminal
 from common.device import check_device
 from common.encoders.cache import FeatureCache, cache_folder
 from common.encoders.public_fit import first_model, start_of
@@ -41,7 +41,7 @@ def calibrate_command(
         raise ConfigError(f"{run}: privacy.epsilon is null; a run without privacy has nothing to calibrate")
     check_device(config.device)
     named = bands_of(bands)
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     with console.status("Reading and encoding the public studies") as status:
         encoder = ENCODERS.load(config.encoder.name)(config.encoder)
         cached = CachedEncoder(encoder, FeatureCache(cache_folder(config.encoder.cache)))

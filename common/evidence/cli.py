@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.console import Terminal
 from common.evidence.log_audit import Finding, audit_logs, raise_first
 from common.evidence.log_files import StoredLog
 from common.evidence.manifest import Manifest, PrivateSite
@@ -114,7 +114,7 @@ def _manifest_as_json(manifest: Manifest) -> dict[str, Any]:
 
 
 def _show(findings: Sequence[Finding], logs: Mapping[Path, StoredLog], *, keys_known: bool) -> None:
-    console = Console()
+    console = Terminal()
     table = Table(title="Signed evidence, checked from the files alone")
     for column in ("what", "holds", "found"):
         table.add_column(column, overflow="fold")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from common.console import Terminal
 from common.errors import CheckFailed
 from common.ledger.audit import AccountAudit, LedgerAudit, audit_ledger
 from common.ledger.head_file import head_file_of
@@ -94,7 +94,7 @@ def _finite(epsilon: float) -> float | None:
 
 
 def _show(path: Path, audit: LedgerAudit, *, key_is_known: bool) -> None:
-    books, console = audit.books, Console()
+    books, console = audit.books, Terminal()
     table = Table(title="Spent, recomputed (unit: the patient; neighbours: add or remove one patient)")
     for column in ("patients", "epsilon", "if one is replaced", "cap", "reserved", "not settled"):
         table.add_column(column, justify="left" if column == "patients" else "right")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from common.console import Terminal
 from common.errors import ConfigError, WardroundError
 from server.deploy.config import CONFIG_FILE
 from server.deploy.installation import is_served, read_installation
@@ -95,7 +95,7 @@ def _follow(run: RunFolder, *, from_byte: int, detach: bool, as_json: bool) -> N
 def _watched(run: RunFolder, byte: int) -> Outcome:
     """Show what happens until the run has ended."""
     rounds = run.bundle().config.federation.rounds
-    view = RunView(Console(stderr=True), rounds=rounds)
+    view = RunView(Terminal(stderr=True), rounds=rounds)
     with view.progress:
         while True:
             outcome = run.outcome

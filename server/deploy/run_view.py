@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from common.console import shown
 from common.wire.preparing import preparing_of
 from server.report.words import drop_reason
 
@@ -100,7 +101,7 @@ class RunView:
         return f"{self._doing}, {self._answered} of {len(self._asked)} hospitals have answered"
 
     def _note(self) -> None:
-        self.progress.update(self._task, note=self._now())
+        self.progress.update(self._task, note=shown(self._now()))
 
     def _say(self, text: str) -> None:
         self._spoken = self._clock()

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from common.console import Terminal
 from common.trust.times import as_text
 from server.deploy.config import CONFIG_FILE
 from server.deploy.control import ControlError, Node
@@ -160,7 +160,7 @@ def _not_ready(run: RunFolder) -> Mapping[str, str]:
 
 
 def _show(status: ServerStatus) -> None:
-    console = Console(highlight=False)
+    console = Terminal()
     console.print(f"{status.consortium} at {status.address}: {status.trouble or 'running'}")
     sites = Table("site", "admitted", "now")
     for site in status.sites:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from common.config.registry import Registry
+from common.console import Terminal
 from common.errors import ConfigError
 from simulations.benchmarks.report import Row, as_json, as_table
 
@@ -40,4 +40,4 @@ def bench_command(
     if as_object:
         typer.echo(json.dumps(as_json(name, rows), indent=2, allow_nan=False))
     else:
-        Console().print(as_table(name, rows))
+        Terminal().print(as_table(name, rows))

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from common.console import Terminal
 from common.errors import ConfigError
 from server.deploy.runs import all_runs
 from simulations.cohorts.plan import CohortPlan
@@ -52,7 +53,7 @@ def demo_command(
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"--out {folder}: holds files already; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     with _cohort(folder, data, num_sites=num_sites, patients=patients, console=console) as cohort:
         loopback = Loopback(folder, sites_of(cohort))
         _say(console, f"Making keys and certificates of {len(loopback.sites)} hospitals, joining")

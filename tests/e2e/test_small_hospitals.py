@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+import wardround
 from server.report.summary import validate
 from simulations.cli import _tables
 
@@ -68,3 +72,32 @@ def test_cut_that_cannot_be_is_found_before_an_image_is_decoded(
     (folder / "splits.csv").write_text("split_group,one\n" + "".join(f"city-{n},train\n" for n in range(60)))
     with pytest.raises(Exception, match=r"data\.split: no public studies"):
         tiny_run(tmp_path / "run", "data.adapter=manifest", f"data.root={folder}", "data.split=one")
+
+
+def test_site_named_like_markup_ends_no_run(tmp_path: Path, tiny_overrides: list[str]) -> None:
+    names = ("[/x]", "[bold]b", "\x1b[31mred")
+    generator = np.random.default_rng(0)
+    with (tmp_path / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("study_id", "patient_id", "image_path", "report", "site"))
+        for position, site in enumerate((*names, "public")):
+            for number in range(30):
+                name = f"{position}-{number}"
+                PIL.Image.fromarray(generator.integers(0, 255, (32, 32)).astype(np.uint8)).save(
+                    tmp_path / f"{name}.png"
+                )
+                writer.writerow((name, name, f"{name}.png", f"report {number}", site))
+    overrides = [*tiny_overrides, "privacy.epsilon=null", "federation.rounds=1", "data.adapter=manifest"]
+    script = "import wardround; wardround.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "simulate", *overrides, f"data.root={tmp_path}", "--out", str(tmp_path / "run")],
+        cwd=Path(wardround.__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"COLUMNS": "150"},
+    )
+    assert done.returncode == 0, done.stderr
+    for shown in ("[/x]", "[bold]b", "\\x1b[31mred"):
+        assert shown in done.stdout
+    assert "\x1b[31m" not in done.stdout + done.stderr
