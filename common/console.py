@@ -1,7 +1,7 @@
 """A terminal on which text of data, of a peer or of a file is only text.
 
-rich takes square brackets for markup, and passes escape sequences on; a hospital may be named `[/x]`, and a table's cell
-hold a sequence that moves the cursor. Here nothing acts: brackets stand as they are, control characters are shown.
+rich takes square brackets for markup, and passes escape sequences on; a hospital may be named `[/x]`, and a cell of its
+table hold a sequence that moves the cursor. Here nothing acts: brackets stand, control characters are shown.
 """
 
 from __future__ import annotations

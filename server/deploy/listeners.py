@@ -14,6 +14,7 @@ from pathlib import Path
 import uvicorn
 
 from common.errors import ConfigError
+from server.deploy.gate import BoundedHead, Bounds, Gate
 
 _RELOAD_SECONDS = 30.0
 _log = logging.getLogger("wardround.superlink")
@@ -28,11 +29,13 @@ class Listener(uvicorn.Server):
     Args:
         config: As uvicorn takes it, with TLS.
         listening: The socket, bound.
+        bounds: What callers may take whom nobody knows yet; None for callers of this machine.
     """
 
-    def __init__(self, config: uvicorn.Config, listening: socket.socket) -> None:
+    def __init__(self, config: uvicorn.Config, listening: socket.socket, *, bounds: Bounds | None = None) -> None:
         super().__init__(config)
         self.listening = listening
+        self._bounds = bounds
         config.load()
         self.context.minimum_version = ssl.TLSVersion.TLSv1_3
 
@@ -46,6 +49,27 @@ class Listener(uvicorn.Server):
         if self.config.ssl is None:
             raise ConfigError("a listener without TLS; give key and certificate")
         return self.config.ssl
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start as uvicorn does, on the one socket; behind a gate where there are bounds.
+
+        Raises:
+            ConfigError: The listener was made without TLS.
+        """
+        if self._bounds is None:
+            await super().startup(sockets)
+            return
+        await self.lifespan.startup()
+        loop = asyncio.get_running_loop()
+
+        def make() -> BoundedHead:
+            return BoundedHead(
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state, _loop=loop
+            )
+
+        gate = Gate(self.context, make, bounds=self._bounds)
+        self.servers = [await loop.create_server(gate, sock=self.listening, backlog=self.config.backlog)]
+        self.started = True
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

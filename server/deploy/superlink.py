@@ -32,12 +32,13 @@ from common.service.log_format import log_as_json
 from common.service.quiet import QUIET
 from common.trust.key_files import read_private
 from server.deploy.config import ConsortiumConfig, read_consortium_config
+from server.deploy.gate import Bounds
 from server.deploy.installation import LOOPBACK, ROOTS_FILE, SERVER_FILE
 from server.deploy.listeners import Listener, bind, serve
 from server.deploy.sites_only import Application, SitesOnly
 
-MOST_CONNECTIONS = 512
-"""Of all sites together; a node holds one or two, and ten while it sends a model."""
+BOUNDS = Bounds()
+"""Of all sites together; a node holds one or two connections, and ten while it sends a model."""
 _KEEP_ALIVE_SECONDS = 15
 _GRACE_SECONDS = 3
 _LONGEST_HEAD_BYTES = 16 << 10
@@ -136,10 +137,10 @@ def _listeners(config: ConsortiumConfig, application: Application, *, certificat
         "timeout_graceful_shutdown": _GRACE_SECONDS,
     }
     control = uvicorn.Config(application, lifespan="on", **shared)
-    public = uvicorn.Config(SitesOnly(application), lifespan="off", limit_concurrency=MOST_CONNECTIONS, **shared)
+    public = uvicorn.Config(SitesOnly(application), lifespan="off", limit_concurrency=BOUNDS.open, **shared)
     return [
         Listener(control, bind(LOOPBACK, config.control_port)),
-        Listener(public, bind("", config.port)),
+        Listener(public, bind("", config.port), bounds=BOUNDS),
     ]
 
 
