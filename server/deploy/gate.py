@@ -160,6 +160,12 @@ class BoundedHead(H11Protocol):
         else:
             self._forget_timer()
 
+    def on_response_complete(self) -> None:
+        """See `H11Protocol`; the next head may have begun while this request was answered."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
+            self._expect_head()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self._forget_timer()
