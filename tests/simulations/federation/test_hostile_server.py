@@ -126,7 +126,7 @@ def test_honest_task_by_a_forbidden_kind_gets_a_reason_code(members: Members, ki
 def test_query_is_told_the_name_and_the_band_whatever_it_asks(members: Members, content: RecordDict) -> None:
     (answer,) = answers(members, (MessageType.QUERY, content))
     site = members.consortium.sites[0]
-    assert dict(answer.content.config_records["site"]) == {"name": site, "patients-band": "16-31"}
+    assert dict(answer.content.config_records["site"]) == {"name": site, "patients-band": "32-63"}
     assert set(answer.content) == {"site", "releases"}
 
 
