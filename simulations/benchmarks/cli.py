@@ -19,6 +19,7 @@ BENCHES: Registry[Callable[[], list[Row]]] = Registry(
         "aggregation": "simulations.benchmarks.aggregation:bench_aggregation",
         "deployment": "simulations.benchmarks.deployment:bench_deployment",
         "dp": "simulations.benchmarks.dp:bench_dp",
+        "encode": "simulations.benchmarks.encode:bench_encode",
         "round": "simulations.benchmarks.round:bench_round",
     },
 )

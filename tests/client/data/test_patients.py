@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from client.data.patients import FOLDED, folded, num_alike, with_patients
@@ -20,6 +20,7 @@ def test_case_width_white_space_and_leading_zeros_are_folded_and_nothing_else() 
 
 
 @given(st.text())
+@example("R\u00b8")
 def test_folding_is_idempotent(name: str) -> None:
     assert folded(folded(name)) == folded(name)
 

@@ -38,7 +38,7 @@ def images() -> list[Image]:
 
 @needs_weights
 def test_pretrained_report_features_equal_mean_pooling() -> None:
-    folder = pretrained._report_folder()
+    folder = pretrained.report_folder()
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     for report, feature in zip(REPORTS, encoder().report_features(REPORTS), strict=True):
         numbers = tokenizer(report)["input_ids"]
@@ -67,7 +67,7 @@ def test_pretrained_image_features_do_not_depend_on_the_batch() -> None:
 @needs_weights
 @pytest.mark.parametrize(("grey", "scaled"), [(127, 0.0), (255, 1.0), (63, -0.5)])
 def test_pretrained_grey_values_are_scaled_as_in_the_training_of_the_weights(grey: int, scaled: float) -> None:
-    network = pretrained.load_efficientnet_lite0(pretrained._image_weights())
+    network = pretrained.load_efficientnet_lite0(pretrained.image_weights())
     with torch.no_grad():
         expected = network(torch.full((1, 3, 224, 224), scaled))
     torch.testing.assert_close(encoder().image_features([np.full((90, 50), grey, np.uint8)]), expected)
