@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from client.data.identity import dataset_digest
-from client.ledger.ledger import LEDGER_FILE
 from client.ledger.lost import refuse_forgetful, releases_in
 from client.policy.site_schema import SiteConfig
+from client.state_folder import LEDGER_FILE
 from common.ledger.books import Books
 from common.ledger.entries import HELD_OUT, TRAINING, Account, Budget
 from common.ledger.read import read_books

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from client.check.budget import accounts_of, budget_of
-from client.ledger.ledger import KEY_FILE, LEDGER_FILE
 from client.ledger.lost import refuse_forgetful, releases_in
 from client.policy.site_config import load_site_config
+from client.state_folder import KEY_FILE, LEDGER_FILE
 from common.config.load import config_digest, read_run_config
 from common.config.schema import RunConfig
 from common.console import Terminal

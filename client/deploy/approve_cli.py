@@ -15,9 +15,9 @@ from client.check.cli import counting, refuse_first
 from client.deploy.approval import Approval, Approvals
 from client.deploy.prepare_cli import prepare_showing
 from client.deploy.review import Review, as_json, review, show
-from client.ledger.ledger import KEY_FILE
 from client.policy.site_config import load_site_config
 from client.policy.site_schema import SiteConfig
+from client.state_folder import KEY_FILE
 from common.bundle import Bundle, read_bundle
 from common.console import Terminal
 from common.errors import ConfigError, DataError, TrustError

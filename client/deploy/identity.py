@@ -1,6 +1,6 @@
 """A site's folder: its keys, what it asked for and what it was answered, and what must hold of it before any is used.
 
-site_key.pem         private: Ed25519, signs the ledger and what is sent
+site_key.pem         private: Ed25519, signs the ledger, the log and what is sent
 node_key             private: P-384 in OpenSSH form, Flower's
 request.json         public: what was sent to the coordinating centre; it also holds fast which server is believed
 consortium.json      public: the file that it joined with
@@ -16,6 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+from client.ledger.lost import check_has_log
+from client.state_folder import ADMISSION_FILE, KEY_FILE
 from common.errors import ConfigError, TrustError
 from common.trust.admission import Admission, read_admission
 from common.trust.consortium import Consortium
@@ -26,11 +28,9 @@ from common.trust.request import JoinRequest, read_request
 
 T = TypeVar("T")
 
-SIGNING_KEY_FILE = "site_key.pem"
 NODE_KEY_FILE = "node_key"
 REQUEST_FILE = "request.json"
 BUNDLE_FILE = "consortium.json"
-ADMISSION_FILE = "admission.json"
 ROOTS_FILE = "consortium.crt"
 
 
@@ -96,7 +96,7 @@ def read_keys(folder: Path) -> SiteKeys:
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; wardround site init makes it")
-    signing_key, node_key = SigningKey.load(folder / SIGNING_KEY_FILE), NodeKey.load(folder / NODE_KEY_FILE)
+    signing_key, node_key = SigningKey.load(folder / KEY_FILE), NodeKey.load(folder / NODE_KEY_FILE)
     request = read_part(folder / REQUEST_FILE, read_request, remedy="restore it from a backup")
     if (request.signing_key, request.node_key) != (signing_key.public.hex, node_key.public.openssh):
         raise TrustError(f"{folder / REQUEST_FILE}: is of other keys than lie beside it; restore all of one backup")
@@ -110,6 +110,7 @@ def read_identity(folder: Path, *, now: datetime) -> SiteIdentity:
     2. The admission answers its request, and is signed by the server that the request was for.
     3. The admission and the root in use are valid now.
     4. The file of roots holds the admission's.
+    5. The audit log that was begun when it joined is there.
 
     Raises:
         ConfigError: It has not joined yet.
@@ -124,6 +125,7 @@ def read_identity(folder: Path, *, now: datetime) -> SiteIdentity:
     check_admission(admission, now)
     if read_file(folder / ROOTS_FILE) != roots_of(admission):
         raise TrustError(f"{folder / ROOTS_FILE}: holds other roots than the admission; {remedy}")
+    check_has_log(folder)
     return SiteIdentity(keys=keys, admission=admission)
 
 

@@ -6,12 +6,10 @@ from datetime import datetime
 from pathlib import Path
 
 from client.deploy.identity import (
-    ADMISSION_FILE,
     BUNDLE_FILE,
     NODE_KEY_FILE,
     REQUEST_FILE,
     ROOTS_FILE,
-    SIGNING_KEY_FILE,
     SiteIdentity,
     SiteKeys,
     check_admission,
@@ -20,7 +18,9 @@ from client.deploy.identity import (
     read_part,
     roots_of,
 )
+from client.state_folder import ADMISSION_FILE, KEY_FILE, LOG_FOLDER
 from common.errors import ConfigError, TrustError
+from common.evidence.audit_log import AuditLog
 from common.files import write_atomically
 from common.trust.admission import Admission, read_admission
 from common.trust.consortium import Consortium, read_consortium
@@ -65,7 +65,7 @@ def create_site(folder: Path, *, bundle: Path, confirmed: str, name: str, now: d
     if consortium.digest != confirmed:
         raise TrustError(f"{bundle}: is another file than the one that was compared; begin again")
     with new_private_folder(folder, remedy="give a new folder; a site keeps its keys") as lent:
-        signing_key, node_key = SigningKey.create(lent / SIGNING_KEY_FILE), NodeKey.create(lent / NODE_KEY_FILE)
+        signing_key, node_key = SigningKey.create(lent / KEY_FILE), NodeKey.create(lent / NODE_KEY_FILE)
         request = write_request(
             consortium=consortium.public_key, site=name, signing_key=signing_key, node_key=node_key, now=now
         )
@@ -86,6 +86,8 @@ def join(folder: Path, admission_file: Path, *, now: datetime) -> SiteIdentity:
     check_admission(admission, now)
     if path.exists() and _answer(path, read_file(path), keys).consortium.version > admission.consortium.version:
         raise TrustError(f"{admission_file}: is older than the one that was taken; {_AGAIN}")
+    if not path.exists():  # a member without a log has lost it
+        AuditLog(folder / LOG_FOLDER, owner=admission.site, key=keys.signing_key).close()
     write_atomically(path, content)
     write_atomically(folder / ROOTS_FILE, roots_of(admission))
     return read_identity(folder, now=now)

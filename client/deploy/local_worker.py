@@ -37,12 +37,13 @@ from client.deploy.preparer import NotReady, Preparer
 from client.dp.randomness import Randomness, SystemRandomness
 from client.gate.gate import Guard
 from client.gate.recorder import Recorder, SiteRecorder
-from client.ledger.ledger import KEY_FILE, LEDGER_FILE, Ledger
-from client.ledger.lost import LOG_FOLDER, paid_releases, refuse_forgetful
+from client.ledger.ledger import Ledger
+from client.ledger.lost import check_has_log, paid_releases, refuse_forgetful
 from client.policy.site_config import anchor_folder, load_site_config
 from client.policy.site_policy import policy_of
 from client.policy.site_schema import SiteConfig
 from client.site import Site, SiteAccounts
+from client.state_folder import KEY_FILE, LEDGER_FILE, LOG_FOLDER
 from client.store.store import Prepared
 from common.bundle import Bundle
 from common.code_digest import code_digest
@@ -110,10 +111,11 @@ def open_worker(
 
     Raises:
         ConfigError: The site.yaml does not hold, or the hospital has not joined under its name.
-        TrustError: A key, the admission or the log does not hold, or another worker has it open.
+        TrustError: A key, the admission or the log does not hold or is gone, or another worker has it open.
     """
     config = load_site_config(config_file)
     state = config.state_folder
+    check_has_log(state)
     key = SigningKey.load(state / KEY_FILE)
     with (
         AuditLog(state / LOG_FOLDER, owner=config.site, key=key) as log,

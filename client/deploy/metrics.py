@@ -18,6 +18,7 @@ from prometheus_client.core import Metric
 from client.deploy.identity import SiteIdentity
 from client.deploy.relay import ANSWERED
 from client.policy.site_schema import SiteConfig
+from client.state_folder import LEDGER_FILE
 from common.errors import WardroundError
 from common.service.metrics import counter, counters, gauge, gauges, of_children
 from common.service.supervisor import ChildStatus
@@ -148,7 +149,6 @@ class LedgerReader:
     def _read(self) -> Spend:
         # Here, for they load the accountant, and a hospital that asks for no metrics need not wait for it.
         from client.check.budget import accounts_of, budget_of
-        from client.ledger.ledger import LEDGER_FILE
         from client.ledger.lost import refuse_forgetful, releases_in
         from common.ledger.books import Books
         from common.ledger.read import read_books

@@ -12,9 +12,9 @@ from rich.progress import Progress as Bar
 
 from client.deploy.approval import Approvals
 from client.deploy.own_studies import check_listed
-from client.ledger.ledger import KEY_FILE
 from client.policy.site_config import load_site_config
 from client.policy.site_schema import SiteConfig
+from client.state_folder import KEY_FILE
 from client.store.store import StudyStore
 from common.bundle import Bundle, read_bundle
 from common.console import Terminal

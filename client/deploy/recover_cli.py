@@ -14,13 +14,16 @@ import typer
 from client.check.budget import accounts_of, budget_of
 from client.check.planned import planned_events
 from client.deploy.approval import BUNDLES_FOLDER
-from client.ledger.ledger import KEY_FILE, LEDGER_FILE, Ledger
+from client.ledger.ledger import Ledger
 from client.ledger.lost import PaidRelease, lost_releases, releases_in
 from client.policy.site_config import load_site_config
 from client.policy.site_schema import SiteConfig
+from client.state_folder import KEY_FILE, LEDGER_FILE, LOG_FOLDER
 from common.bundle import read_bundle
 from common.config.schema import RunConfig
 from common.errors import LedgerError, TrustError
+from common.evidence.audit_log import AuditLog
+from common.evidence.log_files import is_log
 from common.files import sha256_hex
 from common.ledger.books import Books
 from common.ledger.entries import HELD_OUT, TRAINING, Account, Recovered
@@ -32,7 +35,7 @@ from common.privacy.events import Event, SampledGaussian
 from common.privacy.plan import privacy_plan
 from common.trust.display import confirm
 from common.trust.keys import SigningKey
-from common.wire.flower import STATISTICS, UPDATE
+from common.wire.flower import STATISTICS
 
 ALL_THERE_IS = SampledGaussian(noise_multiplier=0.0, sampling_probability=1.0, steps=1)
 """The charge for a release of which nothing is known: a Gaussian without noise, whose epsilon is infinite."""
@@ -50,13 +53,15 @@ def recover_command(
     """Charge what this hospital's audit log proves and its ledger has lost.
 
     First look for the newest ledger: to put it back is better. Each release in the log that no entry pays for is
-    charged again by the run's approved bundle, at its dearest; where that bundle is not here any more, the patients
-    have spent all that there is. A ledger that cannot be read is kept aside. Exits with 4 where the log does not hold.
+    charged again by the run's approved bundle, at its dearest; where that bundle is not here any more, or the log is
+    gone too, the patients have spent all that there is. A ledger that cannot be read is kept aside. Exits with 4 where
+    the log does not hold.
     """
     site = load_site_config(config)
     noted = releases_in(site.state_folder)
     path = site.state_folder / LEDGER_FILE
     books = _believable(path, site)
+    key = SigningKey.load(site.state_folder / KEY_FILE)
     lost = lost_releases(books, noted)
     if not lost:
         _tell(
@@ -69,10 +74,11 @@ def recover_command(
     confirm("Charge these to the patients, for good?", yes=yes)
     if not len(books):
         _set_aside(path)
-    key = SigningKey.load(site.state_folder / KEY_FILE)
     with Ledger.open(path, site=site.site, key=key, budget=budget_of(site)) as ledger:
         ledger.recover(charges)
         epsilon = {account.cohort: ledger.spent(account).epsilon for account in accounts_of(site)}
+    if not is_log(site.state_folder / LOG_FOLDER):
+        AuditLog(site.state_folder / LOG_FOLDER, owner=site.site, key=key).close()
     _tell(
         {"recovered": len(charges), "epsilon": {name: _or_none(spent) for name, spent in epsilon.items()}},
         f"Charged {len(charges):,} releases; wardround site budget shows what is left",
@@ -132,7 +138,7 @@ def _silent_measurements(
     """
     charges = []
     for run in dict.fromkeys(release.run for release in lost):
-        known = sum(release.run == run and release.release != UPDATE for release in lost)
+        known = sum(release.run == run and release.release == STATISTICS for release in lost)
         planned = len(planned_events(runs[run], None)[HELD_OUT]) if run in runs else 1
         charges += [
             Recovered(
@@ -149,7 +155,7 @@ def _silent_measurements(
 
 
 def _account_of(release: PaidRelease, accounts: Mapping[str, Account]) -> Account:
-    return accounts[TRAINING if release.release == UPDATE else HELD_OUT]
+    return accounts[HELD_OUT if release.release == STATISTICS else TRAINING]
 
 
 def _approved_runs(folder: Path) -> dict[str, RunConfig]:

@@ -66,6 +66,7 @@ class LedgerFile:
         try:
             with self._failing_closed():
                 self._prepare()
+                self._opened = _identity_of(path)
         except BaseException:
             self._connection.close()
             raise
@@ -153,6 +154,8 @@ class LedgerFile:
 
     def _catch_up(self) -> None:
         """Check and take in what is new in the file, by this process or another."""
+        if self._opened != _identity_of(self.path):
+            raise LedgerError(f"{self.path}: was taken away while in use; put the newest one back, and restart")
         known = len(self._books)
         found = stored_entries(self._connection, after=max(known - 1, 0))
         try:
@@ -184,6 +187,15 @@ class LedgerFile:
             raise LedgerError(
                 f"{self.path}: cannot be read or written ({error}); nothing is released until it can"
             ) from error
+
+
+def _identity_of(path: Path) -> tuple[int, int] | None:
+    """Which file has a name, None for none. One that was taken away is still open, and would be written for nobody."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _make_private(path: Path) -> None:

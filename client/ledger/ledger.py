@@ -25,10 +25,7 @@ from common.ledger.spending import Statement, spending_of, statement_of
 from common.privacy.events import Event, event_as_json, event_from_json
 from common.trust.keys import SigningKey
 
-__all__ = ["KEY_FILE", "LEDGER_FILE", "Account", "Budget", "Head", "Ledger", "Reservation", "Statement"]
-
-LEDGER_FILE, KEY_FILE = "ledger.sqlite3", "site_key.pem"
-"""What a hospital's ledger and key are called in its state folder."""
+__all__ = ["Account", "Budget", "Head", "Ledger", "Reservation", "Statement"]
 
 
 @dataclass(frozen=True, kw_only=True)

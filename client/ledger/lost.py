@@ -7,6 +7,8 @@ from the same backup. The audit log is another file, and notes with each release
 
 Entries are chained, so a ledger that has the last of them has all that came before. What was reserved and never
 released is not in the log; nothing of it left, so forgetting it tells nobody anything.
+
+A hospital begins its log when it joins. A member without one has lost the proof too, and so all that there is.
 """
 
 from __future__ import annotations
@@ -15,13 +17,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import LedgerError
+from client.state_folder import ADMISSION_FILE, LOG_FOLDER
+from common.errors import LedgerError, TrustError
 from common.evidence.log_entries import Kind, LogEntry
 from common.evidence.log_files import is_log, read_log
+from common.files import sha256_hex
 from common.ledger.books import Books
-
-LOG_FOLDER = "log"
-"""In a hospital's state folder: its audit log."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,12 @@ class PaidRelease:
     release: str
 
 
+ALL_OF_A_LOST_LOG = PaidRelease(
+    entry=sha256_hex(b"all of a lost log"), run=sha256_hex(b"runs of a lost log"), round_number=0, release="everything"
+)
+"""What stands for releases that no log proves any more."""
+
+
 def paid_releases(entries: Iterable[LogEntry]) -> list[PaidRelease]:
     """The releases in a log that cost privacy, in their order."""
     return [
@@ -56,13 +63,30 @@ def paid_releases(entries: Iterable[LogEntry]) -> list[PaidRelease]:
 
 
 def releases_in(state: Path) -> list[PaidRelease]:
-    """The releases in the log of a state folder, which another process may be appending to; none where there is no log.
+    """The releases in the log of a state folder, which another process may be appending to.
+
+    Returns:
+        `ALL_OF_A_LOST_LOG` where the log of a member is gone; nothing where no log was begun yet.
 
     Raises:
         TrustError: The log does not hold.
     """
-    folder = state / LOG_FOLDER
-    return paid_releases(read_log(folder).trail) if is_log(folder) else []
+    if is_log(state / LOG_FOLDER):
+        return paid_releases(read_log(state / LOG_FOLDER).trail)
+    return [ALL_OF_A_LOST_LOG] if (state / ADMISSION_FILE).exists() else []
+
+
+def check_has_log(state: Path) -> None:
+    """Return where the log of a member is there, whatever it holds.
+
+    Raises:
+        TrustError: It is gone.
+    """
+    if (state / ADMISSION_FILE).exists() and not is_log(state / LOG_FOLDER):
+        raise TrustError(
+            f"{state / LOG_FOLDER}: the hospital's audit log is gone, and nothing proves any more what its patients "
+            "have spent; put the newest log back, or give up what is left of their budget with wardround site recover"
+        )
 
 
 def lost_releases(books: Books, noted: Sequence[PaidRelease]) -> list[PaidRelease]:
@@ -82,6 +106,8 @@ def refuse_forgetful(path: Path, books: Books, noted: Sequence[PaidRelease]) -> 
         LedgerError: It does not; the one way on is named.
     """
     lost = lost_releases(books, noted)
+    if ALL_OF_A_LOST_LOG in lost:
+        check_has_log(path.parent)
     if lost:
         what = "is gone" if not len(books) else "is an older copy"
         raise LedgerError(

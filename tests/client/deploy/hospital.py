@@ -16,7 +16,7 @@ from flwr.app import Message
 from client.data.anchors import AnchorFolder
 from client.deploy.approval import Approval, Approvals
 from client.deploy.bundle import build_bundle
-from client.ledger.ledger import KEY_FILE
+from client.state_folder import KEY_FILE
 from common.bundle import Bundle, bundle_of
 from common.code_digest import code_digest
 from common.config.load import load_config

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from client.deploy.identity import SIGNING_KEY_FILE, SiteKeys, read_identity
+from client.deploy.identity import SiteKeys, read_identity
 from client.deploy.init import create_site, join, read_invitation
-from client.ledger.ledger import KEY_FILE
 from common.errors import ConfigError, TrustError
 from tests.client.deploy.centre import NOW, Centre
 
@@ -25,10 +24,6 @@ def test_site_folder_holds_private_keys_for_its_owner_and_a_request(tmp_path: Pa
     for private in ("site_key.pem", "node_key"):
         for line in (folder / private).read_text().splitlines()[1:-1]:
             assert line not in (folder / "request.json").read_text()
-
-
-def test_signing_key_is_where_the_ledger_looks_for_it() -> None:
-    assert SIGNING_KEY_FILE == KEY_FILE
 
 
 def test_site_joins_with_the_answer_of_its_server(tmp_path: Path, centre: Centre, keys: SiteKeys) -> None:

@@ -16,10 +16,11 @@ from client.deploy import local_worker
 from client.deploy.local_worker import LedgerHolder, LocalWorker, open_worker
 from client.deploy.metrics import LedgerReader
 from client.gate.recorder import SiteRecorder
-from client.ledger.ledger import LEDGER_FILE
 from client.ledger.lost import lost_releases, releases_in
 from client.policy.site_config import load_site_config
+from client.state_folder import ADMISSION_FILE, LEDGER_FILE, LOG_FOLDER
 from common.bundle import Bundle
+from common.errors import TrustError
 from common.evidence.log_trail import Counterpart
 from common.ledger.audit import audit_ledger
 from common.ledger.read import read_books
@@ -136,6 +137,42 @@ def test_without_the_run_s_bundle_the_patients_have_spent_all_there_is(
         path.unlink()
     assert command("site", "recover", "--config", trained.site_file, "--yes")[0] == 0
     assert spent(trained)[0] == float("inf")
+
+
+@pytest.mark.parametrize("ledger", ["kept", "gone"])
+def test_without_the_log_of_a_member_nothing_is_answered_and_all_there_is_is_spent(
+    trained: Hospital, bundle: Bundle, command: Callable[..., tuple[int, str]], ledger: str
+) -> None:
+    config = ("--config", trained.site_file)
+    (trained.state / ADMISSION_FILE).touch()
+    shutil.rmtree(trained.state / LOG_FOLDER)
+    if ledger == "gone":
+        lose(trained, "gone")
+    code, text = command("site", "budget", *config)
+    assert code == 4
+    assert "audit log is gone" in text
+    with pytest.raises(TrustError, match="audit log is gone"), worker_of(trained):
+        pass
+    assert not (trained.state / LOG_FOLDER).exists(), "an empty one was made"
+    assert command("site", "recover", *config, "--yes") == (0, "")
+    assert spent(trained) == [float("inf")] * 2
+    with worker_of(trained) as worker:
+        assert said(worker, bundle, 3) == "budget"
+
+
+def test_hospital_that_never_joined_has_lost_no_log(
+    hospital: Hospital, command: Callable[..., tuple[int, str]]
+) -> None:
+    assert command("site", "budget", "--config", hospital.site_file)[0] == 0
+
+
+def test_ledger_that_is_taken_away_in_use_is_charged_no_more(trained: Hospital, bundle: Bundle) -> None:
+    with worker_of(trained) as worker:
+        assert said(worker, bundle, 3) is None
+        lose(trained, "gone")
+        assert said(worker, bundle, 4) == "ledger"
+        lose(trained, "older")
+        assert said(worker, bundle, 5) == "ledger"
 
 
 def test_ledger_behind_its_marker_is_kept_aside_and_all_is_charged(

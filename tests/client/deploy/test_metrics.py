@@ -14,8 +14,9 @@ from client.check.budget import accounts_of, budget_of
 from client.deploy.identity import SiteIdentity, SiteKeys, read_identity
 from client.deploy.init import join
 from client.deploy.metrics import LedgerReader, SiteMetrics, Spend
-from client.ledger.ledger import LEDGER_FILE, Ledger
+from client.ledger.ledger import Ledger
 from client.policy.site_schema import SiteBudget, SiteConfig, SiteData
+from client.state_folder import LEDGER_FILE
 from common.privacy.events import DiscreteLaplace
 from common.service.supervisor import ChildStatus
 from tests.client.deploy.centre import NOW, Centre

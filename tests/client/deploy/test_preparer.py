@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from client.deploy.local_worker import LOG_FOLDER, LocalWorker, open_worker
+from client.deploy.local_worker import LocalWorker, open_worker
 from client.deploy.preparer import AGAIN_SECONDS, NotReady, Preparer
 from client.gate.recorder import NoRecorder
 from client.policy.site_config import load_site_config
+from client.state_folder import LOG_FOLDER
 from common.bundle import Bundle, bundle_of
 from common.errors import DataError
 from common.ledger.read import read_books
