@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from client.check.contact_sheet import ContactSheet
 from client.check.display import as_json, show
 from client.check.dry_run import DryRun, dry_run
 from client.policy.site_config import load_site_config
@@ -30,9 +31,15 @@ def check_command(
     at: Annotated[
         str | None, typer.Option(metavar="HH:MM", help="Local time at which the run would start; now when left out.")
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png", help="Write twelve studies as they are decoded, for your eyes: patients' images."
+        ),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
-    """Try the hospital's data, rules and budget. Nothing is written, sent or spent.
+    """Try the hospital's data, rules and budget. Nothing is sent or spent, and nothing but --pictures is written.
 
     Exits with 0 where nothing stands against the run, 2 where the config or the data are wrong, 3 where a rule or the
     budget refuses. The counts it shows are exact: they are for the hospital alone.
@@ -41,8 +48,11 @@ def check_command(
     planned = None if run is None else read_run_config(run)
     if planned is not None:
         check_device(planned.device)
+    local_time, sheet = _time_of(at), None if pictures is None else ContactSheet(pictures)
     with counting() as progress:
-        result = dry_run(site, planned, local_time=_time_of(at), progress=progress)
+        result = dry_run(site, planned, local_time=local_time, progress=progress, sheet=sheet)
+    if sheet is not None:
+        sheet.write()
     if json_:
         typer.echo(json.dumps(as_json(result), indent=2))
     else:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import time
 
 from client.check.budget import BudgetCheck, check_budget
+from client.check.contact_sheet import ContactSheet
 from client.check.planned import planned_arrays, planned_events
 from client.check.readiness import Progress, Readiness, examine
 from client.policy.interface import RunRequest, Verdict
@@ -66,6 +67,7 @@ def dry_run(
     *,
     local_time: time,
     progress: Progress,
+    sheet: ContactSheet | None = None,
     approval: Approved | None = None,
 ) -> DryRun:
     """Examine the data, ask each rule, and add up the budget.
@@ -75,6 +77,7 @@ def dry_run(
         run: The run that it may join, or None.
         local_time: Time of day at which the run would start.
         progress: Called with the number of studies read so far.
+        sheet: Takes a few of the studies for people to look at.
         approval: The run's approval, as if it were given.
 
     Raises:
@@ -82,7 +85,7 @@ def dry_run(
         DataError: The data cannot be read at all.
         LedgerError: The ledger is damaged.
     """
-    readiness = examine(site.data, progress=progress)
+    readiness = examine(site.data, progress=progress, sheet=sheet)
     problems = (*readiness.problems, *delta_problems(site, readiness.patients_band))
     if run is None:
         budget = check_budget(site, run="", planned={})

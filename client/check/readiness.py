@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from client.check.contact_sheet import ContactSheet
 from client.check.site_cut import cut_site
 from client.data.identity import StudyDigest, content_digest, content_of
 from client.data.images import is_nearly_flat
@@ -84,12 +85,13 @@ class Readiness:
     num_flat: int
 
 
-def examine(data: SiteData, *, progress: Progress) -> Readiness:
+def examine(data: SiteData, *, progress: Progress, sheet: ContactSheet | None = None) -> Readiness:
     """Read every study of a hospital's folder once, one at a time, and say what it found.
 
     Args:
         data: Where the studies are.
         progress: Called with the number of studies and bad rows so far.
+        sheet: Takes a few of the studies for people to look at.
 
     Raises:
         DataError: The folder or its table cannot be read at all.
@@ -98,6 +100,8 @@ def examine(data: SiteData, *, progress: Progress) -> Readiness:
     folder = study_folder(data)
     for number, item in enumerate(folder.studies(), start=1):
         survey.add(item)
+        if sheet is not None and isinstance(item, Study):
+            sheet.add(item)
         progress(number)
     cut = cut_site(data, survey.records, num_bad_rows=len(survey.bad_rows))
     band = band_of(len(cut.patients[Role.TRAIN]))

@@ -108,6 +108,14 @@ def test_ready_site_passes_and_nothing_is_written(check: Check, site_file: Path,
     assert files_under(site_file.parent) == before
 
 
+def test_pictures_are_the_one_file_that_is_written(check: Check, site_file: Path) -> None:
+    before = files_under(site_file.parent)
+    sheet = site_file.parent / "sheet.png"
+    assert check("--config", site_file, "--pictures", sheet).code == 0
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    assert files_under(site_file.parent).keys() - before.keys() == {sheet}
+
+
 def test_tables_fit_eighty_columns_and_say_the_figures(check: Check, site_file: Path, run_file: Path) -> None:
     edit(site_file, "training", losses=[], config_digests=["ab" * 32])
     out = check("--config", site_file, "--run", run_file).out
