@@ -93,13 +93,19 @@ class LazyGroup(click.Group):
             return LazyGroup(name=cmd_name, table=below, help=GROUPS[cmd_name])
         module, _, function = self._table[cmd_name][0].partition(":")
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        app.command(cmd_name)(getattr(import_module(module), function))
+        command = getattr(import_module(module), function)
+        app.command(cmd_name, help=_paragraphs(command.__doc__))(command)
         return get_command(app)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The list of commands, without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, purpose) for name, (_, purpose) in self._table.items()])
+
+
+def _paragraphs(text: str) -> str:
+    """A docstring whose lines end where its paragraphs do: a terminal breaks them anew."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
 @click.command(cls=LazyGroup, table=COMMANDS)

@@ -37,6 +37,9 @@ LONGEST_REASON = 32
 ASK_LOST_AGAIN_SECONDS, ASK_PREPARING_AGAIN_SECONDS, ASK_REFUSED_AGAIN_SECONDS = 1.0, 5.0, 30.0
 """From the answer of a node that is not ready to the next question who it is."""
 
+LATE_SECONDS = 2.0
+"""A task outlives its deadline: Flower cannot tell one that has expired from one whose node was lost."""
+
 WATCH_SECONDS = 1.0
 """How often a watcher is told who is there."""
 
@@ -159,7 +162,7 @@ class GridTransport:
 
     def _task(self, task: Task, model: ArrayRecord, site: str, seconds: float) -> Message:
         content = with_evidence(task_to_records(task, model), self._recorder.evidence_for(site))
-        return Message(content, self._nodes[site], MessageType.TRAIN, ttl=seconds)
+        return Message(content, self._nodes[site], MessageType.TRAIN, ttl=seconds + LATE_SECONDS)
 
     def _decoded(self, site: str, message: Message, task: Task, plan: ArrayPlan) -> Reply:
         """The reply in a message, its evidence checked.

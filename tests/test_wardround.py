@@ -65,7 +65,8 @@ def test_every_command_can_be_loaded_and_says_how_it_is_called(name: str) -> Non
         found = found.get_command(click.Context(found), word)
     assert found is not None
     assert found.name == name.split()[-1]
-    assert found.get_short_help_str()
+    assert all("\n" not in paragraph for paragraph in str(found.help).split("\n\n")), "a terminal breaks its lines"
+    assert all(getattr(parameter, "help", "") for parameter in found.params)
 
 
 def test_full_disk_is_one_line_that_names_the_file_and_the_remedy(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ BOUNDS = Bounds()
 _KEEP_ALIVE_SECONDS = 15
 _GRACE_SECONDS = 3
 _LONGEST_HEAD_BYTES = 16 << 10
+_EXPIRED = "Message TTL has expired"
 _POLLS = frozenset({"ControlServicer.ListRuns", "ControlServicer.ListNodes"})
 
 
@@ -89,7 +90,8 @@ def flower_application(config: ConsortiumConfig, folder: Path, *, secret: bytes,
     from server.deploy.control_token import ControlToken
 
     log_as_json("superlink")
-    logging.getLogger("flwr").addFilter(_is_no_poll)
+    logging.getLogger("flwr").addFilter(is_no_poll)
+    logging.getLogger("flwr").addFilter(late_in_words)
     logging.getLogger("uvicorn.access").addFilter(_is_no_control_call)
     logging.getLogger("uvicorn.access").addFilter(RoutineAccessFilter())
     server_file, roots_file = str(folder / SERVER_FILE), str(folder / ROOTS_FILE)
@@ -144,9 +146,17 @@ def _listeners(config: ConsortiumConfig, application: Application, *, certificat
     ]
 
 
-def _is_no_poll(record: logging.LogRecord) -> bool:
+def is_no_poll(record: logging.LogRecord) -> bool:
     """Whether Flower says more than that the supervisor has looked, as it does every second."""
-    return record.msg not in _POLLS
+    return str(record.msg) not in _POLLS  # Flower logs lists, too
+
+
+def late_in_words(record: logging.LogRecord) -> bool:
+    """Let every line pass; Flower's list of what is wrong with a late answer becomes one that says so."""
+    if isinstance(record.msg, list) and _EXPIRED in record.msg:
+        record.msg = "an answer came after its question had expired; it is left out, and its site is asked again"
+        record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+    return True
 
 
 def _is_no_control_call(record: logging.LogRecord) -> bool:
