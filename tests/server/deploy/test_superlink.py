@@ -1,4 +1,4 @@
-"""What Flower logs while it answers a site passes our filters: one that raised would end the answer, with status 500."""
+"""What Flower logs while it answers a site passes our filters: one that raised would end the answer with HTTP 500."""
 
 from __future__ import annotations
 
