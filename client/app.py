@@ -13,11 +13,12 @@ from flwr.clientapp.typing import Mod
 
 from client.gate.gate import Gate, Guard
 from client.measurement.evaluate import brief_statistics, full_statistics, is_measurable
-from client.measurement.noised_statistics import FIGURES, noise_of, noised_statistics
+from client.measurement.noised_statistics import noised_statistics
 from client.site import Site
 from client.training.train import train
 from common.errors import LedgerError, PolicyRefusal
 from common.privacy.events import Event
+from common.privacy.held_out import FIGURES, noise_of
 from common.privacy.release import Mechanism, Release
 from common.wire.flower import (
     MODEL,
@@ -97,14 +98,14 @@ def answer(site: Site, task: Task, arrays: NamedArrays) -> Reply:
 
 def _measured(site: Site, task: Task, arrays: NamedArrays) -> tuple[dict[str, Any], Release] | None:
     """What is told of the held-out patients, and how it was made; None where that is nothing."""
-    in_between = task.train and task.round_number > 1
     noise = noise_of(site.config)
     if noise is None and not is_measurable(site):
         return None
     if noise is None:
+        in_between = task.train and task.round_number > 1
         exact = brief_statistics(site, arrays) if in_between else full_statistics(site, arrays)
         return exact, Release(name=STATISTICS, mechanism=Mechanism.NOT_PRIVATE)
-    if in_between:
+    if task.train:
         return None
     event = noise.event(FIGURES)
     entry = _reserve(site, task, STATISTICS, event)

@@ -19,7 +19,7 @@ from common.ledger.entries import Account
 from common.privacy.bands import band_of
 from common.privacy.plan import PrivacyPlan
 from common.types import StudyRecord
-from common.wire.update import ArrayPlan
+from common.wire.update import ArrayPlan, NamedArrays
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class Site:
         config: The run's configuration.
         config_digest: Its digest; a task with another is refused.
         model: A model that this site may overwrite; sites that run one after another may share it.
+        start: The model before round one, as arrays: what the last one is held against.
         private: Studies of its training patients.
         held_out: Studies of its held-out patients.
         anchors: The public anchors.
@@ -77,6 +78,7 @@ class Site:
     config: RunConfig
     config_digest: str
     model: DualEncoder
+    start: NamedArrays
     private: Records
     held_out: HeldOut
     anchors: AnchorFeatures

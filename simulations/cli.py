@@ -64,6 +64,8 @@ def simulate_command(
     console = Terminal()
     for table in _tables(summary):
         console.print(table)
+    if (told := words.helped(summary)) is not None:
+        console.print(told, highlight=False)
     console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
 
 

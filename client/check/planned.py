@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from client.measurement.noised_statistics import FIGURES, MEASUREMENTS, noise_of
 from common.config.schema import RunConfig
 from common.encoders.dual import trainable_names
 from common.encoders.public_fit import fresh_model, split_frozen
 from common.encoders.registry import ENCODERS
 from common.ledger.entries import HELD_OUT, TRAINING
 from common.privacy.events import Event
+from common.privacy.held_out import FIGURES, noise_of
 from common.privacy.plan import PrivacyPlan
 from common.wire.update import ArrayPlan
 
@@ -32,5 +32,5 @@ def planned_events(config: RunConfig, plan: PrivacyPlan | None) -> dict[str, lis
     noise = noise_of(config)
     return {
         TRAINING: [] if plan is None else [plan.event] * config.federation.rounds,
-        HELD_OUT: [] if noise is None else [noise.event(FIGURES)] * MEASUREMENTS,
+        HELD_OUT: [] if noise is None else [noise.event(FIGURES)],
     }

@@ -59,7 +59,7 @@ from common.ledger.read import read_books
 from common.privacy.bands import band_of
 from common.privacy.plan import privacy_plan
 from common.trust.keys import SigningKey
-from common.wire.update import from_safetensors, load_into
+from common.wire.update import from_safetensors, load_into, model_arrays
 
 RandomnessOf = Callable[[int], Randomness]
 """Source of sampling and noise for a round."""
@@ -333,6 +333,7 @@ def open_site(config: SiteConfig, bundle: Bundle, prepared: Prepared, ledger: Le
     _load(whole, bundle.model)
     frozen, model = split_frozen(whole.to(run.device))
     _load(model, bundle.start)
+    start = model_arrays(model)
     own, anchors = OwnStudies.of(config, prepared), prepared.anchors.features.to(run.device)
     if frozen is not None:
         own = own.encoded_by(frozen, device=run.device)
@@ -344,6 +345,7 @@ def open_site(config: SiteConfig, bundle: Bundle, prepared: Prepared, ledger: Le
         config=run,
         config_digest=bundle.run,
         model=model,
+        start=start,
         private=private.to(run.device),
         held_out=own.held_out().to(run.device),
         anchors=anchors,

@@ -1,14 +1,18 @@
-"""What a site may tell of its held-out patients in earnest: how often the right report is found, as noised counts.
+"""What a site may tell of its held-out patients in earnest: whether the run helped them, as noised counts.
 
 Each held-out patient's images are looked up among the *public anchors'* reports and their own report, so that no
 patient's figure reads another patient: in a gallery of the site's own reports, removing one patient would move the rank
-of every other. Three integers leave in a release: found by embedding, found by code, and asked.
+of every other. It is done by the model that the run began with and by the one that it ended with, in one release.
 
-Guarantee: all releases of a run together are (`evaluation.epsilon`, 0)-differentially private for each held-out
-    patient, but for the delta that `common/privacy/mechanisms.py` states (discrete Laplace, pure epsilon composed).
+Guarantee: the release is (`evaluation.epsilon`, 0)-differentially private for each held-out patient, but for the delta
+    that `common/privacy/mechanisms.py` states.
 Unit of privacy: the patient. A patient's share of found studies counts, in `UNITS` parts, whatever their number.
 Neighbouring relation: add or remove one patient.
-Sensitivity: `UNITS` for each of the three integers.
+Sensitivity: two vectors. A patient's parts are spread over four counts (found by both models, by one, by the other,
+    by neither), which they move by `UNITS` altogether: noise for that sensitivity in each of them spends the epsilon of
+    one value (Dwork et al., TCC 2006, doi:10.1007/11681878_14, for the L1 norm). One count says how many parts the
+    final model's codes find, and is moved by at most `UNITS`. The number of patients is the sum of the four: it costs
+    nothing.
 Edge cases: where the noised number of patients is below `evaluation.least_group` nothing is told; that is decided on
     the noised number, so it costs nothing. Rates are cut to [0, 1]: post-processing.
 
@@ -17,59 +21,60 @@ Shapes: N held-out studies, K anchors, D embedding, P patients.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import norm
 from torch import Tensor
 
 from client.site import Site
-from common.config.schema import RunConfig
 from common.encoders.dual import Embedded, embed_in_batches
+from common.privacy.held_out import UNITS, variance_of
 from common.privacy.mechanisms import DiscreteLaplaceMechanism
+from common.retrieval.paired import Estimate, Paired, rate_of
 from common.wire.update import NamedArrays, load_into
 
-MEASUREMENTS = 2
-"""A run measures before the first round and after the last; the rounds between them tell nothing."""
-
-FIGURES = 3
-"""Integers in a measurement."""
-
-UNITS = 8
-"""Parts of a patient that a count is told in: a patient of three studies, one of them found, counts 2 of 8."""
-
 FIRST_RANKS = 10
-CONFIDENCE = 0.95
+CELLS = ("both", "start_only", "final_only", "neither")
+"""Of a patient's parts, as `Counts` and `Paired` name them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Which of N held-out studies a model finds among the first ten.
+
+    Attributes:
+        by_embedding: `[N]`.
+        by_code: `[N]`.
+    """
+
+    by_embedding: NDArray[np.bool_]
+    by_code: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Counts:
     """Sums over the held-out patients, in `UNITS` a patient.
 
     Attributes:
-        found: By embedding, among the first ten.
-        found_by_code: By code.
-        asked: Of all patients.
+        both: Found by start and final model, by embedding.
+        start_only: By the start alone.
+        final_only: By the final model alone.
+        neither: By neither; each patient's parts in the four are `UNITS`.
+        by_code: Found by the final model's codes.
     """
 
-    found: int
-    found_by_code: int
-    asked: int
-
-
-def noise_of(config: RunConfig) -> DiscreteLaplaceMechanism | None:
-    """The noise that `evaluation.epsilon` needs; None where a run tells exact figures."""
-    if config.evaluation.epsilon is None:
-        return None
-    return DiscreteLaplaceMechanism(noise_scale=MEASUREMENTS * FIGURES / config.evaluation.epsilon, sensitivity=UNITS)
+    both: int
+    start_only: int
+    final_only: int
+    neither: int
+    by_code: int
 
 
 def noised_statistics(site: Site, arrays: NamedArrays, mechanism: DiscreteLaplaceMechanism) -> dict[str, Any] | None:
-    """Recall at 10 among the public reports, from noised counts; None where they speak of too few patients.
+    """Recall at 10 among the public reports, at the run's start and now; None where it would speak of too few patients.
 
     Args:
         site: The site; its model is overwritten.
@@ -79,45 +84,77 @@ def noised_statistics(site: Site, arrays: NamedArrays, mechanism: DiscreteLaplac
     Raises:
         AdmissionError: The arrays are not those of the site's model.
     """
-    load_into(site.model, arrays)
-    exact = counts_of(site)
-    values = np.array([exact.found, exact.found_by_code, exact.asked], dtype=np.int64)
-    found, found_by_code, asked = (int(value) for value in mechanism.noised(values))
-    num_patients = asked / UNITS
-    if num_patients < site.config.evaluation.least_group:
+    exact = counts_of(site, arrays)
+    values = mechanism.noised(np.array(astuple(exact), dtype=np.int64))
+    *cells, by_code = (int(value) for value in values)
+    told = dict(zip(CELLS, (cell / UNITS for cell in cells), strict=True))
+    variance = variance_of(mechanism)
+    paired = Paired(**told, noise_variance=variance)
+    if paired.num_patients < site.config.evaluation.least_group:
         return None
-    rate, code_rate = (min(max(count / asked, 0.0), 1.0) for count in (found, found_by_code))
-    deviation = math.sqrt(2) * mechanism.noise_scale
+    # The codes' own count, and the four that make the divisor: V (1 + 4 p^2).
+    codes = rate_of(
+        by_code / UNITS / paired.num_patients,
+        num_patients=paired.num_patients,
+        noise=(1.0, 0.0, 4.0),
+        variance=variance,
+    )
     gallery = len(site.anchors.images) + 1
     return {
-        "brief": {"recall_at_10": rate, "codes_recall_at_10": code_rate},
-        "metrics": {"recall_at_10": rate},
-        "intervals": {"recall_at_10": _interval(rate, num_patients, deviation)},
-        "codes": {"recall_at_10": code_rate},
-        "code_intervals": {"recall_at_10": _interval(code_rate, num_patients, deviation)},
+        "brief": {"recall_at_10": paired.final().value, "codes_recall_at_10": codes.value},
+        "start_metrics": {"recall_at_10": paired.start().value},
+        "metrics": {"recall_at_10": paired.final().value},
+        "intervals": {"recall_at_10": _ends(paired.final())},
+        "codes": {"recall_at_10": codes.value},
+        "code_intervals": {"recall_at_10": _ends(codes)},
+        "paired": told,
         "groups": [],
         "gallery": gallery,
         "chance_recall_at_10": min(FIRST_RANKS / gallery, 1.0),
     }
 
 
-def counts_of(site: Site) -> Counts:
-    """The exact counts under the site's model; they stay at the site."""
+def counts_of(site: Site, arrays: NamedArrays) -> Counts:
+    """The exact counts of the start and of another model; they stay at the site, whose model is overwritten.
+
+    Raises:
+        AdmissionError: The arrays are not those of the site's model.
+    """
+    start, final = (_found_by(site, model) for model in (site.start, arrays))
+    return count(start, final, patients=[record.patient_id for record in site.held_out.records])
+
+
+def count(start: Found, final: Found, *, patients: list[str]) -> Counts:
+    """The exact counts of N studies, whose patients are named."""
+    cells = {
+        "both": start.by_embedding & final.by_embedding,
+        "start_only": start.by_embedding & ~final.by_embedding,
+        "final_only": ~start.by_embedding & final.by_embedding,
+    }
+    sums = {name: _sum_over_patients(cell, patients) for name, cell in cells.items()}
+    return Counts(
+        **sums,
+        neither=UNITS * len(set(patients)) - sum(sums.values()),
+        by_code=_sum_over_patients(final.by_code, patients),
+    )
+
+
+def find(image: Embedded, report: Embedded, public: Embedded) -> Found:
+    """What is found of N studies among their own and K public reports."""
+    return Found(
+        by_embedding=_is_found(image.embedding, report.embedding, public.embedding),
+        by_code=_is_found(_signs(image), _signs(report), _signs(public)),
+    )
+
+
+def _found_by(site: Site, arrays: NamedArrays) -> Found:
+    load_into(site.model, arrays)
     held_out, anchors = site.held_out, site.anchors
     if not held_out.records:
-        return Counts(found=0, found_by_code=0, asked=0)
+        return Found(by_embedding=np.zeros(0, dtype=np.bool_), by_code=np.zeros(0, dtype=np.bool_))
     image, report = embed_in_batches(site.model, held_out.images, held_out.reports)
     _, public = embed_in_batches(site.model, anchors.images, anchors.reports)
-    return count(image, report, public, patients=[record.patient_id for record in held_out.records])
-
-
-def count(image: Embedded, report: Embedded, public: Embedded, *, patients: list[str]) -> Counts:
-    """The exact counts of N studies, whose patients are named, among K public reports."""
-    return Counts(
-        found=_sum_over_patients(_is_found(image.embedding, report.embedding, public.embedding), patients),
-        found_by_code=_sum_over_patients(_is_found(_signs(image), _signs(report), _signs(public)), patients),
-        asked=UNITS * len(set(patients)),
-    )
+    return find(image, report, public)
 
 
 def _is_found(image_ND: Tensor, report_ND: Tensor, public_KD: Tensor) -> NDArray[np.bool_]:
@@ -135,14 +172,13 @@ def _signs(embedded: Embedded) -> Tensor:
 
 def _sum_over_patients(found_N: NDArray[np.bool_], patients: list[str]) -> int:
     """Sum of each patient's share of found studies, rounded down to `UNITS` parts."""
+    if not patients:
+        return 0
     names, of_study_N = np.unique(np.asarray(patients), return_inverse=True)
     hits_P = np.bincount(of_study_N, weights=found_N, minlength=len(names)).astype(np.int64)
     studies_P = np.bincount(of_study_N, minlength=len(names))
     return int((UNITS * hits_P // studies_P).sum())
 
 
-def _interval(rate: float, num_patients: float, deviation: float) -> list[float]:
-    """Normal interval for the sampling of patients and the noise of both counts together, cut to [0, 1]."""
-    variance = rate * (1 - rate) / num_patients + (1 + rate**2) * (deviation / num_patients) ** 2
-    reach = float(norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(variance)
-    return [max(rate - reach, 0.0), min(rate + reach, 1.0)]
+def _ends(estimate: Estimate) -> list[float]:
+    return [estimate.interval.low, estimate.interval.high]

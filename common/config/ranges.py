@@ -69,7 +69,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "federation.patience_hours": (0, 1000),
     "federation.max_update_norm": (1e-6, 1e9),
     "attack.num_sites": (0, 1000),
-    "evaluation.epsilon": (1e-3, 1000),
+    "evaluation.epsilon": (1e-3, 20),  # beyond it the noise would be too fine for its sampler (mechanisms.py)
     "evaluation.num_bootstrap": (10, 10**5),
     "evaluation.least_group": (11, 10**6),
     "baselines.repeats": (0, 100),

@@ -63,11 +63,11 @@ class TruncatedSampledGaussian:
 
 @dataclass(frozen=True, kw_only=True)
 class DiscreteLaplace:
-    """`releases` integers, each with discrete Laplace noise, of which one patient moves each by the sensitivity.
+    """`releases` integers, or vectors, with discrete Laplace noise, of which one patient moves each by the sensitivity.
 
     Attributes:
         noise_scale: Scale of the noise over the sensitivity; one release spends epsilon 1 / `noise_scale`.
-        releases: Number of integers.
+        releases: Number of integers, or of vectors whose values a patient moves by the sensitivity altogether.
     """
 
     noise_scale: float

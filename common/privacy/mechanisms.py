@@ -16,6 +16,7 @@ draws depends on it, which attacks on rejection samplers read (Jin et al., S&P 2
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
@@ -58,8 +59,18 @@ class DiscreteLaplaceMechanism:
                 f"they must be at least {_LEAST} and 1, and their product at most {_MOST:.0f}"
             )
 
+    @property
+    def variance(self) -> float:
+        """Of the noise in a value: twice that of a geometric variable."""
+        ratio = math.exp(-1 / (self.noise_scale * self.sensitivity))
+        return 2 * ratio / (1 - ratio) ** 2
+
     def event(self, releases: int) -> DiscreteLaplace:
-        """The privacy event of as many released values, each of which a patient may move."""
+        """The privacy event of as many released values, each of which a patient may move.
+
+        A vector whose values a patient moves by `sensitivity` altogether counts as one: the losses of its values add up
+        to no more than that of one value that moves so far.
+        """
         return DiscreteLaplace(noise_scale=self.noise_scale, releases=releases)
 
     def noised(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from server.deploy.config import CONFIG_FILE
 from server.deploy.installation import is_served, read_installation
 from server.deploy.run_view import RunView
 from server.deploy.runs import Ending, Outcome, RunFolder, Wanted, find_run, new_run, wait_for_news
+from server.report import words
 from server.report.render import REPORT_FILE
 from server.report.summary import SUMMARY_FILE
 
@@ -89,7 +91,14 @@ def _follow(run: RunFolder, *, from_byte: int, detach: bool, as_json: bool) -> N
     if outcome.ending is not Ending.COMPLETED:
         raise RunEnded(f"{run.key}: {outcome.ending}: {outcome.reason}", exit_code=outcome.exit_code)
     if not as_json:
+        _tell_whether_it_helped(run)
         typer.echo(f"Report: {run.path / REPORT_FILE}")
+
+
+def _tell_whether_it_helped(run: RunFolder) -> None:
+    told = words.helped(json.loads((run.path / SUMMARY_FILE).read_bytes()))
+    if told is not None:
+        typer.echo(told)
 
 
 def _watched(run: RunFolder, byte: int) -> Outcome:

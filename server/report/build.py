@@ -12,8 +12,10 @@ from common.config.schema import RunConfig
 from common.privacy.cross_check import spent_by
 from common.privacy.events import NEIGHBORING_RELATION, UNIT_OF_PRIVACY
 from common.privacy.plan import PrivacyPlan, privacy_plan
+from common.retrieval.paired import Estimate
 from common.wire.update import arrays_digest
 from server.checkpoint import RunState
+from server.report.consortium import consortium, decision
 from server.report.reputation import reputation
 
 ONLY_SIMULATED = ["$.pooled", "$.baselines", "$.robustness", "$.data.bad_rows"]
@@ -27,6 +29,8 @@ NOT_PRIVATE = [
     "$.sites[*].start_metrics",
     "$.groups",
     "$.fairness",
+    "$.difference",
+    "$.published",
     *ONLY_SIMULATED,
 ]
 """Paths of figures without noise where the sites tell theirs exactly."""
@@ -48,6 +52,8 @@ class RunFacts:
         data: The summary's `data` object; None outside a simulation, which alone sees the studies.
         num_trained: Trained values.
         pooled: The summary's `pooled` object; None outside a simulation.
+        difference: What the run gained over its start where that is known exactly: in a simulation that tells exact
+            figures. Elsewhere it is found from what the sites told with noise.
     """
 
     started_at: str
@@ -58,6 +64,7 @@ class RunFacts:
     data: Mapping[str, Any] | None
     num_trained: int
     pooled: Mapping[str, Any] | None
+    difference: Estimate | None = None
 
 
 def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[str, Any]:
@@ -69,6 +76,9 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
     plans = {name: privacy_plan(config, history.patients_band) for name, history in state.sites.items()}
     sites = {name: _site(config, state, name, plans[name]) for name in state.sites}
     private = [plan for plan in plans.values() if plan is not None]
+    told = consortium(config, state)
+    if facts.difference is not None:
+        told |= decision(facts.difference)
     groups = [{**group, "site": name} for name in state.sites for group in state.latest.get(name, {}).get("groups", [])]
     return {
         "schema_version": 1,
@@ -101,6 +111,7 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
         "groups": groups,
         "least_group": config.evaluation.least_group,
         "fairness": _fairness(groups),
+        **told,
         "pooled": dict(facts.pooled) if facts.pooled is not None else None,
         "not_private": [
             *(NOT_PRIVATE if config.evaluation.epsilon is None else ONLY_SIMULATED),
@@ -125,7 +136,7 @@ def _site(config: RunConfig, state: RunState, name: str, privacy: PrivacyPlan | 
         **{key: latest.get(key) for key in ("metrics", "intervals", "codes", "code_intervals", "gallery")},
         "measured": bool(latest.get("metrics")),
         "chance_recall_at_10": latest.get("chance_recall_at_10"),
-        "start_metrics": state.start.get(name, {}).get("metrics"),
+        "start_metrics": state.start.get(name, {}).get("metrics") or latest.get("start_metrics"),
         "private": config.evaluation.epsilon is not None,
         "statistics_epsilon": config.evaluation.epsilon,
     }

@@ -74,9 +74,17 @@ def outcome(summary: Summary) -> Outcome:
 def retrieval(summary: Summary) -> dict[str, Statistic]:
     """Recall at 10 from image to report: `reached`, `start` (the public start model) and `chance`.
 
-    Over the pooled gallery in a simulation; otherwise the mean of the hospitals, each with its own gallery.
+    From the sums of what the hospitals told with noise; over the pooled gallery in a simulation that tells exact
+    figures; otherwise the mean of the hospitals, each with its own gallery.
     """
     statistics = Statistics(summary)
+    if summary.get("consortium"):
+        hospitals = [statistics.at("sites", site, "chance_recall_at_10") for site in summary["sites"]]
+        return {
+            "reached": statistics.at("consortium", "final", "recall_at_10"),
+            "start": statistics.at("consortium", "start", "recall_at_10"),
+            "chance": _mean(hospitals),
+        }
     if summary.get("pooled"):
         return {
             "reached": statistics.at("pooled", "recall_at_10"),
@@ -113,6 +121,8 @@ def _sentence(summary: Summary, reached: Statistic) -> str:
     if verdict is not None:
         return verdict
     trained = words.capital(f"{words.plural(sites, 'hospital')} trained one model in {words.plural(rounds, 'round')}")
+    if (told := words.helped(summary)) is not None:
+        return f"{trained}. {told}"
     if reached.value is None:
         return f"{trained}."
     return f"{trained}; the right report is among the first ten for {words.percent(reached.value)} of images."
@@ -122,8 +132,12 @@ def _retrieval_headlines(summary: Summary, found: Mapping[str, Statistic]) -> li
     reached, start, chance = found["reached"], found["start"], found["chance"]
     if reached.value is None:
         return []
-    gallery = summary["pooled"].get("gallery") if summary.get("pooled") else None
-    where = f"of {words.count(gallery)} held-out reports" if gallery else "mean of the hospitals"
+    if summary.get("consortium"):
+        where = "of the hospitals' held-out patients together"
+    elif summary.get("pooled") and (gallery := summary["pooled"].get("gallery")):
+        where = f"of {words.count(gallery)} held-out reports"
+    else:
+        where = "mean of the hospitals"
     gain = reached.minus(start)
     return [
         Headline(

@@ -16,6 +16,9 @@ LEAST_HEAT_RANGE = 0.10
 
 POOLED = "All hospitals"
 
+WIDEST_INTERVAL = 0.20
+"""A hospital's own noised figures are shown where their interval is narrower; a wide one is read as if it spoke."""
+
 
 @dataclass(frozen=True)
 class SiteRow:
@@ -50,6 +53,12 @@ class SiteRow:
     start: Statistic
     gain: Statistic
     chance: float | None
+
+    @property
+    def says_little(self) -> bool:
+        """Whether noise and few patients leave so wide an interval that the figures say nothing."""
+        low, high = self.recall.interval or (0.0, 0.0)
+        return self.recall.private and high - low > WIDEST_INTERVAL
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,19 @@ def points(value: float | None) -> str:
     return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
+def helped(summary: Mapping[str, Any]) -> str | None:
+    """Whether the federation helped, in a sentence; None where nothing was measured."""
+    if not (difference := summary.get("difference")):
+        return None
+    gained, low, high = (points(difference[end]) for end in ("recall_at_10", "low", "high"))
+    measured = f"{gained} points of recall at 10 over the public start ({low} to {high})"
+    return {
+        "final": f"It helped: {measured}.",
+        "start": f"It did not help, and the public start is the better model: {measured}.",
+        "undecided": f"It cannot be told whether it helped: {measured}.",
+    }[summary["published"]]
+
+
 def decimal(value: float | None) -> str:
     """A number with three significant digits; very small ones as a power of ten."""
     if value is None or not math.isfinite(value):

@@ -27,6 +27,7 @@ from common.losses.objective import build_objective
 from common.privacy.bands import SMALL, band_of, delta_for
 from common.privacy.plan import privacy_plan
 from common.seeds import torch_generator
+from common.wire.update import model_arrays
 from server.app import build_server_app
 from server.checkpoint import RunState
 from server.federation import Observer, Setup
@@ -204,6 +205,7 @@ def build_sites(members: Members) -> list[Site]:
     """The members of a federation, in the order of their names; their model is a placeholder until one is lent."""
     config, consortium = members.config, members.consortium
     digest, anchors = config_digest(config), consortium.anchors().to(config.device)
+    start = model_arrays(members.model)
     poison, attackers = ATTACKS.load(config.attack.name).poison, _attackers(config, sorted(members.cut))
     sites = []
     for name, held in sorted(members.cut.items()):
@@ -218,6 +220,7 @@ def build_sites(members: Members) -> list[Site]:
                 config=config,
                 config_digest=digest,
                 model=members.model,
+                start=start,
                 private=private.to(config.device),
                 held_out=held_out.to(config.device),
                 anchors=anchors,

@@ -16,6 +16,7 @@ from common.encoders.dual import DualEncoder, embed_in_batches
 from common.fairness.intervals import patient_bootstrap
 from common.retrieval.evaluation import TEXT_TO_IMAGE, Direction, distinct_reports, evaluate_retrieval
 from common.retrieval.index import EmbeddingIndex
+from common.retrieval.paired import Estimate
 from common.seeds import numpy_generator
 from common.types import Image
 from server.report.render import Example, Retrieved
@@ -59,6 +60,29 @@ def pooled_metrics(model: DualEncoder, held_out: HeldOut, config: RunConfig) -> 
         "gallery": found.gallery,
         "chance_recall_at_10": found.chance_recall_at_10,
     }
+
+
+def first_ten(model: DualEncoder, held_out: HeldOut) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+    """Whether each image finds its report among the first ten of the pooled gallery, and whose the image is."""
+    way = evaluate_retrieval(
+        *embed_in_batches(model, held_out.images, held_out.reports), held_out.records
+    ).image_to_text
+    patients = np.array([record.patient_id for record in held_out.records])
+    return way.embedding["recall_at_10"], patients[way.queries]
+
+
+def gain(
+    start_Q: NDArray[np.float64], final_Q: NDArray[np.float64], patients_Q: NDArray[np.str_], config: RunConfig
+) -> Estimate:
+    """How much more the final model finds, the same images by both: exact, with an interval over patients."""
+    change_Q = final_Q - start_Q
+    interval = patient_bootstrap(
+        change_Q,
+        patients_Q,
+        generator=numpy_generator(config.seed, "bootstrap", "gain"),
+        num_resamples=config.evaluation.num_bootstrap,
+    )
+    return Estimate(value=float(change_Q.mean()), interval=interval)
 
 
 def examples(model: DualEncoder, consortium: Consortium, sites: Sequence[str], config: RunConfig) -> list[Example]:

@@ -39,7 +39,7 @@ from simulations.federation.federate import (
     each_its_own,
     federate,
 )
-from simulations.measurement.pooled import examples, pooled_metrics
+from simulations.measurement.pooled import examples, first_ten, gain, pooled_metrics
 from simulations.studies.consortium import Consortium, read_consortium
 
 CONFIG_FILE, PUBLIC_MODEL_FILE = "config.yaml", "public_model.safetensors"
@@ -169,12 +169,16 @@ def simulate(
     with clock.phase("rounds"):
         problem = federate(experiment)
     with clock.phase("evaluation"):
-        start = rates_of(pooled_of(model, consortium, config))
+        held_out = consortium.held_out(consortium.sites).to(config.device)
+        start, (found_at_start, _) = rates_of(pooled_of(model, consortium, config)), first_ten(model, held_out)
         load_into(model, state.arrays["model"])
+        found, patients = first_ten(model, held_out)
         pooled = {**pooled_of(model, consortium, config), "start": start}
         shown = examples(model, consortium, consortium.sites, config)
     facts = facts_of(config, consortium, model, started_at, clock, pooled=pooled, problem=problem)
-    summary = build_summary(config, state, replace(facts, engine=engine.name))
+    exact = config.evaluation.epsilon is None
+    difference = gain(found_at_start, found, patients, config) if exact else None
+    summary = build_summary(config, state, replace(facts, engine=engine.name, difference=difference))
     write_run(folder, summary, state.rounds, shown)
     if problem is not None:
         raise problem

@@ -24,6 +24,7 @@ from common.encoders.whitened_head import WhitenedHead
 from common.hashing.head import HashHead
 from common.seeds import torch_generator
 from common.types import StudyRecord
+from common.wire.update import model_arrays
 
 FEATURES, EMBEDDING = 12, 6
 
@@ -75,6 +76,7 @@ def tiny_site(tiny_config: RunConfig, linear_model: DualEncoder) -> Site:
         config=tiny_config,
         config_digest=config_digest(tiny_config),
         model=linear_model,
+        start=model_arrays(linear_model),
         private=Records(features(15), features(15), torch.tensor([0, 0, 0, 1, 1, *range(2, 12)])),
         held_out=HeldOut(features(12), features(12), held_out),
         anchors=AnchorFeatures(features(30), features(30), torch.arange(30)),

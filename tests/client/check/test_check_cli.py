@@ -193,7 +193,8 @@ def test_budget_that_does_not_cover_the_run_ends_with_three(
 
 def test_held_out_patients_can_refuse_a_run_too(check: Check, site_file: Path, tmp_path: Path) -> None:
     # Little is asked of the training patients, and too much of the held-out ones.
-    run = load_config(["privacy.epsilon=1", "evaluation.epsilon=30", "evaluation.least_group=20"])
+    run = load_config(["privacy.epsilon=1", "evaluation.epsilon=15", "evaluation.least_group=20"])
+    edit(site_file, "budget", epsilon=10.0, epsilon_per_run=10.0)
     edit(site_file, "training", config_digests=["any"])
     edit(site_file, "update", most_values=20_000, most_bytes=80_000)
     path = tmp_path / "loud.yaml"

@@ -155,10 +155,10 @@ SITE_YAML: dict[str, Any] = {
 }
 
 
-def task_of(bundle: Bundle, *, round_number: int = 1) -> Message:
-    """The message with which a round asks for training."""
+def task_of(bundle: Bundle, *, round_number: int = 1, train: bool = True) -> Message:
+    """The message with which a round asks for training, or for the last measurement."""
     model = arrays_to_record(from_safetensors(bundle.start, source="the bundle"))
-    records = task_to_records(Task(round_number=round_number, config_digest=bundle.run, train=True), model)
+    records = task_to_records(Task(round_number=round_number, config_digest=bundle.run, train=train), model)
     return Message(records, dst_node_id=1, message_type="train")
 
 

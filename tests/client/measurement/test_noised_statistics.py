@@ -8,27 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from client.measurement.noised_statistics import (
-    FIGURES,
-    MEASUREMENTS,
-    UNITS,
-    Counts,
-    count,
-    counts_of,
-    noise_of,
-    noised_statistics,
-)
+from client.measurement.noised_statistics import Counts, Found, count, counts_of, find, noised_statistics
 from client.site import HeldOut, Site
 from common.config.load import load_config
 from common.encoders.dual import Embedded, embed_in_batches
 from common.privacy.accountant import epsilon_of
+from common.privacy.held_out import FIGURES, UNITS, noise_of, variance_of
 from common.privacy.keystream import KEY_BYTES, Keystream
 from common.privacy.mechanisms import DiscreteLaplaceMechanism
 from common.types import StudyRecord
-from common.wire.update import model_arrays
+from common.wire.update import NamedArrays, load_into, model_arrays
 
 
 def mechanism(noise_scale: float, key: int = 0) -> DiscreteLaplaceMechanism:
@@ -51,30 +44,58 @@ def site(tiny_site: Site) -> Site:
     return replace(tiny_site, held_out=held_out(features, features + noise, [0, 0, 0, *range(1, 20)]))
 
 
-def counted_by_loop(site: Site) -> Counts:
-    """The same counts, one study at a time."""
+@pytest.fixture
+def trained(site: Site) -> NamedArrays:
+    """Another model than the start."""
+    generator = torch.Generator().manual_seed(6)
+    moved = {name: 0.3 * torch.randn(value.shape, generator=generator).numpy() for name, value in site.start.items()}
+    return {name: value + moved[name].astype(value.dtype) for name, value in site.start.items()}
+
+
+def found_by_loop(site: Site, model: NamedArrays) -> list[tuple[bool, bool]]:
+    """Whether each study is found by embedding and by code, one study at a time."""
+    load_into(site.model, model)
     image, report = embed_in_batches(site.model, site.held_out.images, site.held_out.reports)
     _, public = embed_in_batches(site.model, site.anchors.images, site.anchors.reports)
-    shares: dict[str, list[tuple[bool, bool]]] = {}
-    for n, record in enumerate(site.held_out.records):
+    found = []
+    for n in range(len(site.held_out.records)):
         nearer = [
             float(image.embedding[n] @ row) >= float(image.embedding[n] @ report.embedding[n])
             for row in public.embedding
         ]
         own = int(((image.code[n] > 0) != (report.code[n] > 0)).sum())
         as_near = [int(((image.code[n] > 0) != (row > 0)).sum()) <= own for row in public.code]
-        shares.setdefault(record.patient_id, []).append((sum(nearer) < 10, sum(as_near) < 10))
-    by_embedding, by_code = (
-        sum(UNITS * sum(study[way] for study in studies) // len(studies) for studies in shares.values())
-        for way in (0, 1)
-    )
-    return Counts(by_embedding, by_code, UNITS * len(shares))
+        found.append((sum(nearer) < 10, sum(as_near) < 10))
+    return found
 
 
-def test_counts_equal_a_loop_over_studies(site: Site) -> None:
-    found = counts_of(site)
-    assert found == counted_by_loop(site)
-    assert 0 < found.found < found.asked == 20 * UNITS
+def counted_by_loop(site: Site, final: NamedArrays) -> Counts:
+    """The same counts, patient by patient."""
+    at_start, at_end = found_by_loop(site, site.start), found_by_loop(site, final)
+    of_patient: dict[str, list[int]] = {}
+    for n, record in enumerate(site.held_out.records):
+        of_patient.setdefault(record.patient_id, []).append(n)
+    cells = dict.fromkeys(("both", "start_only", "final_only", "neither", "by_code"), 0)
+    for studies in of_patient.values():
+        first, last = (sum(which[n][0] for n in studies) for which in (at_start, at_end))
+        both = sum(at_start[n][0] and at_end[n][0] for n in studies)
+        parts = [UNITS * number // len(studies) for number in (both, first - both, last - both)]
+        for name, part in zip(("both", "start_only", "final_only"), parts, strict=True):
+            cells[name] += part
+        cells["neither"] += UNITS - sum(parts)
+        cells["by_code"] += UNITS * sum(at_end[n][1] for n in studies) // len(studies)
+    return Counts(**cells)
+
+
+def test_counts_equal_a_loop_over_studies(site: Site, trained: NamedArrays) -> None:
+    found = counts_of(site, trained)
+    assert found == counted_by_loop(site, trained)
+    assert min(found.start_only, found.final_only, found.both, found.neither) > 0, "each cell is tried"
+
+
+def test_start_against_itself_gains_and_loses_nothing(site: Site) -> None:
+    found = counts_of(site, site.start)
+    assert (found.start_only, found.final_only) == (0, 0)
 
 
 def hubs() -> tuple[Tensor, Tensor, Tensor]:
@@ -88,47 +109,62 @@ def hubs() -> tuple[Tensor, Tensor, Tensor]:
     return torch.cat([own, hub]), torch.cat([0.2 * own - 0.05 * (1 - own), hub]), aside
 
 
-def among_public(images: Tensor, reports: Tensor, public: Tensor, kept: list[int]) -> int:
+def found_among_public(images: Tensor, reports: Tensor, public: Tensor, kept: list[int]) -> Found:
     image, report = (Embedded(half[kept], half[kept]) for half in (images, reports))
-    return count(image, report, Embedded(public, public), patients=[str(n) for n in kept]).found
+    return find(image, report, Embedded(public, public))
 
 
-def among_one_another(images: Tensor, reports: Tensor, public: Tensor, kept: list[int]) -> int:  # noqa: ARG001
+def cells_among_public(images: Tensor, reports: Tensor, public: Tensor, kept: list[int]) -> NDArray[np.int64]:
+    """The counts of two models: one sees the images as they are, the other turned around."""
+    start = found_among_public(images, reports, public, kept)
+    final = found_among_public(-images, reports, public, kept)
+    found = count(start, final, patients=[str(n) for n in kept])
+    return np.array([found.both, found.start_only, found.final_only, found.neither])
+
+
+def cells_among_one_another(images: Tensor, reports: Tensor, public: Tensor, kept: list[int]) -> NDArray[np.int64]:  # noqa: ARG001
     """The variant that is not sound: patients are looked up among one another's reports."""
     similarity = images[kept] @ reports[kept].T
     before = (similarity >= similarity.diagonal()[:, None]).sum(dim=1) - 1
-    return UNITS * int((before < 10).sum())
+    found = int((before < 10).sum())
+    return UNITS * np.array([found, 0, 0, len(kept) - found])
 
 
-def widest_move(counted: Callable[..., int]) -> int:
-    """How far removing one patient moves a count."""
+def widest_move(counted: Callable[..., NDArray[np.int64]]) -> int:
+    """How far removing one patient moves the four counts altogether."""
     whole = counted(*hubs(), list(range(20)))
-    return max(abs(whole - counted(*hubs(), [n for n in range(20) if n != gone])) for gone in range(20))
+    return max(int(np.abs(whole - counted(*hubs(), [n for n in range(20) if n != gone])).sum()) for gone in range(20))
 
 
-def test_one_patient_moves_a_count_by_at_most_the_sensitivity() -> None:
-    assert widest_move(among_public) == UNITS
+def test_one_patient_moves_the_four_counts_by_the_sensitivity_altogether() -> None:
+    assert widest_move(cells_among_public) == UNITS
 
 
 def test_counts_in_the_sites_own_gallery_would_move_further() -> None:
-    assert widest_move(among_one_another) > UNITS
+    assert widest_move(cells_among_one_another) > UNITS
 
 
-def test_patient_of_many_studies_moves_a_count_no_further(site: Site) -> None:
+def test_patient_of_many_studies_moves_the_counts_no_further(site: Site, trained: NamedArrays) -> None:
     rest = held_out(site.held_out.images[3:], site.held_out.reports[3:], list(range(1, 20)))
-    whole, without = counts_of(site), counts_of(replace(site, held_out=rest))
-    assert all(0 <= a - b <= UNITS for a, b in zip(vars(whole).values(), vars(without).values(), strict=True))
-    assert whole.asked - without.asked == UNITS
+    whole, without = counts_of(site, trained), counts_of(replace(site, held_out=rest), trained)
+    moved = {name: value - vars(without)[name] for name, value in vars(whole).items()}
+    assert 0 <= moved.pop("by_code") <= UNITS
+    assert sum(moved.values()) == UNITS
+    assert min(moved.values()) >= 0
 
 
-def test_rates_come_from_the_noised_counts_alone(site: Site) -> None:
-    arrays, exact = model_arrays(site.model), counts_of(site)
-    noise = mechanism(0.1)
-    found = noised_statistics(site, arrays, noise)
-    values = noise.noised(np.array([exact.found, exact.found_by_code, exact.asked]))
+def test_figures_come_from_the_noised_counts_alone(site: Site, trained: NamedArrays) -> None:
+    exact, noise = counts_of(site, trained), mechanism(0.1)
+    found = noised_statistics(site, trained, noise)
+    both, start_only, final_only, neither, by_code = (
+        noise.noised(np.array([exact.both, exact.start_only, exact.final_only, exact.neither, exact.by_code])) / UNITS
+    )
     assert found is not None
-    assert found["brief"]["recall_at_10"] == min(max(values[0] / values[2], 0), 1)
-    assert found["codes"]["recall_at_10"] == min(max(values[1] / values[2], 0), 1)
+    patients = both + start_only + final_only + neither
+    assert found["paired"] == {"both": both, "start_only": start_only, "final_only": final_only, "neither": neither}
+    assert found["metrics"]["recall_at_10"] == min(max((both + final_only) / patients, 0), 1)
+    assert found["start_metrics"]["recall_at_10"] == min(max((both + start_only) / patients, 0), 1)
+    assert found["codes"]["recall_at_10"] == min(max(by_code / patients, 0), 1)
     assert found["gallery"] == 31
 
 
@@ -148,9 +184,16 @@ def test_too_few_patients_are_not_spoken_of(site: Site) -> None:
     assert noised_statistics(few, model_arrays(site.model), mechanism(0.1)) is None
 
 
-def test_noise_spends_the_runs_epsilon_over_all_measurements() -> None:
+def test_one_release_spends_the_runs_epsilon() -> None:
     noise = noise_of(load_config(["evaluation.epsilon=1.5"]))
     assert noise is not None
-    spent = epsilon_of([noise.event(FIGURES)] * MEASUREMENTS, delta=1e-9)
+    spent = epsilon_of([noise.event(FIGURES)], delta=1e-9)
     assert spent == pytest.approx(1.5, rel=1e-6)
     assert noise_of(load_config([])) is None
+
+
+def test_variance_is_that_of_the_noise_in_patients() -> None:
+    noise = noise_of(load_config(["evaluation.epsilon=1.5"]))
+    assert noise is not None
+    drawn = noise.noised(np.zeros(200_000, dtype=np.int64)) / UNITS
+    assert drawn.var() == pytest.approx(variance_of(noise), rel=0.03)

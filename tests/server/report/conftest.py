@@ -206,6 +206,8 @@ def build_summary() -> dict[str, Any]:
         },
         "sites": {name: site(name) for name in SITES},
         "groups": groups(),
+        "published": None,
+        "difference": None,
         "fairness": {
             "sex": {"worst_group": {"site": "St. Brigid", "group": "F", "recall_at_10": 0.43}, "gap": 0.26},
             "age_band": {
