@@ -86,19 +86,21 @@ def _follow(run: RunFolder, *, from_byte: int, detach: bool, as_json: bool) -> N
         typer.echo(f"{run.key}: handed to the server; its folder is {run.path}")
         return
     outcome = _watched(run, from_byte)
-    if as_json and (run.path / SUMMARY_FILE).exists():
-        typer.echo((run.path / SUMMARY_FILE).read_text(encoding="utf-8"))
+    summary = _summary_of(run)
+    if as_json and summary is not None:
+        typer.echo(summary)
     if outcome.ending is not Ending.COMPLETED:
         raise RunEnded(f"{run.key}: {outcome.ending}: {outcome.reason}", exit_code=outcome.exit_code)
     if not as_json:
-        _tell_whether_it_helped(run)
+        if summary is not None and (told := words.helped(json.loads(summary))) is not None:
+            typer.echo(told)
         typer.echo(f"Report: {run.path / REPORT_FILE}")
 
 
-def _tell_whether_it_helped(run: RunFolder) -> None:
-    told = words.helped(json.loads((run.path / SUMMARY_FILE).read_bytes()))
-    if told is not None:
-        typer.echo(told)
+def _summary_of(run: RunFolder) -> str | None:
+    """What is known of a run, as JSON; None where it ended before anything was."""
+    path = run.path / SUMMARY_FILE
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def _watched(run: RunFolder, byte: int) -> Outcome:
