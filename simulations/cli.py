@@ -115,7 +115,9 @@ def _tables(summary: Mapping[str, Any]) -> list[Table]:
 
 
 def _sites_table(summary: Mapping[str, Any]) -> Table:
-    table = Table(title="Recall at 10, image to report, on held-out patients (not private: simulation only)")
+    noised = all(site["private"] for site in summary["sites"].values())
+    exact = "sites with noise; last line not private: simulation only" if noised else "not private: simulation only"
+    table = Table(title=f"Recall at 10, image to report, on held-out patients ({exact})")
     for column in ("site", "patients", "rounds", "dropped", "start", "now", "codes", "epsilon"):
         table.add_column(column, justify="left" if column == "site" else "right")
     for name, site in summary["sites"].items():
