@@ -110,3 +110,43 @@ def test_event_is_the_noise_over_the_sensitivity() -> None:
 def test_noise_that_protects_nobody_is_refused(noise_scale: float, sensitivity: int) -> None:
     with pytest.raises(ConfigError, match="discrete Laplace"):
         DiscreteLaplaceMechanism(noise_scale=noise_scale, sensitivity=sensitivity)
+
+
+def losses(shift: int, scale: float) -> dict[int, float]:
+    """Law of the privacy loss, in units of one over the noise's scale, of a value that a patient moves by `shift`."""
+    values = np.arange(-int(60 * scale) - 50, int(60 * scale) + 51)
+    ratio = np.exp(-1 / scale)
+    mass = (1 - ratio) / (1 + ratio) * ratio ** np.abs(values)
+    found: dict[int, float] = {}
+    for loss, share in zip((np.abs(values - shift) - np.abs(values)).tolist(), mass.tolist(), strict=True):
+        found[loss] = found.get(loss, 0.0) + share
+    return found
+
+
+def divergence(shifts: tuple[int, ...], scale: float, epsilon: float) -> float:
+    """Delta at an epsilon, of a vector whose values a patient moves by the shifts."""
+    joint = {0: 1.0}
+    for shift in shifts:
+        one = losses(shift, scale)
+        summed: dict[int, float] = {}
+        for loss, share in joint.items():
+            for more, weight in one.items():
+                summed[loss + more] = summed.get(loss + more, 0.0) + share * weight
+        joint = summed
+    return sum(share * max(0.0, 1 - float(np.exp(epsilon - loss / scale))) for loss, share in joint.items())
+
+
+@pytest.mark.parametrize("noise_scale", [0.1, 1.0, 4.0])
+def test_vector_moved_by_the_sensitivity_altogether_costs_no_more_than_one_value(noise_scale: float) -> None:
+    """Under both relations, against the pairs of losses that the accountant takes; moved further, it costs more."""
+    sensitivity, most = 8, 1 / noise_scale
+    scale = noise_scale * sensitivity
+    for share in (0.0, 0.3, 0.7):
+        epsilon = share * most
+        one = max(0.0, (np.exp(most) - np.exp(epsilon)) / (1 + np.exp(most)))
+        for parts in ((8,), (4, 4), (7, 1), (5, 3), (3, 3, 2)):
+            assert divergence(parts, scale, epsilon) <= one + 1e-12
+        replaced = divergence((2,), noise_scale, epsilon)
+        for parts in ((8, 8), (7, 9), (7, 1, 8), (5, 3, 8), (3, 3, 10)):
+            assert divergence(parts, scale, epsilon) <= replaced + 1e-12
+    assert divergence((8,), scale, most) <= 1e-12 < 1e-3 < divergence((8, 8), scale, most)
