@@ -11,20 +11,25 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 
+from client.dp.round_noise import Pairing, RoundNoise
 from client.gate.gate import Gate, Guard
 from client.measurement.evaluate import brief_statistics, full_statistics, is_measurable
 from client.measurement.noised_statistics import noised_statistics
 from client.site import Site
 from client.training.train import train
 from common.errors import LedgerError, PolicyRefusal
+from common.ledger.entries import SharedNoise
 from common.privacy.events import Event
 from common.privacy.held_out import FIGURES, noise_of
+from common.privacy.plan import PrivacyPlan
 from common.privacy.release import Mechanism, Release
+from common.wire.evidence import context_of
 from common.wire.flower import (
     MODEL,
     SITE,
     STATISTICS,
     UPDATE,
+    Hello,
     Reply,
     Task,
     arrays_from_record,
@@ -51,14 +56,16 @@ def build_client_app(lend_site: SiteSource, *, guard_of: Callable[[Context], Gua
     @app.query(mods=mods)
     def hello(message: Message, context: Context) -> Message:
         with lend_site(context) as site:
-            return Message(hello_reply_to_records(site.name, site.patients_band), reply_to=message)
+            return Message(hello_reply_to_records(introduction(site)), reply_to=message)
 
     @app.train(mods=mods)
     def train_and_measure(message: Message, context: Context) -> Message:
         task = task_from_records(message.content)
         arrays = arrays_from_record(message.content.array_records[MODEL])
         with lend_site(context) as site:
-            return Message(reply_to_records(answer(site, task, arrays)), reply_to=message)
+            return Message(
+                reply_to_records(answer(site, task, arrays, context=context_of(message.content))), reply_to=message
+            )
 
     @app.evaluate(mods=mods)
     def refuse(message: Message, context: Context) -> Message:  # noqa: ARG001 - Flower's signature
@@ -67,13 +74,26 @@ def build_client_app(lend_site: SiteSource, *, guard_of: Callable[[Context], Gua
     return app
 
 
-def answer(site: Site, task: Task, arrays: NamedArrays) -> Reply:
+def introduction(site: Site) -> Hello:
+    """Who a site says that it is."""
+    pair_key = site.pairing.key.statement if site.pairing is not None else None
+    return Hello(site=site.name, patients_band=site.patients_band, pair_key=pair_key)
+
+
+def answer(site: Site, task: Task, arrays: NamedArrays, *, context: str) -> Reply:
     """Measure the global model on the held-out patients and, where asked, train from it.
+
+    Args:
+        site: Who answers.
+        task: What is asked.
+        arrays: The global model.
+        context: Digest of what opened the round, in hexadecimal.
 
     Raises:
         AdmissionError: The arrays are not those of the site's model; nothing was charged.
         BudgetExhausted: The site's ledger does not cover the answer; nothing was drawn.
         LedgerError: The ledger cannot be charged; nothing was drawn.
+        CohortSmall, ContextReused, PairKeyError: Noise is not shared with these sites, or not again; nothing was drawn.
     """
     # Before the ledger is charged for anything that would be made with them.
     check_arrays(site.model, arrays)
@@ -83,7 +103,7 @@ def answer(site: Site, task: Task, arrays: NamedArrays) -> Reply:
         statistics, release = measured
         releases.append(release)
     if task.train:
-        update, release = _trained(site, task, arrays)
+        update, release = _trained(site, task, arrays, context)
         releases.append(release)
     return Reply(
         site=site.name,
@@ -115,18 +135,36 @@ def _measured(site: Site, task: Task, arrays: NamedArrays) -> tuple[dict[str, An
     return noised, Release(name=STATISTICS, mechanism=Mechanism.DISCRETE_LAPLACE, event=event, ledger_entry=entry)
 
 
-def _trained(site: Site, task: Task, arrays: NamedArrays) -> tuple[NamedArrays, Release]:
+def _trained(site: Site, task: Task, arrays: NamedArrays, context: str) -> tuple[NamedArrays, Release]:
     """The update, and how it was made; under privacy its event is charged before any noise is drawn."""
     if site.privacy is None:
         open_update = train(site, arrays, round_number=task.round_number)
         return open_update, Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE)
     event = site.privacy.event
-    entry = _reserve(site, task, UPDATE, event)
-    update = train(site, arrays, round_number=task.round_number)
+    noise, shared = None, None
+    if site.pairing is not None:
+        # With whom noise is shared is checked before the ledger is charged, and none of it drawn before it was.
+        noise = site.pairing.open_round(task.pair_keys, context=context)
+        shared = _shared_noise(site.privacy, site.pairing, noise)
+    entry = _reserve(site, task, UPDATE, event, shared)
+    update = train(site, arrays, round_number=task.round_number, round_noise=noise)
     return update, Release(name=UPDATE, mechanism=Mechanism.PATIENT_DP_SGD, event=event, ledger_entry=entry)
 
 
-def _reserve(site: Site, task: Task, release: str, event: Event) -> str:
+def _shared_noise(privacy: PrivacyPlan, pairing: Pairing, noise: RoundNoise) -> SharedNoise:
+    """What the ledger is told of a round's noise."""
+    return SharedNoise(
+        own_multiplier=privacy.own_multiplier,
+        factor=noise.law.factor,
+        peers=len(noise.pairs),
+        absent=noise.absent,
+        colluding=noise.law.colluding,
+        cohort=pairing.digest,
+        context=noise.context,
+    )
+
+
+def _reserve(site: Site, task: Task, release: str, event: Event, shared: SharedNoise | None = None) -> str:
     """Charge the patients that a release speaks of.
 
     Returns:
@@ -136,5 +174,5 @@ def _reserve(site: Site, task: Task, release: str, event: Event) -> str:
         raise LedgerError(f"{site.name}: has no ledger that could pay for {release!r}; nothing was drawn")
     account = site.accounts.training if release == UPDATE else site.accounts.held_out
     return site.accounts.ledger.reserve(
-        account, run=site.config_digest, round_number=task.round_number, release=release, event=event
+        account, run=site.config_digest, round_number=task.round_number, release=release, event=event, shared=shared
     ).entry

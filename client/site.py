@@ -10,6 +10,7 @@ from torch import Tensor
 
 from client.dp.randomness import Randomness
 from client.dp.records import Records
+from client.dp.round_noise import Pairing
 from client.ledger.ledger import Ledger
 from client.policy.interface import RunRequest
 from common.config.schema import RunConfig
@@ -72,6 +73,7 @@ class Site:
         privacy: What a round costs; None without privacy.
         accounts: What pays for it; None without privacy.
         randomness: Source of sampling and noise for a round.
+        pairing: With whom it shares noise; None where all of it is its own.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Site:
     privacy: PrivacyPlan | None
     accounts: SiteAccounts | None
     randomness: Callable[[int], Randomness]
+    pairing: Pairing | None = None
 
     @property
     def patients_band(self) -> str:

@@ -110,6 +110,24 @@ class ReplayedError(EvidenceError):
     reason = "replayed"
 
 
+class PairKeyError(TrustError):
+    """A site that noise is to be shared with is not shown to be a member, or the own key is not that of now."""
+
+    reason = "pair_key"
+
+
+class CohortSmall(PolicyRefusal):
+    """Fewer sites are there to share noise with than the hospital asks for."""
+
+    reason = "cohort_small"
+
+
+class ContextReused(PolicyRefusal):
+    """A site is asked to draw shared noise anew that it has drawn: two messages would tell what it hides."""
+
+    reason = "context_reused"
+
+
 class StaleError(EvidenceError):
     """A task is of a round before one that this site has answered."""
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias, TypeVar
 
 from flwr.app import ArrayRecord, Context, Message, MessageType, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
-from common.errors import AdmissionError, EvidenceError
+from common.errors import AdmissionError, EvidenceError, PairKeyError
 from common.evidence.exchange import Evidence
+from common.pair_noise.keys import PairStatement
 from common.wire.evidence import evidence_of, released_in, with_evidence, without_evidence
 from common.wire.flower import (
     Reply,
@@ -85,6 +86,7 @@ class GridTransport:
         self._recorder = recorder
         self._names = names
         self._nodes: dict[str, int] = {}
+        self._pair_keys: dict[str, PairStatement] = {}
         self._greetings: dict[str, tuple[int, float]] = {}
         self._answers: dict[int, Message] = {}
         self._not_ready: dict[int, _NotReady] = {}
@@ -143,12 +145,18 @@ class GridTransport:
         """See `Transport`."""
         return len(self._here(self._nodes))
 
+    def here(self, sites: tuple[str, ...]) -> tuple[str, ...]:
+        """See `Transport`."""
+        return tuple(self._here(sites))
+
     def ask(
         self, task: Task, model: NamedArrays, plan: ArrayPlan, *, sites: tuple[str, ...], deadline_seconds: float
     ) -> Iterator[Answer]:
         """See `Transport`. The model is encoded once for all sites."""
-        record = arrays_to_record(model)
-        messages = {site: self._task(task, record, site, deadline_seconds) for site in self._here(sites)}
+        record, here = arrays_to_record(model), self._here(sites)
+        keys = tuple(self._pair_keys[site] for site in here if site in self._pair_keys)
+        task = replace(task, pair_keys=keys if task.train else ())
+        messages = {site: self._task(task, record, site, deadline_seconds) for site in here}
         waiting = self._push(messages)
         self._greet(deadline_seconds)
         asked = set(waiting.values())
@@ -158,6 +166,10 @@ class GridTransport:
                 yield Answer(site, self._decoded(site, message, task, plan))
             except AdmissionError as error:
                 reason = str(error)
+                if reason == PairKeyError.reason:
+                    # A process that was started anew has another key: it is asked who it is once more.
+                    self._nodes.pop(site, None)
+                    self._greet(deadline_seconds)
                 yield Answer(site, None, reason if preparing_of(reason) is None else PREPARING)
 
     def _task(self, task: Task, model: ArrayRecord, site: str, seconds: float) -> Message:
@@ -236,13 +248,17 @@ class GridTransport:
             AdmissionError: It does not say who it is, has another's name, or its evidence does not hold.
         """
         records = _content(message)
-        site, band = hello_from_records(records)
+        hello = hello_from_records(records)
+        site = hello.site
         if self._names is not None and self._names().get(node) != site:
             raise AdmissionError("name")
         if self._here((site,)):
             raise AdmissionError("name")
         self._receive(site, _evidence(records), records, round_number=GREETING_ROUND)
-        self._nodes[site], self._arrived[site] = node, band
+        self._nodes[site], self._arrived[site] = node, hello.patients_band
+        self._pair_keys.pop(site, None)
+        if hello.pair_key is not None:
+            self._pair_keys[site] = hello.pair_key
 
     def _push(self, messages: Mapping[Key, Message]) -> dict[str, Key]:
         """Send messages; what each is for, by the name under which its reply comes.

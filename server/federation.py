@@ -24,7 +24,7 @@ from torch import Tensor
 
 from common.config.schema import RunConfig
 from common.errors import AdmissionError, AggregationError, BudgetExhausted, BundleRefused, CheckFailed, PolicyRefusal
-from common.privacy.plan import PlanOf, PrivacyPlan
+from common.privacy.plan import PlanOf, PrivacyPlan, pair_law
 from common.privacy.release import Mechanism
 from common.wire.flower import Reply, Task
 from common.wire.preparing import PREPARING
@@ -105,10 +105,10 @@ class Federation:
         self._aggregator = build_aggregator(config.aggregator, seed=config.seed)
         self._optimizer = build_optimizer(config.server_optimizer)
         self._plan = ArrayPlan.of({name: self._state.arrays["model"][name] for name in setup.trained})
-        exact = config.evaluation.epsilon is None
+        exact, law = config.evaluation.epsilon is None, pair_law(config)
         self._admission = Admission(
             plan=self._plan,
-            max_norm=config.federation.max_update_norm,
+            max_norm=config.federation.max_update_norm * (law.growth if law is not None else 1.0),
             statistics_by=Mechanism.NOT_PRIVATE if exact else Mechanism.DISCRETE_LAPLACE,
         )
 
@@ -249,7 +249,7 @@ class Federation:
         )
         task = Task(round_number=number, config_digest=self._state.config_digest, train=train)
         self._setup.observer.round_opened(number, sites)
-        self._recorder.round_opened(number, sites, self._state.arrays["model"])
+        self._recorder.round_opened(number, self._transport.here(sites), self._state.arrays["model"])
         statistics: dict[str, dict[str, Any]] = {}
         for answer in self._transport.ask(
             task, self._state.arrays["model"], self._plan, sites=sites, deadline_seconds=federation.deadline_seconds
@@ -308,7 +308,11 @@ class Federation:
     def _aggregate(self, updates_SP: NDArray[np.float32], rows: list[int], admitted: list[str]) -> Aggregate:
         all_rows = torch.from_numpy(updates_SP)
         cohort_SP = all_rows if len(rows) == len(all_rows) else all_rows[rows]
-        weights_S = weights_of([self._state.sites[site].patients_band for site in admitted])
+        weights_S = (
+            weights_of([self._state.sites[site].patients_band for site in admitted])
+            if pair_law(self._setup.config) is None
+            else torch.ones(len(admitted))
+        )
         state = _to_tensors(self._state.arrays["aggregator"]) or self._aggregator.init()
         return self._aggregator.aggregate(cohort_SP, weights_S, state)
 

@@ -82,6 +82,10 @@ class Transport(Protocol):
         """How many of the sites that were met are there."""
         ...
 
+    def here(self, sites: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of some sites that were met and are there, in their order."""
+        ...
+
     def ask(
         self, task: Task, model: NamedArrays, plan: ArrayPlan, *, sites: tuple[str, ...], deadline_seconds: float
     ) -> Iterator[Answer]:

@@ -11,6 +11,9 @@ little. Of S sites, one that claims the largest band there is has a share of
 As long as at most half of the sites lie, together or not, the median is at most the largest honest weight, and so no
 site counts more than CAP times that. The mean uses these weights; robust rules ignore them.
 
+Where sites share noise they all count alike: what they share cancels in no other mean. There each site divides its sum
+by the same public number, so that a larger one has a longer update instead.
+
 Shapes: S sites.
 """
 

@@ -67,6 +67,20 @@ def check_least_sites(config: AggregatorConfig, num_sites: int) -> None:
         )
 
 
+def check_cancels(config: AggregatorConfig) -> None:
+    """Refuse a rule in whose result the noise that sites share would not cancel.
+
+    Raises:
+        ConfigError: It would not, or the rule is none.
+    """
+    rule = build_aggregator(config, seed=0)
+    if not rule.cancels:
+        raise ConfigError(
+            f"privacy.noise=shared: what two sites share cancels in a sum over all of them, and {rule.name} takes some "
+            "and leaves others; use aggregator.name=caf or nnm+trimmed_mean, or privacy.noise=own"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Composition:
     """Stages and a rule, as one aggregator.
@@ -111,6 +125,11 @@ class Composition:
             seed = derive_seed(self.seed, "aggregation", number, calls)
             cohort = cohort.mixed(stage.mixing(cohort.points, cohort.num_byzantine, seed=seed))
         return self.rule.apply(cohort, state)
+
+    @property
+    def cancels(self) -> bool:
+        """Whether noise that two sites add with opposite signs cancels in the result."""
+        return self.rule.cancels or any(stage.cancels for stage in self.stages)
 
     @property
     def least_sites(self) -> int:

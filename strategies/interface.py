@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
@@ -69,7 +69,15 @@ class Aggregator(Protocol):
 
 
 class Rule(ABC):
-    """Makes one update of a cohort's points."""
+    """Makes one update of a cohort's points.
+
+    Attributes:
+        cancels: Whether noise that two sites add with opposite signs cancels in the result, nearly all of it: so it
+        does
+            where nearly all points count, nearly alike, and not where some are chosen.
+    """
+
+    cancels: ClassVar[bool] = False
 
     @abstractmethod
     def least_points(self, num_byzantine: int) -> float:
@@ -107,7 +115,14 @@ class WeighingRule(Rule):
 
 
 class Stage(ABC):
-    """Replaces the points of a cohort by combinations of them."""
+    """Replaces the points of a cohort by combinations of them.
+
+    Attributes:
+        cancels: Whether each combination holds nearly all points, nearly alike: whatever rule follows, noise that two
+            sites add with opposite signs then cancels.
+    """
+
+    cancels: ClassVar[bool] = False
 
     def num_points(self, num_points: int, num_byzantine: int) -> int:  # noqa: ARG002 - for the stages that need it
         """How many points are left of so many."""

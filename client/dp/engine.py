@@ -7,6 +7,8 @@ Neighbouring relation: add or remove one patient. The number of patients never e
     public `expected_patients`.
 Sensitivity: `clip_norm`, and `clip_norm * (1 + ROUNDING_MARGIN)` in floating point, which the noise is scaled to. A
     record's value reads that record and public quantities alone; an objective that couples records is refused.
+Shared noise: part of it may be shared with other sites (`common/pair_noise/law.py`); the guarantee is then the same
+    against the server and as many members together as the law says.
 Edge cases: an empty sample still adds noise; a record whose gradient is not finite counts as zero, so that one broken
     study neither destroys the model nor moves the sum by more than the clip; noise multiplier 0 gives no privacy.
 
@@ -27,6 +29,7 @@ from client.dp.paths.interface import Differentiation, Materialised, PatientGrad
 from client.dp.randomness import Randomness
 from client.dp.records import Gradients, Records, chunks_of_patients, sample_patients
 from client.dp.refusals import refuse_unsound
+from client.dp.round_noise import RoundNoise
 from client.dp.views import NO_VIEWS, Views
 from common.encoders.dual import DualEncoder, trainable_names
 from common.losses.objective import Objective, Public, refuse_coupled
@@ -43,7 +46,7 @@ class PatientDpSgd:
         objective: What is minimised; must not couple records.
         sampling_probability: Probability that a patient joins a step; public.
         clip_norm: Bound C on a patient's gradient.
-        noise_multiplier: Standard deviation of the noise over the sensitivity.
+        noise_multiplier: Standard deviation of the noise over the sensitivity; of shared noise, what it is worth.
         expected_patients: Public normaliser; never the actual number.
         chunk_size: Studies differentiated at once; bounds the memory at about `chunk_size` gradients.
         randomness: Source of sampling and noise.
@@ -51,6 +54,7 @@ class PatientDpSgd:
         gradients: How a patient's gradient is found: `auto`, `vmap`, `linear` or `ghost`.
         precision: Of the forward and backward pass; clip, sum and noise are float32 or better.
         views: Views of each study, averaged before the clip.
+        round_noise: What other sites share of the noise; None where all of it is the site's own.
 
     Raises:
         ConfigError: The objective couples records.
@@ -67,6 +71,7 @@ class PatientDpSgd:
     gradients: str = "auto"
     precision: str = "float32"
     views: Views = NO_VIEWS
+    round_noise: RoundNoise | None = None
 
     def __post_init__(self) -> None:
         refuse_coupled(self.objective)
@@ -89,10 +94,19 @@ class PatientDpSgd:
         # One call on one vector: no two parameters can share a key, and the noise costs one pass. Not rounded to
         # float32 before: the error would grow with the whole sum and not with what one patient adds.
         flat = torch.cat([value.flatten() for value in total.values()])
-        deviation = self.noise_multiplier * self.clip_norm * (1 + ROUNDING_MARGIN)
-        noised = self.randomness.noised(flat, standard_deviation=deviation) / self.expected_patients
+        sensitivity = self.clip_norm * (1 + ROUNDING_MARGIN)
+        noised = self._noised(flat, sensitivity) / self.expected_patients
         pieces = noised.split([value.numel() for value in total.values()])
         return {name: piece.view_as(total[name]) for name, piece in zip(total, pieces, strict=True)}
+
+    def _noised(self, total: Tensor, sensitivity: float) -> Tensor:
+        if self.round_noise is None:
+            return self.randomness.noised(total, standard_deviation=self.noise_multiplier * sensitivity)
+        return self.randomness.noised(
+            total,
+            standard_deviation=self.round_noise.law.own(self.noise_multiplier) * sensitivity,
+            parts=self.round_noise.next_step(),
+        )
 
     def clipped_sum(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
         """Sum over patients of their clipped mean gradients; removing one patient moves it by at most `clip_norm`.

@@ -17,6 +17,7 @@ out of its neighbour too. The step back to floats reads that result alone, so it
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -29,18 +30,51 @@ from common.privacy.keystream import Keystream
 
 _MARGIN = 1 + 2**-14
 _LARGEST = 2.0**62
-"""Bound on a rounded total, in grid steps: noise below 2^37 cannot carry it over the range of int64."""
+"""Bound on a rounded total, in grid steps: noise below 2^37 a draw cannot carry it over the range of int64."""
 _CHUNK = 1 << 15
-"""Values noised at once, so that the intermediate arrays stay in the cache."""
+"""Values noised at once, so that the intermediate arrays stay in the cache. Sites that share noise must agree on it."""
 
 
-def add_grid_noise(total: Tensor, *, standard_deviation: float, stream: Keystream) -> Tensor:
+@dataclass(frozen=True, kw_only=True)
+class SharedPart:
+    """A draw of noise that one other site makes too.
+
+    Attributes:
+        factor: What it is multiplied by, a whole number; the other site's has the opposite sign.
+        stream: Source of the draw; the other site has the same.
+    """
+
+    factor: int
+    stream: Keystream
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseParts:
+    """The draws, each of one deviation, that the noise on a sum is made of.
+
+    Attributes:
+        num_own: Draws that nobody else knows.
+        shared: Draws that other sites make too.
+    """
+
+    num_own: int = 1
+    shared: tuple[SharedPart, ...] = ()
+
+
+OWN_ALONE = NoiseParts()
+"""Noise that is all the site's own."""
+
+
+def add_grid_noise(
+    total: Tensor, *, standard_deviation: float, stream: Keystream, parts: NoiseParts = OWN_ALONE
+) -> Tensor:
     """The total with discrete Gaussian noise, float32, on the total's device.
 
     Args:
         total: The private sum, of any shape; float64 is not rounded before the noise is added.
-        standard_deviation: Deviation of the noise on each value; public.
-        stream: Source of the noise. The noise is made on the CPU.
+        standard_deviation: Deviation of one draw of noise on each value; public.
+        stream: Source of the own draws. The noise is made on the CPU.
+        parts: Draws that are added. Two sites' shared parts cancel exactly on totals of one size.
 
     Raises:
         ConfigError: The deviation is negative or not finite.
@@ -55,7 +89,10 @@ def add_grid_noise(total: Tensor, *, standard_deviation: float, stream: Keystrea
     noised = np.empty(len(values), dtype=np.float32)
     for start in range(0, len(values), _CHUNK):
         steps = _on_grid(values[start : start + _CHUNK], spacing)
-        steps += discrete_gaussian(len(steps), stream)
+        for _ in range(parts.num_own):
+            steps += discrete_gaussian(len(steps), stream)
+        for part in parts.shared:
+            steps += part.factor * discrete_gaussian(len(steps), part.stream)
         noised[start : start + _CHUNK] = steps * spacing
     return torch.from_numpy(noised).view(total.shape).to(total.device)
 

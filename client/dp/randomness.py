@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from client.dp.grid_noise import add_grid_noise
+from client.dp.grid_noise import OWN_ALONE, NoiseParts, add_grid_noise
 from common.privacy.keystream import Keystream
 
 
@@ -24,8 +24,13 @@ class Randomness(Protocol):
         """Booleans `[num_patients]`: each patient independently with `probability` (Poisson sampling)."""
         ...
 
-    def noised(self, total: Tensor, *, standard_deviation: float) -> Tensor:
+    def noised(self, total: Tensor, *, standard_deviation: float, parts: NoiseParts = OWN_ALONE) -> Tensor:
         """The total plus independent Gaussian noise of a public deviation, float32, on the total's device.
+
+        Args:
+            total: The private sum.
+            standard_deviation: Of one part.
+            parts: Of the noise; own ones come from this source, shared ones from theirs.
 
         Raises:
             ConfigError: The deviation is negative or not finite.
@@ -45,9 +50,9 @@ class SystemRandomness:
         """See `Randomness`."""
         return poisson_sample(num_patients, probability, Keystream.fresh())
 
-    def noised(self, total: Tensor, *, standard_deviation: float) -> Tensor:
+    def noised(self, total: Tensor, *, standard_deviation: float, parts: NoiseParts = OWN_ALONE) -> Tensor:
         """See `Randomness`."""
-        return add_grid_noise(total, standard_deviation=standard_deviation, stream=Keystream.fresh())
+        return add_grid_noise(total, standard_deviation=standard_deviation, stream=Keystream.fresh(), parts=parts)
 
 
 class KeystreamRandomness:
@@ -60,13 +65,13 @@ class KeystreamRandomness:
         """See `Randomness`."""
         return poisson_sample(num_patients, probability, self._stream)
 
-    def noised(self, total: Tensor, *, standard_deviation: float) -> Tensor:
+    def noised(self, total: Tensor, *, standard_deviation: float, parts: NoiseParts = OWN_ALONE) -> Tensor:
         """See `Randomness`."""
-        return add_grid_noise(total, standard_deviation=standard_deviation, stream=self._stream)
+        return add_grid_noise(total, standard_deviation=standard_deviation, stream=self._stream, parts=parts)
 
 
 class SeededRandomness:
-    """Repeatable sampling and noise of torch's generator. No privacy: for runs without it, and for tests."""
+    """Repeatable sampling and own noise of torch's generator. No privacy: for runs without it, and for tests."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self._generator = generator
@@ -75,8 +80,10 @@ class SeededRandomness:
         """See `Randomness`."""
         return torch.rand(num_patients, generator=self._generator, dtype=torch.float64) < probability
 
-    def noised(self, total: Tensor, *, standard_deviation: float) -> Tensor:
+    def noised(self, total: Tensor, *, standard_deviation: float, parts: NoiseParts = OWN_ALONE) -> Tensor:
         """See `Randomness`."""
+        if parts != OWN_ALONE:
+            raise ValueError("a generator's floats cannot be shared to the last bit; use a source of integers")
         noise = torch.randn(total.shape, generator=self._generator).to(total.device)
         return total.detach().to(torch.float32) + standard_deviation * noise
 

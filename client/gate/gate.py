@@ -38,6 +38,7 @@ from common.wire.flower import (
     JSON_FIELD,
     MODEL,
     NAME_FIELD,
+    PAIR_KEY_FIELD,
     RELEASES,
     ROUND_FIELD,
     RUN_FIELD,
@@ -58,7 +59,14 @@ ERROR_CODE = 1
 RAISED = "raised"
 
 CONFIG_FIELDS: Mapping[str, Mapping[str, type]] = {
-    SITE: {NAME_FIELD: str, BAND_FIELD: str, HEAD_FIELD: str, ROUND_FIELD: int, RUN_FIELD: str},
+    SITE: {
+        NAME_FIELD: str,
+        BAND_FIELD: str,
+        PAIR_KEY_FIELD: str,
+        HEAD_FIELD: str,
+        ROUND_FIELD: int,
+        RUN_FIELD: str,
+    },
     STATISTICS: {JSON_FIELD: str},
 }
 """The records of a reply that hold no arrays, and the fields that each may have."""

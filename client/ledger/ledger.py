@@ -17,9 +17,19 @@ from pathlib import Path
 from typing import Self
 
 from client.ledger.file import LedgerFile
-from common.errors import BudgetExhausted, LedgerError
+from common.errors import BudgetExhausted, ContextReused, LedgerError
 from common.ledger.books import Books, Head
-from common.ledger.entries import Account, Body, Budget, BudgetStated, Opened, Recovered, Reserved, Settled
+from common.ledger.entries import (
+    Account,
+    Body,
+    Budget,
+    BudgetStated,
+    Opened,
+    Recovered,
+    Reserved,
+    Settled,
+    SharedNoise,
+)
 from common.ledger.head_file import check_against_head_file, head_file_of, read_head
 from common.ledger.spending import Statement, spending_of, statement_of
 from common.privacy.events import Event, event_as_json, event_from_json
@@ -86,7 +96,16 @@ class Ledger:
         """Close the file; what was written is on the disk already."""
         self._file.close()
 
-    def reserve(self, account: Account, *, run: str, round_number: int, release: str, event: Event) -> Reservation:
+    def reserve(
+        self,
+        account: Account,
+        *,
+        run: str,
+        round_number: int,
+        release: str,
+        event: Event,
+        shared: SharedNoise | None = None,
+    ) -> Reservation:
         """Charge an account for a release whose noise is not drawn yet; on the disk before this returns.
 
         Args:
@@ -95,19 +114,27 @@ class Ledger:
             round_number: The round.
             release: Name of what is to be released.
             event: What it costs.
+            shared: How its noise is made where part of it is shared with other sites.
 
         Raises:
             BudgetExhausted: It does not fit. Nothing was written.
+            ContextReused: The shared noise was reserved before. Nothing was written.
             LedgerError: The event's numbers cannot be, or it could not be written for certain; it may count as
                 spent all the same.
         """
         as_read_back = event_from_json(event_as_json(event))
-        wanted = Reserved(account=account, run=run, round_number=round_number, release=release, event=as_read_back)
+        wanted = Reserved(
+            account=account, run=run, round_number=round_number, release=release, event=as_read_back, shared=shared
+        )
         spent: list[float] = []
 
         def charge(books: Books) -> list[Body]:
+            if shared is not None and books.has_drawn(shared.context):
+                raise ContextReused(
+                    f"round {round_number}: its shared noise was reserved before; the server's task is an old one"
+                )
             known = books.reservations(account).values()
-            after = spending_of(known, budget=books.budget, run=run, more=[event])
+            after = spending_of(known, budget=books.budget, run=run, more=[event], more_alone=[wanted.event_alone])
             if after.excess is not None:
                 raise BudgetExhausted(_refusal(books, wanted, after.excess))
             spent.append(after.total)

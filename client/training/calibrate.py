@@ -193,9 +193,10 @@ def mean_noise(config: RunConfig, bands: Sequence[str]) -> float:
     """Deviation nu of a coordinate of the sites' mean gradient over the clip norm, from public quantities.
 
     A site's gradient has noise sigma * C / (q * n) with n the middle of its band, and weight n / N in the mean, so
-    that nu = sqrt(sum of sigma^2) / (q * N), N patients in all; times the loss's sensitivity over C.
+    that nu = sqrt(sum of sigma^2) / (q * N), N patients in all; times the loss's sensitivity over C. Of noise that
+    sites share sigma is the own multiplier, the rest cancels, and the same comes of one public normaliser for all.
     """
-    squares = sum(_plan(config, band).event.noise_multiplier ** 2 for band in bands)
+    squares = sum(_plan(config, band).own_multiplier ** 2 for band in bands)
     patients = config.training.sampling_probability * sum(middle_of(band) for band in bands)
     return _sensitivity(config) * math.sqrt(squares) / patients
 
@@ -241,8 +242,8 @@ def _plan(config: RunConfig, band: str) -> PrivacyPlan:
 
 
 def _typical_noise(config: RunConfig, bands: Sequence[str]) -> float:
-    """Root mean square of the sites' noise multipliers."""
-    return math.sqrt(sum(_plan(config, band).event.noise_multiplier ** 2 for band in bands) / len(bands))
+    """Root mean square of the sites' own noise multipliers."""
+    return math.sqrt(sum(_plan(config, band).own_multiplier ** 2 for band in bands) / len(bands))
 
 
 def _sensitivity(config: RunConfig) -> float:

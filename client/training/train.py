@@ -23,9 +23,11 @@ from client.dp.pair_clip import PairClipDpSgd
 from client.dp.paths.interface import autocast
 from client.dp.randomness import Randomness
 from client.dp.records import Gradients, Records, sample_patients
+from client.dp.round_noise import RoundNoise
 from client.dp.views import Views
 from client.site import Site
 from common.encoders.dual import DualEncoder, trainable_names
+from common.errors import LedgerError
 from common.losses.in_batch import InBatchContrast
 from common.losses.objective import Objective, Public, build_objective, embed_public
 from common.privacy.bands import middle_of
@@ -42,12 +44,21 @@ class GradientSource(Protocol):
         ...
 
 
-def train(site: Site, arrays: NamedArrays, *, round_number: int) -> dict[str, NDArray[Any]]:
+def train(
+    site: Site, arrays: NamedArrays, *, round_number: int, round_noise: RoundNoise | None = None
+) -> dict[str, NDArray[Any]]:
     """Train from the global model's arrays and return new minus old trained parameters.
+
+    Args:
+        site: Who trains.
+        arrays: The global model.
+        round_number: The round.
+        round_noise: What other sites share of the noise; None where all of it is the site's own.
 
     Raises:
         ConfigError: The loss couples records and the run is private.
         AdmissionError: The arrays are not those of the site's model.
+        LedgerError: The run's noise is to be shared, and with whom was not said.
     """
     model, config = site.model, site.config
     load_into(model, arrays)
@@ -58,7 +69,7 @@ def train(site: Site, arrays: NamedArrays, *, round_number: int) -> dict[str, ND
     learning_rate = config.training.learning_rate if privacy is None else privacy.learning_rate
     optimizer = _optimizer(config.training.optimizer, parameters, learning_rate)
     objective = build_objective(config.loss, config.code)
-    source = gradient_source(site, objective, round_number=round_number)
+    source = gradient_source(site, objective, round_number=round_number, round_noise=round_noise)
     generator = torch_generator(config.seed, "anchors", site.name, round_number)
     start = {name: parameter.detach().clone() for name, parameter in zip(names, parameters, strict=True)}
     for _ in range(config.training.steps_per_round):
@@ -75,11 +86,17 @@ def train(site: Site, arrays: NamedArrays, *, round_number: int) -> dict[str, ND
     return {name: model.get_parameter(name).detach().cpu().numpy() - arrays[name] for name in names}
 
 
-def gradient_source(site: Site, objective: Objective, *, round_number: int) -> GradientSource:
-    """The source that the run's privacy and loss ask for."""
+def gradient_source(
+    site: Site, objective: Objective, *, round_number: int, round_noise: RoundNoise | None = None
+) -> GradientSource:
+    """The source that the run's privacy and loss ask for.
+
+    Raises:
+        LedgerError: The run's noise is to be shared, and with whom was not said: it would be too little.
+    """
     training, randomness = site.config.training, site.randomness(round_number)
-    expected_patients = training.sampling_probability * middle_of(site.patients_band)
     if site.privacy is None:
+        expected_patients = training.sampling_probability * middle_of(site.patients_band)
         return PlainGradient(
             objective=objective,
             sampling_probability=training.sampling_probability,
@@ -89,7 +106,9 @@ def gradient_source(site: Site, objective: Objective, *, round_number: int) -> G
             views=Views(training.augmentations),
             view_generator=numpy_generator(site.config.seed, "views", site.name, round_number),
         )
-    event = site.privacy.event
+    if (site.privacy.pair_law is None) != (round_noise is None):
+        raise LedgerError(f"{site.name}: the run's noise is to be shared, and with whom was not said; nothing is drawn")
+    event, expected_patients = site.privacy.event, site.privacy.expected_patients
     if isinstance(event, TruncatedSampledGaussian):
         return PairClipDpSgd(
             objective=objective,
@@ -115,6 +134,7 @@ def gradient_source(site: Site, objective: Objective, *, round_number: int) -> G
         gradients=training.gradients,
         precision=training.precision,
         views=Views(training.augmentations),
+        round_noise=round_noise,
     )
 
 

@@ -30,6 +30,7 @@ _TYPE_WORDS = {
     "str": "text",
     "bool": "true or false",
     "list[str]": "a list of texts, such as [a,b]",
+    "dict[str, str]": "texts by name, such as {a: b}",
     "list[int]": "a list of whole numbers, such as [1,2]",
     "list[float | None]": "a list of numbers or null, such as [null,8]",
 }

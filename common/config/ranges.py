@@ -57,6 +57,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "privacy.clip_norm": (1e-6, 1e6),
     "privacy.learning_rate": (1e-8, 100),
     "privacy.public_weight": (0, 100),
+    "privacy.most_colluding": (1, 1000),
+    "privacy.pair_factor": (1, 3),
     "policy.epsilon": (0, 1000),
     "aggregator.num_byzantine": (0, 500),
     "server_optimizer.learning_rate": (1e-6, 100),
@@ -84,6 +86,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "training.precision": ("float32", "bfloat16"),
     "training.gradients": ("auto", "vmap", "linear", "ghost"),
     "privacy.clipping": ("flat", "per_layer"),
+    "privacy.noise": ("own", "shared"),
 }
 """Words that are not the names of a registry."""
 

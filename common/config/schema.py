@@ -122,6 +122,10 @@ class PrivacyConfig:
     learning_rate: float = MISSING
     public_weight: float = MISSING
     calibrate: bool = MISSING
+    noise: str = MISSING
+    most_colluding: int = MISSING
+    pair_factor: int = MISSING
+    cohort: dict[str, str] = MISSING
 
 
 @dataclass

@@ -64,6 +64,7 @@ class Books:
         self._accounts: dict[Account, dict[str, Reserved]] = {}
         self._settled: set[str] = set()
         self._recovered: set[str] = set()
+        self._contexts: set[str] = set()
         for entry in entries:
             self.add(entry)
 
@@ -109,6 +110,8 @@ class Books:
                 self._refuse_second_recovery(body)
                 self._recovered.add(body.lost)
             self._reservations[digest] = body
+            if body.shared is not None:
+                self._contexts.add(body.shared.context)
             of_account = self._accounts.pop(body.account, {})
             of_account[digest] = body
             self._accounts[body.account] = of_account
@@ -207,6 +210,10 @@ class Books:
     def has_paid(self, digest: str) -> bool:
         """Whether a reservation has the digest, or stands in the place of one that had it and was lost."""
         return digest in self._reservations or digest in self._recovered
+
+    def has_drawn(self, context: str) -> bool:
+        """Whether shared noise was reserved in this context."""
+        return context in self._contexts
 
     def has_left(self, digest: str) -> bool:
         """Whether what an entry reserved, or a lost one had reserved, has left."""

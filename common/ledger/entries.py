@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from dataclasses import fields as dataclass_fields
 from typing import Any, TypeAlias
 
 from common.canonical import canonical_json
 from common.errors import ConfigError, LedgerError, TrustError
 from common.files import sha256_hex
-from common.privacy.events import Event, event_as_json, event_from_json
+from common.privacy.events import DiscreteLaplace, Event, event_as_json, event_from_json
 from common.trust.keys import PublicKey, SigningKey
 
 FORMAT = 1
@@ -60,6 +60,8 @@ class Budget:
         epsilon: Cap over all runs; None sets none.
         delta: Delta at which epsilon is stated.
         epsilon_per_run: Cap for any one run; None sets none.
+        epsilon_alone: Cap over all runs on what the patients would have spent if everybody that the hospital shared
+            noise with told the server what they know; None sets none.
 
     Raises:
         ConfigError: A cap is negative or no number, or delta is not between 0 and 1.
@@ -68,9 +70,11 @@ class Budget:
     epsilon: float | None
     delta: float
     epsilon_per_run: float | None = None
+    epsilon_alone: float | None = None
 
     def __post_init__(self) -> None:
-        for name, cap in (("epsilon", self.epsilon), ("epsilon_per_run", self.epsilon_per_run)):
+        for name in ("epsilon", "epsilon_per_run", "epsilon_alone"):
+            cap = getattr(self, name)
             if cap is not None and not 0 <= cap < math.inf:
                 raise ConfigError(f"budget.{name}={cap}: out of range; it takes 0 or more, or null for no cap")
         if not 0 < self.delta < 1:
@@ -104,6 +108,41 @@ class BudgetStated:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SharedNoise:
+    """How the noise of a release is made where part of it is shared with other sites (`common/pair_noise/law.py`).
+
+    Attributes:
+        own_multiplier: Of one draw of the site's own, over the sensitivity.
+        factor: Size of a shared part over an own draw.
+        peers: Sites that it is shared with.
+        absent: Sites that it was planned to be shared with, each replaced by one more draw of the own.
+        colluding: Members that may tell the server what they know, with the event still true.
+        cohort: Digest of the names and keys of all members.
+        context: Digest of what opened the round: with it the same noise would be drawn again.
+
+    Raises:
+        ValueError: A number cannot be.
+    """
+
+    own_multiplier: float
+    factor: int
+    peers: int
+    absent: int
+    colluding: int
+    cohort: str
+    context: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.own_multiplier < math.inf or min(self.factor, self.peers, self.absent, self.colluding) < 0:
+            raise ValueError("shared noise of numbers that cannot be")
+
+    @property
+    def alone(self) -> float:
+        """Noise multiplier against everybody else together."""
+        return self.own_multiplier * math.sqrt(1 + self.absent)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reserved:
     """Spent, whether or not a release follows.
 
@@ -113,6 +152,7 @@ class Reserved:
         round_number: The round.
         release: Name of what is to be released.
         event: What it costs.
+        shared: How its noise is made; None where all of it is the site's own.
     """
 
     account: Account
@@ -120,6 +160,14 @@ class Reserved:
     round_number: int
     release: str
     event: Event
+    shared: SharedNoise | None = None
+
+    @property
+    def event_alone(self) -> Event:
+        """What it costs if everybody that noise is shared with told the server what they know."""
+        if self.shared is None or isinstance(self.event, DiscreteLaplace):
+            return self.event
+        return replace(self.event, noise_multiplier=min(self.shared.alone, self.event.noise_multiplier))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +228,9 @@ class Entry:
         said = asdict(self.body)
         if isinstance(self.body, Reserved):
             said["event"] = event_as_json(self.body.event)
+            _leave_out(said, "shared")
+        if isinstance(self.body, BudgetStated):
+            _leave_out(said["budget"], "epsilon_alone")
         shared = {"sequence": self.sequence, "time": self.time, "previous": self.previous}
         return canonical_json({**shared, "kind": _NAMES[type(self.body)], **said})
 
@@ -239,7 +290,8 @@ def entry_from_bytes(record: bytes) -> Entry:
         same = entry.as_bytes() == record
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
         raise LedgerError("cannot be read as an entry; it is damaged or newer") from error
-    if not same or not all(_well_typed(part) for part in (entry, entry.body, getattr(entry.body, "account", None))):
+    parts = (entry, entry.body, *(getattr(entry.body, name, None) for name in ("account", "shared")))
+    if not same or not all(map(_well_typed, parts)):
         raise LedgerError("is not written in canonical form; it is damaged or newer")
     return entry
 
@@ -250,12 +302,20 @@ def _body_from_json(kind: type[Body], value: Mapping[str, Any]) -> Body:
         fields["budget"] = Budget(**fields["budget"])
     if issubclass(kind, Reserved):
         fields |= {"account": Account(**fields["account"]), "event": event_from_json(fields["event"])}
+        if "shared" in fields:
+            fields["shared"] = SharedNoise(**fields["shared"])
     return kind(**fields)
+
+
+def _leave_out(said: dict[str, Any], name: str) -> None:
+    """Say nothing of what is not there: so are entries written that were before there was such a thing."""
+    if said[name] is None:
+        del said[name]
 
 
 def _well_typed(part: Any) -> bool:  # noqa: ANN401 - a dataclass, or None
     """Whether texts are texts and numbers numbers: a signed entry may still come from a hostile site."""
-    types = {"str": str, "int": int}
+    types = {"str": str, "int": int, "float": float}
     return part is None or all(
         type(getattr(part, field.name)) is types[field.type] for field in dataclass_fields(part) if field.type in types
     )

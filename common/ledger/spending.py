@@ -25,17 +25,23 @@ class Spending:
     Attributes:
         total: Over all runs.
         of_run: Of the run in question alone.
+        alone: Over all runs, if everybody that noise was shared with told the server what they know.
         budget: What it is held against.
     """
 
     total: float
     of_run: float
+    alone: float
     budget: Budget
 
     @property
     def excess(self) -> str | None:
         """Which cap it is over, in words; None where it fits."""
-        caps = {"all runs": (self.total, self.budget.epsilon), "one run": (self.of_run, self.budget.epsilon_per_run)}
+        caps = {
+            "all runs": (self.total, self.budget.epsilon),
+            "one run": (self.of_run, self.budget.epsilon_per_run),
+            "all runs, should every other site collude": (self.alone, self.budget.epsilon_alone),
+        }
         for what, (epsilon, cap) in caps.items():
             if cap is not None and not epsilon <= cap:  # so that NaN is over it
                 return f"epsilon {epsilon:.4g} where the cap for {what} is {cap:g}, at delta {self.budget.delta:g}"
@@ -49,6 +55,7 @@ class Statement:
     Attributes:
         account: Whose privacy.
         epsilon: Spent, of all that was reserved.
+        epsilon_alone: The same, if everybody that noise was shared with told the server what they know.
         delta: Delta at which epsilon is stated.
         cap: Greatest epsilon over all runs; None without a cap.
         remaining: Epsilon left under the cap, not below 0; None without a cap.
@@ -59,6 +66,7 @@ class Statement:
 
     account: Account
     epsilon: float
+    epsilon_alone: float
     delta: float
     cap: float | None
     remaining: float | None
@@ -67,13 +75,30 @@ class Statement:
     head: Head | None
 
 
-def spending_of(reserved: Iterable[Reserved], *, budget: Budget, run: str, more: Sequence[Event] = ()) -> Spending:
-    """What an account's reservations spend, with `more` events of `run` beside them."""
+def spending_of(
+    reserved: Iterable[Reserved],
+    *,
+    budget: Budget,
+    run: str,
+    more: Sequence[Event] = (),
+    more_alone: Sequence[Event] | None = None,
+) -> Spending:
+    """What an account's reservations spend, with `more` events of `run` beside them.
+
+    Args:
+        reserved: What was reserved of the account.
+        budget: What it is held against.
+        run: The run in question.
+        more: What it would reserve now.
+        more_alone: What that costs if everybody that noise is shared with colludes; None where it is the same.
+    """
     known = list(reserved)
     of_run = [body.event for body in known if body.run == run]
+    added_alone = more if more_alone is None else more_alone
     return Spending(
         total=epsilon_of([*(body.event for body in known), *more], delta=budget.delta),
         of_run=epsilon_of([*of_run, *more], delta=budget.delta),
+        alone=epsilon_of([*(body.event_alone for body in known), *added_alone], delta=budget.delta),
         budget=budget,
     )
 
@@ -81,10 +106,17 @@ def spending_of(reserved: Iterable[Reserved], *, budget: Budget, run: str, more:
 def statement_of(books: Books, account: Account, *, budget: Budget) -> Statement:
     """What an account has spent, held against a budget."""
     reserved = books.reservations(account)
-    epsilon = epsilon_of([body.event for body in reserved.values()], delta=budget.delta)
+    epsilon, alone = (
+        epsilon_of(events, delta=budget.delta)
+        for events in (
+            [body.event for body in reserved.values()],
+            [body.event_alone for body in reserved.values()],
+        )
+    )
     return Statement(
         account=account,
         epsilon=epsilon,
+        epsilon_alone=alone,
         delta=budget.delta,
         cap=budget.epsilon,
         remaining=None if budget.epsilon is None else max(budget.epsilon - epsilon, 0.0),

@@ -105,6 +105,11 @@ class SigningKey:
         self.public = PublicKey(private.public_key().public_bytes_raw())
 
     @classmethod
+    def fresh(cls) -> SigningKey:
+        """A new key, in memory alone."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
     def create(cls, path: Path) -> SigningKey:
         """A new key, on the disk before it is returned.
 

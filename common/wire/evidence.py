@@ -13,7 +13,8 @@ from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 from common.canonical import digest
 from common.errors import AdmissionError, EvidenceError
 from common.evidence.exchange import Evidence, Released, decode
-from common.wire.flower import arrays_from_record, releases_of
+from common.files import sha256_hex
+from common.wire.flower import TASK, arrays_from_record, releases_of
 from common.wire.update import arrays_digest
 
 EVIDENCE = "evidence"
@@ -47,6 +48,26 @@ def without_evidence(records: RecordDict) -> RecordDict:
     if EVIDENCE not in records:
         return records
     return RecordDict({name: record for name, record in records.items() if name != EVIDENCE})
+
+
+def context_of(records: RecordDict) -> str:
+    """What stands for a task among all that a site is ever sent, in hexadecimal: no other round has the same.
+
+    It is the digest of the entry of the server's log that opened the round. Where nothing is signed, in a simulation,
+    it is that of the task, whose pair keys are new in each process.
+
+    Raises:
+        AdmissionError: There is no task.
+        EvidenceError: The evidence cannot be read, or holds other than one entry.
+    """
+    evidence = evidence_of(records)
+    if evidence is None:
+        if TASK not in records:
+            raise AdmissionError("malformed")
+        return record_digest(records[TASK])
+    if len(evidence.entries) != 1:
+        raise EvidenceError("the task does not come with the one entry that opened its round")
+    return sha256_hex(evidence.entries[0].entry.as_bytes())
 
 
 def record_digest(record: object) -> str:

@@ -21,7 +21,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from common.errors import AdmissionError, LedgerError
+from common.errors import AdmissionError, LedgerError, PairKeyError
+from common.pair_noise.keys import PairStatement
 from common.privacy.bands import middle_of
 from common.privacy.events import event_as_json, event_from_json
 from common.privacy.release import Mechanism, Release
@@ -32,6 +33,7 @@ T = TypeVar("T", str, int)
 HELLO, MODEL, TASK = "hello", "model", "task"
 UPDATE, STATISTICS, SITE, RELEASES = "update", "statistics", "site", "releases"
 NAME_FIELD, BAND_FIELD, HEAD_FIELD, JSON_FIELD = "name", "patients-band", "ledger-head", "json"
+PAIR_KEY_FIELD, PAIR_KEYS_FIELD = "pair-key", "pair-keys"
 ROUND_FIELD, RUN_FIELD = "round", "run"
 WIRE_VERSION = 1
 MAX_STATISTICS_BYTES = 4 * 2**20
@@ -54,11 +56,28 @@ class Task:
         round_number: From 1; the last round's model is measured in round `rounds + 1`.
         config_digest: Digest of the run's configuration; a site refuses another.
         train: Whether to train, or only to measure the model on held-out patients.
+        pair_keys: Statements of the sites that are asked, where they share noise; a site checks them itself.
     """
 
     round_number: int
     config_digest: str
     train: bool
+    pair_keys: tuple[PairStatement, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hello:
+    """What a site says of itself when it is asked who it is.
+
+    Attributes:
+        site: Its name.
+        patients_band: Band of its training patients.
+        pair_key: Its key for shared noise; None in a run without.
+    """
+
+    site: str
+    patients_band: str
+    pair_key: PairStatement | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +110,8 @@ def task_to_records(task: Task, model: ArrayRecord) -> RecordDict:
         "config-digest": task.config_digest,
         "train": task.train,
     }
+    if task.pair_keys:
+        fields[PAIR_KEYS_FIELD] = json.dumps([statement.as_json() for statement in task.pair_keys])
     return RecordDict({MODEL: model, TASK: ConfigRecord({**fields})})
 
 
@@ -98,16 +119,18 @@ def task_from_records(records: RecordDict) -> Task:
     """The task in Flower records.
 
     Raises:
-        AdmissionError: A field is missing.
+        AdmissionError: A field is missing, or not of its form.
     """
     try:
         fields = records.config_records[TASK]
+        _check_text_size(fields)
         return Task(
             round_number=int(str(fields["round"])),
             config_digest=str(fields["config-digest"]),
             train=bool(fields["train"]),
+            pair_keys=tuple(map(PairStatement.from_json, json.loads(str(fields.get(PAIR_KEYS_FIELD, "[]"))))),
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError, PairKeyError) as error:
         raise AdmissionError("the server's message is not a task of this version") from error
 
 
@@ -116,29 +139,37 @@ def hello_to_records() -> RecordDict:
     return RecordDict({HELLO: ConfigRecord({"version": WIRE_VERSION})})
 
 
-def hello_reply_to_records(site: str, patients_band: str) -> RecordDict:
-    """A site's answer: its name and the band of its training patients, both public."""
+def hello_reply_to_records(hello: Hello) -> RecordDict:
+    """A site's answer: its name, the band of its training patients, and the public half of a key; all of it public."""
+    fields: dict[str, str | int] = {NAME_FIELD: hello.site, BAND_FIELD: hello.patients_band}
+    if hello.pair_key is not None:
+        fields[PAIR_KEY_FIELD] = json.dumps(hello.pair_key.as_json())
     return RecordDict(
         {
-            SITE: ConfigRecord({NAME_FIELD: site, BAND_FIELD: patients_band}),
+            SITE: ConfigRecord({**fields}),
             RELEASES: releases_to_record((Release(name=SITE, mechanism=Mechanism.PUBLIC),)),
         }
     )
 
 
-def hello_from_records(records: RecordDict) -> tuple[str, str]:
-    """A site's name and band.
+def hello_from_records(records: RecordDict) -> Hello:
+    """What a site says of itself; whether its key is its own is for the sites that share noise with it.
 
     Raises:
-        AdmissionError: The answer is malformed, or its band is none.
+        AdmissionError: The answer is malformed, its band is none, or the key that it states is another's.
     """
     try:
         fields = records.config_records[SITE]
+        _check_text_size(fields)
         name, band = str(fields[NAME_FIELD]), str(fields[BAND_FIELD])
-    except KeyError as error:
+        stated = fields.get(PAIR_KEY_FIELD)
+        pair_key = None if stated is None else PairStatement.from_json(json.loads(str(stated)))
+    except (KeyError, ValueError, TypeError, RecursionError, PairKeyError) as error:
         raise AdmissionError("malformed") from error
+    if pair_key is not None and pair_key.site != name:
+        raise AdmissionError("malformed")
     middle_of(band)
-    return name, band
+    return Hello(site=name, patients_band=band, pair_key=pair_key)
 
 
 def releases_to_record(releases: Sequence[Release]) -> ConfigRecord:

@@ -28,6 +28,7 @@ from common.wire.flower import (
     SITE,
     STATISTICS,
     UPDATE,
+    Hello,
     Reply,
     arrays_from_record,
     hello_reply_to_records,
@@ -79,7 +80,7 @@ def build_noop_app(num_values: int) -> ClientApp:
 
     @app.query(mods=mods)
     def hello(message: Message, context: Context) -> Message:
-        return Message(hello_reply_to_records(_name(context), band_of(100)), reply_to=message)
+        return Message(hello_reply_to_records(Hello(site=_name(context), patients_band=band_of(100))), reply_to=message)
 
     @app.train(mods=mods)
     def train(message: Message, context: Context) -> Message:

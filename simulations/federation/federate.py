@@ -15,6 +15,7 @@ from flwr.serverapp import ServerApp
 
 from client.app import build_client_app
 from client.dp.randomness import Randomness, SeededRandomness, SystemRandomness
+from client.dp.round_noise import Pairing
 from client.gate.gate import Guard
 from client.gate.recorder import NoRecorder as NoSiteRecorder
 from client.policy.simulated import simulation_policy
@@ -24,9 +25,11 @@ from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
 from common.errors import BudgetExhausted, CheckFailed, ConfigError
 from common.losses.objective import build_objective
+from common.pair_noise.keys import PairKey
 from common.privacy.bands import SMALL, band_of, delta_for
-from common.privacy.plan import privacy_plan
+from common.privacy.plan import SHARED, pair_law, privacy_plan, with_cohort
 from common.seeds import torch_generator
+from common.trust.keys import SigningKey
 from common.wire.update import model_arrays
 from server.app import build_server_app
 from server.checkpoint import RunState
@@ -38,7 +41,7 @@ from simulations.attacks.registry import ATTACKS
 from simulations.federation.ledgers import open_accounts
 from simulations.runtime import Handler, run_in_process
 from simulations.studies.consortium import Consortium
-from strategies.composition import build_aggregator, check_least_sites
+from strategies.composition import build_aggregator, check_cancels, check_least_sites
 from strategies.optimizers.interface import build_optimizer
 
 RandomnessOf = Callable[[str, int], Randomness]
@@ -118,7 +121,7 @@ def federate(experiment: Experiment) -> CheckFailed | BudgetExhausted | None:
 
     Raises:
         ConfigError: The loss couples records and the run is private, there are fewer sites than attackers, or the
-            attackers would have to see sites of another process.
+            attackers would have to see sites, or sites to keep keys, in several processes.
     """
     _check_engine(experiment)
     setup = Setup(
@@ -144,6 +147,11 @@ def _check_engine(experiment: Experiment) -> None:
             f"attack.name={name}: sees the honest updates, which the {experiment.engine.name} engine keeps in other "
             "processes; use --engine inprocess"
         )
+    if pair_law(experiment.config) is not None and experiment.engine is not IN_PROCESS:
+        raise ConfigError(
+            f"privacy.noise=shared: a site's key is in the memory of one process, and the {experiment.engine.name} "
+            "engine answers for it in several; use --engine inprocess"
+        )
 
 
 def check_names(config: RunConfig) -> None:
@@ -154,6 +162,8 @@ def check_names(config: RunConfig) -> None:
     """
     ATTACKS.load(config.attack.name)
     build_aggregator(config.aggregator, seed=config.seed)
+    if config.privacy.noise == SHARED and config.privacy.epsilon is not None:
+        check_cancels(config.aggregator)
     build_optimizer(config.server_optimizer)
     build_objective(config.loss, config.code)
     privacy_plan(config, SMALL)
@@ -177,6 +187,11 @@ def check_cohort(config: RunConfig, num_sites: int) -> None:
     """
     check_attackers(config, num_sites)
     check_least_sites(config.aggregator, num_sites)
+
+
+def in_cohort(config: RunConfig, consortium: Consortium, cut: Cut) -> RunConfig:
+    """The config, with the members of a federation and their bands where they share noise."""
+    return with_cohort(config, {name: band_of(consortium.private(held).num_patients) for name, held in cut.items()})
 
 
 def each_its_own(consortium: Consortium) -> Cut:
@@ -229,7 +244,31 @@ def build_sites(members: Members) -> list[Site]:
                 randomness=_randomness(members, name, private=privacy is not None),
             )
         )
-    return sites
+    return _paired(sites)
+
+
+def _paired(sites: Sequence[Site]) -> list[Site]:
+    """The sites, each with what it needs to share noise with the others, where the run has them do so.
+
+    Their signing keys are of this process alone, as the keys that they sign are: there is nobody to deceive.
+    """
+    law = pair_law(sites[0].config) if sites else None
+    if law is None:
+        return list(sites)
+    signing = {site.name: SigningKey.fresh() for site in sites}
+    cohort = {name: key.public for name, key in signing.items()}
+    return [
+        replace(
+            site,
+            pairing=Pairing(
+                key=PairKey(site=site.name, run=site.config_digest, signing_key=signing[site.name]),
+                law=law,
+                cohort=cohort,
+                least_peers=0,
+            ),
+        )
+        for site in sites
+    ]
 
 
 def _accounts(members: Members, site: str, band: str) -> SiteAccounts | None:

@@ -29,7 +29,7 @@ from common.encoders.dual import DualEncoder
 from common.files import write_atomically
 from server.report.build import build_summary
 from server.report.write import write_run
-from simulations.federation.federate import Cut, check_names
+from simulations.federation.federate import Cut, check_names, in_cohort
 from simulations.scenarios.simulate import (
     CONFIG_FILE,
     Clock,
@@ -156,6 +156,7 @@ def _train(
 ) -> Trained:
     config = copy.deepcopy(repeat)
     baseline.change(config)
+    config = in_cohort(config, consortium, cut)
     if config.privacy.calibrate:
         config = calibrated(config, consortium, start, folder, clock)
     trained = train(config, consortium, start, cut=cut, folder=folder, observer=clock.watcher)

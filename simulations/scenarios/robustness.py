@@ -31,7 +31,7 @@ from common.files import write_atomically
 from server.checkpoint import RunState
 from server.report.build import build_summary
 from server.report.write import write_run
-from simulations.federation.federate import check_attackers, each_its_own
+from simulations.federation.federate import check_attackers, each_its_own, in_cohort
 from simulations.measurement.backdoor import backdoor_control, backdoor_success
 from simulations.scenarios.grid import (
     MEAN,
@@ -171,7 +171,7 @@ class _Runner:
         self.consortium, self.start, self._folder = consortium, start, folder
         self._configs = {}
         for epsilon in config.robustness.epsilons:
-            found = at_epsilon(config, epsilon)
+            found = in_cohort(at_epsilon(config, epsilon), consortium, each_its_own(consortium))
             if found.privacy.calibrate:
                 found = calibrated(found, consortium, start, folder / f"epsilon-{epsilon}", clock)
             self._configs[epsilon] = found

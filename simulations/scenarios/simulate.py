@@ -38,6 +38,7 @@ from simulations.federation.federate import (
     check_names,
     each_its_own,
     federate,
+    in_cohort,
 )
 from simulations.measurement.pooled import examples, first_ten, gain, pooled_metrics
 from simulations.studies.consortium import Consortium, read_consortium
@@ -151,6 +152,7 @@ def simulate(
     started_at, clock = datetime.now(UTC), Clock(watcher)
     check_names(config)
     consortium, model = prepare(config, clock, kept=folder / PUBLIC_MODEL_FILE)
+    config = in_cohort(config, consortium, each_its_own(consortium))
     if config.privacy.calibrate:
         config = calibrated(config, consortium, model, folder, clock)
     check_cohort(config, len(consortium.sites))

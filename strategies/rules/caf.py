@@ -27,6 +27,8 @@ NEGLIGIBLE = 1e-9
 class Caf(WeighingRule):
     """The mean of what is left when the worst direction is thinned out again and again."""
 
+    cancels = True
+
     def least_points(self, num_byzantine: int) -> float:
         """2f + 1."""
         return 2 * num_byzantine + 1

@@ -28,6 +28,8 @@ CENTRE = "centre"
 class CenteredClipping(Rule):
     """A centre that each site can pull by one radius."""
 
+    cancels = True
+
     def least_points(self, num_byzantine: int) -> float:
         """2f + 1."""
         return 2 * num_byzantine + 1

@@ -27,6 +27,8 @@ MEETS = 1e-12
 class GeometricMedian(WeighingRule):
     """The median of the updates as points."""
 
+    cancels = True
+
     def least_points(self, num_byzantine: int) -> float:
         """2f + 1."""
         return 2 * num_byzantine + 1

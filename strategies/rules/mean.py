@@ -14,6 +14,8 @@ from strategies.interface import Aggregate, Rule, State
 class Mean(Rule):
     """Mean weighted by public patient bands; breakdown point 0."""
 
+    cancels = True
+
     def least_points(self, num_byzantine: int) -> float:
         """One, and no bad one."""
         return math.inf if num_byzantine else 1

@@ -23,6 +23,8 @@ from strategies.sorting_network import RowSorter
 class TrimmedMean(Rule):
     """Mean of what is left of each coordinate."""
 
+    cancels = True
+
     def least_points(self, num_byzantine: int) -> float:
         """2f + 1."""
         return 2 * num_byzantine + 1

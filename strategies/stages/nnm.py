@@ -17,6 +17,8 @@ from strategies.interface import Stage
 class Nnm(Stage):
     """Mixes each point with its nearest."""
 
+    cancels = True
+
     def kappa(self, kappa: float | None, num_points: int, num_byzantine: int) -> float | None:
         """8 f / (T - f) * (kappa + 1)."""
         return None if kappa is None else 8 * num_byzantine / (num_points - num_byzantine) * (kappa + 1)

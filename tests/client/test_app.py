@@ -41,7 +41,8 @@ from common.wire.flower import (
 from common.wire.update import ArrayPlan, model_arrays
 
 EVENT = SampledGaussian(noise_multiplier=2.0, sampling_probability=0.5, steps=3)
-PLAN = PrivacyPlan(event=EVENT, delta=1e-3, clip_norm=0.5, learning_rate=0.1, public_weight=0.0)
+CONTEXT = "c" * 64
+PLAN = PrivacyPlan(event=EVENT, delta=1e-3, clip_norm=0.5, expected_patients=1.0, learning_rate=0.1, public_weight=0.0)
 
 
 def task(site: Site, *, round_number: int = 1, train: bool = True, digest: str | None = None) -> Task:
@@ -129,14 +130,14 @@ def test_app_answers_no_message_of_the_kind_evaluate(tiny_site: Site) -> None:
 
 
 def test_answer_lists_the_update_as_not_private_without_privacy(tiny_site: Site) -> None:
-    reply = answer(tiny_site, task(tiny_site), model_arrays(tiny_site.model))
+    reply = answer(tiny_site, task(tiny_site), model_arrays(tiny_site.model), context=CONTEXT)
     listed = {release.name: (release.mechanism, release.event) for release in reply.releases}
     assert listed[UPDATE] == (Mechanism.NOT_PRIVATE, None)
 
 
 def test_answer_charges_the_ledger_and_names_the_entry(tiny_site: Site, accounts: SiteAccounts) -> None:
     site = replace(tiny_site, privacy=PLAN, accounts=accounts)
-    reply = answer(site, task(site, round_number=2), model_arrays(site.model))
+    reply = answer(site, task(site, round_number=2), model_arrays(site.model), context=CONTEXT)
     listed = {release.name: (release.mechanism, release.event) for release in reply.releases}
     assert listed[UPDATE] == (Mechanism.PATIENT_DP_SGD, EVENT)
     assert listed[STATISTICS] == (Mechanism.NOT_PRIVATE, None)
@@ -155,7 +156,7 @@ def test_answer_reserves_before_it_draws(tiny_site: Site, accounts: SiteAccounts
         return SeededRandomness(torch_generator(0, round_number))
 
     site = replace(tiny_site, privacy=PLAN, accounts=accounts, randomness=randomness)
-    answer(site, task(site), model_arrays(site.model))
+    answer(site, task(site), model_arrays(site.model), context=CONTEXT)
     assert seen == [1]
 
 
@@ -166,14 +167,14 @@ def test_answer_over_budget_draws_nothing(tiny_site: Site, accounts: SiteAccount
     dear = replace(PLAN, event=replace(EVENT, noise_multiplier=0.3))
     site = replace(tiny_site, privacy=dear, accounts=accounts, randomness=randomness)
     with pytest.raises(BudgetExhausted, match="north"):
-        answer(site, task(site), model_arrays(site.model))
+        answer(site, task(site), model_arrays(site.model), context=CONTEXT)
     assert accounts.ledger.spent(accounts.training).num_reserved == 0
 
 
 def test_answer_without_a_ledger_trains_nothing_private(tiny_site: Site) -> None:
     site = replace(tiny_site, privacy=PLAN)
     with pytest.raises(LedgerError, match="no ledger"):
-        answer(site, task(site), model_arrays(site.model))
+        answer(site, task(site), model_arrays(site.model), context=CONTEXT)
 
 
 @pytest.mark.usefixtures("flower_runtime")
@@ -186,7 +187,9 @@ def test_app_sends_a_private_update_through_its_gate_once(tiny_site: Site, accou
 
 
 def test_answer_that_only_measures_holds_no_update(tiny_site: Site) -> None:
-    reply = answer(tiny_site, task(tiny_site, round_number=9, train=False), model_arrays(tiny_site.model))
+    reply = answer(
+        tiny_site, task(tiny_site, round_number=9, train=False), model_arrays(tiny_site.model), context=CONTEXT
+    )
     assert reply.update is None
     assert {release.name for release in reply.releases} == {SITE, STATISTICS}
     assert "groups" in reply.statistics

@@ -34,6 +34,7 @@ PRIVACY = PrivacyPlan(  # every patient in every step: epsilon has a closed form
     event=SampledGaussian(noise_multiplier=2.0, sampling_probability=1.0, steps=1),
     delta=1e-3,
     clip_norm=1.0,
+    expected_patients=1.0,
     learning_rate=0.1,
     public_weight=0.0,
 )
@@ -85,6 +86,9 @@ class MemoryTransport:
         """See `Transport`."""
         self.awaited.append(wait.wanted)
         return dict(self.later.get(len(self.awaited), {}))
+
+    def here(self, sites: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(site for site in sites if site in self.present())
 
     def num_here(self) -> int:
         """See `Transport`."""

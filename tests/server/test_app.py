@@ -20,6 +20,7 @@ from common.wire.flower import (
     SITE,
     STATISTICS,
     UPDATE,
+    Hello,
     Reply,
     Task,
     hello_reply_to_records,
@@ -65,7 +66,7 @@ def site(name: str, *, band: str = "16-31", train: Handler | None = None) -> Han
 
     def answer(message: Message, context: Context) -> Message | None:
         if message.metadata.message_type == MessageType.QUERY:
-            return Message(hello_reply_to_records(name, band), reply_to=message)
+            return Message(hello_reply_to_records(Hello(site=name, patients_band=band)), reply_to=message)
         return (train or honest)(message, context)
 
     def honest(message: Message, _: Context) -> Message:

@@ -19,13 +19,12 @@ from client.training.train import PlainGradient, gradient_source, train
 from common.encoders.dual import trainable_names
 from common.errors import AdmissionError, ConfigError
 from common.losses.objective import Objective, build_objective, embed_public
-from common.privacy.bands import middle_of
 from common.privacy.events import SampledGaussian
 from common.privacy.plan import PrivacyPlan
 from common.wire.update import model_arrays
 
 EVENT = SampledGaussian(noise_multiplier=2.0, sampling_probability=0.5, steps=3)
-PLAN = PrivacyPlan(event=EVENT, delta=1e-3, clip_norm=0.5, learning_rate=0.1, public_weight=0.0)
+PLAN = PrivacyPlan(event=EVENT, delta=1e-3, clip_norm=0.5, expected_patients=6.5, learning_rate=0.1, public_weight=0.0)
 
 
 def seeded(round_number: int = 1) -> Randomness:
@@ -84,7 +83,7 @@ def test_gradient_source_follows_the_privacy_of_the_run(tiny_site: Site) -> None
     assert isinstance(private, PatientDpSgd)
     assert private.event(EVENT.steps) == EVENT
     assert private.clip_norm == PLAN.clip_norm
-    assert private.expected_patients == 0.5 * middle_of("11-15")
+    assert private.expected_patients == PLAN.expected_patients
 
 
 def test_gradient_source_follows_the_training_config(tiny_site: Site) -> None:

@@ -23,7 +23,7 @@ from common.wire.update import NamedArrays, model_arrays
 
 RATE = 0.3
 EVENT = SampledGaussian(noise_multiplier=2.0, sampling_probability=0.5, steps=2)
-PLAN = PrivacyPlan(event=EVENT, delta=1e-3, clip_norm=0.5, learning_rate=RATE, public_weight=0.0)
+PLAN = PrivacyPlan(event=EVENT, delta=1e-3, clip_norm=0.5, expected_patients=6.5, learning_rate=RATE, public_weight=0.0)
 
 
 def with_weight(site: Site, weight: float, *, steps: int = 4, sampling_probability: float = 1.0) -> Site:

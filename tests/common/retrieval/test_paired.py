@@ -67,7 +67,7 @@ def test_verdict_needs_the_whole_interval(low: float, high: float, verdict: str)
 
 
 def covered(shares: tuple[float, float, float, float], *, patients: int, epsilon: float, seed: int) -> dict[str, float]:
-    """How often the intervals of rate and difference hold the truth, over those of 2,000 hospitals that tell a figure."""
+    """How often intervals of rate and difference hold the truth, over those of 2,000 hospitals that tell a figure."""
     generator = np.random.default_rng(seed)
     noise = DiscreteLaplaceMechanism(noise_scale=2 / epsilon, sensitivity=UNITS)
     drawn = UNITS * generator.multinomial(patients, shares, size=2000)

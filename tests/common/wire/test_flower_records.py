@@ -24,6 +24,7 @@ from common.wire.flower import (
     STATISTICS,
     TASK,
     UPDATE,
+    Hello,
     Reply,
     Task,
     arrays_from_record,
@@ -182,8 +183,8 @@ def test_task_malformed_is_refused(records: RecordDict) -> None:
 
 
 def test_hello_round_trips_and_lists_its_release() -> None:
-    records = hello_reply_to_records("north", "16-31")
-    assert hello_from_records(records) == ("north", "16-31")
+    records = hello_reply_to_records(Hello(site="north", patients_band="16-31"))
+    assert hello_from_records(records) == Hello(site="north", patients_band="16-31")
     assert releases_of(records) == (Release(name=SITE, mechanism=Mechanism.PUBLIC),)
 
 

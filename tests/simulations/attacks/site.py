@@ -11,6 +11,7 @@ from common.config.load import load_config
 from common.privacy.release import Mechanism, Release
 from common.wire.flower import (
     UPDATE,
+    Hello,
     Reply,
     Task,
     arrays_from_record,
@@ -39,7 +40,7 @@ def update_of(round_number: int) -> dict[str, Any]:
 def honest(message: Message, _: Context) -> Message:
     """The site "north": 16 to 31 patients, an update a round."""
     if message.metadata.message_type == MessageType.QUERY:
-        return Message(hello_reply_to_records("north", "16-31"), reply_to=message)
+        return Message(hello_reply_to_records(Hello(site="north", patients_band="16-31")), reply_to=message)
     number = task_from_records(message.content).round_number
     releases = (Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE),)
     reply = Reply(

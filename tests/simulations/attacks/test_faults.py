@@ -7,7 +7,7 @@ import pytest
 from flwr.app import Context, Error, Message, MessageType
 
 from common.errors import ConfigError
-from common.wire.flower import UPDATE, hello_reply_to_records
+from common.wire.flower import UPDATE, Hello, hello_reply_to_records
 from simulations.attacks.registry import ATTACKS
 from tests.simulations.attacks.site import HONEST, Attacker
 
@@ -18,7 +18,9 @@ WRAPPED = [name for name in ATTACKS.names if ATTACKS.load(name).wrap is not None
 
 @pytest.mark.parametrize("name", sorted({*ATTACKS.names} - {"weight_lying"}))
 def test_every_attacker_but_a_liar_says_who_it_is(name: str) -> None:
-    assert Attacker(name).content(kind=MessageType.QUERY) == hello_reply_to_records("north", "16-31")
+    assert Attacker(name).content(kind=MessageType.QUERY) == hello_reply_to_records(
+        Hello(site="north", patients_band="16-31")
+    )
 
 
 @pytest.mark.parametrize("name", ["nan", "inf", "other_keys", "other_shape", "sign_flip", "model_replacement"])

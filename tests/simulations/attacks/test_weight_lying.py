@@ -11,7 +11,7 @@ from common.errors import AdmissionError
 from common.privacy.bands import MOST_PATIENTS, band_of, middle_of
 from common.privacy.plan import privacy_plan
 from common.privacy.release import Mechanism, Release
-from common.wire.flower import RELEASES, UPDATE, hello_from_records, releases_of, releases_to_record
+from common.wire.flower import RELEASES, UPDATE, Hello, hello_from_records, releases_of, releases_to_record
 from simulations.attacks.weight_lying import CLAIMED_BAND
 from tests.simulations.attacks.site import HONEST, Attacker, honest
 
@@ -25,7 +25,9 @@ def test_no_larger_band_can_be_claimed() -> None:
 
 
 def test_claims_the_largest_band_under_its_own_name() -> None:
-    assert hello_from_records(Attacker("weight_lying").content(kind=MessageType.QUERY)) == ("north", CLAIMED_BAND)
+    assert hello_from_records(Attacker("weight_lying").content(kind=MessageType.QUERY)) == Hello(
+        site="north", patients_band=CLAIMED_BAND
+    )
 
 
 def test_sends_a_harmful_update() -> None:
