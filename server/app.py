@@ -145,7 +145,7 @@ class GridTransport:
         """See `Transport`."""
         return len(self._here(self._nodes))
 
-    def here(self, sites: tuple[str, ...]) -> tuple[str, ...]:
+    def present(self, sites: tuple[str, ...]) -> tuple[str, ...]:
         """See `Transport`."""
         return tuple(self._here(sites))
 

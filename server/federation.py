@@ -249,7 +249,7 @@ class Federation:
         )
         task = Task(round_number=number, config_digest=self._state.config_digest, train=train)
         self._setup.observer.round_opened(number, sites)
-        self._recorder.round_opened(number, self._transport.here(sites), self._state.arrays["model"])
+        self._recorder.round_opened(number, self._transport.present(sites), self._state.arrays["model"])
         statistics: dict[str, dict[str, Any]] = {}
         for answer in self._transport.ask(
             task, self._state.arrays["model"], self._plan, sites=sites, deadline_seconds=federation.deadline_seconds

@@ -82,7 +82,7 @@ class Transport(Protocol):
         """How many of the sites that were met are there."""
         ...
 
-    def here(self, sites: tuple[str, ...]) -> tuple[str, ...]:
+    def present(self, sites: tuple[str, ...]) -> tuple[str, ...]:
         """Those of some sites that were met and are there, in their order."""
         ...
 

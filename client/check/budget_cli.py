@@ -195,6 +195,7 @@ def _account_as_json(statement: Statement) -> dict[str, Any]:
         **said.pop("account"),
         **said,
         "epsilon": _finite(statement.epsilon),
+        "epsilon_alone": _finite(statement.epsilon_alone),
         "num_unsettled": statement.num_reserved - statement.num_settled,
     }
 
@@ -228,6 +229,7 @@ def _lines(spent: Spent, outlooks: Sequence[Outlook]) -> list[str]:
         f"Cap for one run: {'none' if per_run is None else f'{per_run:g}'}",
         f"Ledger: {spent.ledger}, {len(spent.books)} entries" + ("" if len(spent.books) else "; there is none yet"),
     ]
+    lines += [line for statement in spent.statements if (line := statement.alone_in_words) is not None]
     if len(spent.books):
         lines.append(f"Head: {spent.books.head.digest}")
     for outlook in outlooks:

@@ -33,7 +33,11 @@ from common.ledger.entries import (
     check_signature,
     entry_from_bytes,
 )
+from common.privacy.events import DiscreteLaplace
 from common.trust.keys import PublicKey
+
+_ROUNDING = 1e-9
+"""Of the two ways to one noise multiplier."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +113,7 @@ class Books:
             if isinstance(body, Recovered):
                 self._refuse_second_recovery(body)
                 self._recovered.add(body.lost)
+            _refuse_more_than_is_shared(body)
             self._reservations[digest] = body
             if body.shared is not None:
                 self._contexts.add(body.shared.context)
@@ -222,6 +227,15 @@ class Books:
     def is_settled(self, digest: str) -> bool:
         """Whether what an entry reserved has left."""
         return digest in self._settled
+
+
+def _refuse_more_than_is_shared(body: Reserved) -> None:
+    """Return where an event's noise is no more than what its own and shared parts are worth, but for rounding."""
+    shared, event = body.shared, body.event
+    if shared is None:
+        return
+    if isinstance(event, DiscreteLaplace) or event.noise_multiplier > shared.guaranteed * (1 + _ROUNDING):
+        raise LedgerError("it states more noise than what is shared and its own are worth together")
 
 
 def _key_of(entry: Entry) -> PublicKey:

@@ -74,6 +74,7 @@ def _account_as_json(audit: AccountAudit) -> dict[str, Any]:
         **said.pop("account"),
         **said,
         "epsilon": _finite(audit.statement.epsilon),
+        "epsilon_alone": _finite(audit.statement.epsilon_alone),
         "epsilon_replace_one": _finite(audit.spent.epsilon_replace_one),
         "epsilon_by_prv": audit.spent.epsilon_by_prv,
         "unsettled": [
@@ -112,6 +113,9 @@ def _show(path: Path, audit: LedgerAudit, *, key_is_known: bool) -> None:
         console.print(table)
     else:
         console.print("Nothing was ever reserved.")
+    for account in audit.accounts:
+        if (alone := account.statement.alone_in_words) is not None:
+            console.print(alone, soft_wrap=True, highlight=False, markup=False)
     for account in audit.accounts:
         for digest, body in account.unsettled.items():
             console.print(

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from common.canonical import canonical_json
 from common.errors import ConfigError, LedgerError, TrustError
 from common.files import sha256_hex
+from common.pair_noise.law import PairLaw
 from common.privacy.events import DiscreteLaplace, Event, event_as_json, event_from_json
 from common.trust.keys import PublicKey, SigningKey
 
@@ -137,9 +138,18 @@ class SharedNoise:
             raise ValueError("shared noise of numbers that cannot be")
 
     @property
+    def guaranteed(self) -> float:
+        """Noise multiplier against the server and `colluding` members together."""
+        return self._law.guaranteed(self.own_multiplier)
+
+    @property
     def alone(self) -> float:
         """Noise multiplier against everybody else together."""
-        return self.own_multiplier * math.sqrt(1 + self.absent)
+        return self._law.alone(self.own_multiplier, absent=self.absent)
+
+    @property
+    def _law(self) -> PairLaw:
+        return PairLaw(peers=self.peers + self.absent, colluding=self.colluding, factor=self.factor)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,6 +74,16 @@ class Statement:
     num_settled: int
     head: Head | None
 
+    @property
+    def alone_in_words(self) -> str | None:
+        """What would be spent if shared noise hid nothing; None where none was shared."""
+        if self.epsilon_alone == self.epsilon:
+            return None
+        return (
+            f"The {self.account.name}: epsilon {self.epsilon_alone:.3f} if every hospital that noise was shared with "
+            "told the server what it knows"
+        )
+
 
 def spending_of(
     reserved: Iterable[Reserved],

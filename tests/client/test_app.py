@@ -31,6 +31,7 @@ from common.wire.flower import (
     SITE,
     STATISTICS,
     UPDATE,
+    Hello,
     Task,
     arrays_to_record,
     hello_from_records,
@@ -85,7 +86,9 @@ def accounts(tmp_path: Path) -> Iterator[SiteAccounts]:
 
 @pytest.mark.usefixtures("flower_runtime")
 def test_app_says_who_it_is(tiny_site: Site) -> None:
-    assert hello_from_records(sent(tiny_site, hello_to_records(), "query").content) == ("north", "11-15")
+    assert hello_from_records(sent(tiny_site, hello_to_records(), "query").content) == Hello(
+        site="north", patients_band="11-15"
+    )
 
 
 @pytest.mark.usefixtures("flower_runtime")

@@ -118,7 +118,7 @@ def test_audit_recomputes_from_the_file_alone(command: Command, ledger: Path) ->
     said = ended.said
     assert (said["site"], said["public_key_known"], said["head_file"]) == ("north", False, True)
     assert said["head"]["sequence"] == 5
-    assert said["budget"] == {"epsilon": 8.0, "delta": 1e-5, "epsilon_per_run": 4.0}
+    assert said["budget"] == {"epsilon": 8.0, "delta": 1e-5, "epsilon_per_run": 4.0, "epsilon_alone": None}
     assert (said["unit_of_privacy"], said["neighboring_relation"]) == ("patient", "add_or_remove_one")
     (account,) = said["accounts"]
     assert account["epsilon"] == epsilon_of([EVENT, EVENT], delta=1e-5)

@@ -20,6 +20,7 @@ from common.ledger.entries import (
     Opened,
     Reserved,
     Settled,
+    SharedNoise,
     StoredEntry,
     check_signature,
     entry_from_bytes,
@@ -160,7 +161,8 @@ def test_entry_holds_no_more_than_is_documented() -> None:
     fields = {
         Opened: {"site", "public_key", "format"},
         BudgetStated: {"budget"},
-        Reserved: {"account", "run", "round_number", "release", "event"},
+        Reserved: {"account", "run", "round_number", "release", "event", "shared"},
+        SharedNoise: {"own_multiplier", "factor", "peers", "absent", "colluding", "cohort", "context"},
         Settled: {"reservation"},
         StoredEntry: {"record", "digest", "signature"},
     }

@@ -191,7 +191,7 @@ def test_hello_round_trips_and_lists_its_release() -> None:
 @pytest.mark.parametrize("band", ["17", "17-31", "16-31 patients", ""])
 def test_hello_with_a_number_instead_of_a_band_is_refused(band: str) -> None:
     with pytest.raises(AdmissionError, match=r"^band$"):
-        hello_from_records(hello_reply_to_records("north", band))
+        hello_from_records(hello_reply_to_records(Hello(site="north", patients_band=band)))
 
 
 # Reply
