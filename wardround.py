@@ -47,6 +47,7 @@ COMMANDS = {
     "server rotate": ("server.deploy.cli:rotate_command", "Make new certificates before the old ones end."),
     "server start": ("server.deploy.start_cli:start_command", "Serve the consortium's hospitals, until told to end."),
     "server status": ("server.deploy.status_cli:status_command", "Show the server, its sites, and what ends when."),
+    "server cohort": ("server.deploy.cohort_cli:cohort_command", "Name the hospitals that share noise in a run."),
     "server run": ("server.deploy.run_cli:run_command", "Hand a run to the server, and follow it to its end."),
     "server stop": ("server.deploy.run_cli:stop_command", "Stop a run after the round in flight."),
     "server resume": ("server.deploy.run_cli:resume_command", "Go on with a run that was stopped or has failed."),

@@ -7,9 +7,9 @@ config.yaml          the run's configuration, as `config_as_yaml` writes it
 model.safetensors    the first model, fitted to the public studies, whole: what a site takes its frozen part from
 start.safetensors    the arrays of the first round: what trains of it, fitted to the public studies again
 
-bundle.json holds the digests of the other members, of the public studies and of the code that it was made with. So the
-bundle's hash, SHA-256 of app.fab, covers all of it; it is also what Flower calls the app's hash. A site reads
-bundle.json and never loads the app.
+bundle.json holds the digests of the other members, of the public studies and of the code that it was made with, and the
+keys of the hospitals that share noise in the run. So the bundle's hash, SHA-256 of app.fab, covers all of it; it is
+also what Flower calls the app's hash. A site reads bundle.json and never loads the app.
 
 What is read may come from a stranger: sizes are bounded before anything is parsed, nothing is written to a disk, and
 what does not fit is one `TrustError` that names the file.
@@ -24,7 +24,7 @@ import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,9 @@ from common.config.load import config_as_yaml, config_digest, config_from_json
 from common.config.schema import RunConfig
 from common.errors import TrustError
 from common.files import sha256_hex
+from common.trust.names import is_name
 
-FORMAT = 1
+FORMAT = 2
 SERVER_APP = "server.deploy.run_app:app"
 CLIENT_APP = "client.deploy.never:app"
 """A name that a site never loads: it answers with its own installed code."""
@@ -68,6 +69,7 @@ class BundleFacts:
         anchors: Digest of the public studies.
         code: Digest of the wardround that made the bundle.
         versions: Of wardround, and of the libraries that it was made with.
+        cohort: Signing key of each hospital that shares noise in the run, by name; empty where none does.
         format: Version of this form.
     """
 
@@ -78,6 +80,7 @@ class BundleFacts:
     anchors: str
     code: str
     versions: Mapping[str, str]
+    cohort: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -251,6 +254,10 @@ def _check_forms(facts: BundleFacts) -> None:
     digests = (facts.run, facts.config, facts.model, facts.start, facts.anchors, facts.code)
     if not all(isinstance(digest, str) and _DIGEST.fullmatch(digest) for digest in digests):
         raise TrustError(f"{APP}: names something that is no SHA-256")
+    if not all(is_name(name) and _DIGEST.fullmatch(key) for name, key in facts.cohort.items()):
+        raise TrustError(f"{APP}: names a hospital or a key that is none")
+    if len(set(facts.cohort.values())) < len(facts.cohort):
+        raise TrustError(f"{APP}: names two hospitals with one key")
     if "wardround" not in facts.versions or not all(_VERSION.fullmatch(text) for text in facts.versions.values()):
         raise TrustError(f"{APP}: names a version that is none")
 
@@ -261,6 +268,8 @@ def _config(content: bytes, facts: BundleFacts) -> RunConfig:
         config = None if _is_costly(text) else config_from_json(yaml.safe_load(text))
     if config is None or config_as_yaml(config).encode() != content or config_digest(config) != facts.run:
         raise TrustError(f"{CONFIG}: is not written as a run's configuration is, or of another run than {APP} says")
+    if config.privacy.cohort.keys() != facts.cohort.keys():
+        raise TrustError(f"{CONFIG}: names other hospitals that share noise than {APP} has keys of")
     return config
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ class Outlook:
     Attributes:
         cohort: Whose: training or held-out patients.
         spent: Epsilon of all that was reserved.
+        cost_alone: Epsilon of the run alone, if everybody that noise is shared with told the server what they know.
         cost: Epsilon of the run alone; 0 without a run, or where it reserves nothing of this cohort.
         after: Epsilon after the run: events compose, so less than the sum of the two.
         remaining: Epsilon left after it, not below 0.
@@ -34,6 +36,7 @@ class Outlook:
     cohort: str
     spent: float
     cost: float
+    cost_alone: float
     after: float
     remaining: float
     refusal: str | None
@@ -66,7 +69,13 @@ class BudgetCheck:
 
 def budget_of(site: SiteConfig) -> Budget:
     """What the hospital lets each cohort of its patients spend."""
-    return Budget(epsilon=site.budget.epsilon, delta=site.budget.delta, epsilon_per_run=site.budget.epsilon_per_run)
+    alone = site.privacy.most_epsilon_alone
+    return Budget(
+        epsilon=site.budget.epsilon,
+        delta=site.budget.delta,
+        epsilon_per_run=site.budget.epsilon_per_run,
+        epsilon_alone=alone if math.isfinite(alone) else None,
+    )
 
 
 def accounts_of(site: SiteConfig) -> list[Account]:
@@ -75,13 +84,20 @@ def accounts_of(site: SiteConfig) -> list[Account]:
     return [Account(dataset_digest=data, cohort=cohort) for cohort in (TRAINING, HELD_OUT)]
 
 
-def check_budget(site: SiteConfig, *, run: str, planned: Mapping[str, Sequence[Event]]) -> BudgetCheck:
+def check_budget(
+    site: SiteConfig,
+    *,
+    run: str,
+    planned: Mapping[str, Sequence[Event]],
+    planned_alone: Mapping[str, Sequence[Event]],
+) -> BudgetCheck:
     """Add up what was spent, and what a run would add.
 
     Args:
         site: The hospital's own configuration.
         run: Digest of the run's configuration; what it has reserved already counts towards the cap for one run.
         planned: What it will reserve, by cohort.
+        planned_alone: What that costs if everybody that noise is shared with told the server what they know.
 
     Raises:
         ConfigError: What lies at the ledger's place is no ledger.
@@ -101,7 +117,13 @@ def check_budget(site: SiteConfig, *, run: str, planned: Mapping[str, Sequence[E
         num_other_data=len({account.dataset_digest for account in books.accounts} - own),
         outlooks=tuple(
             _outlook(
-                books, account, cap=site.budget.epsilon, budget=budget, run=run, planned=planned.get(account.cohort, ())
+                books,
+                account,
+                cap=site.budget.epsilon,
+                budget=budget,
+                run=run,
+                planned=planned.get(account.cohort, ()),
+                planned_alone=planned_alone.get(account.cohort, ()),
             )
             for account in accounts
         ),
@@ -109,14 +131,23 @@ def check_budget(site: SiteConfig, *, run: str, planned: Mapping[str, Sequence[E
 
 
 def _outlook(
-    books: Books, account: Account, *, cap: float, budget: Budget, run: str, planned: Sequence[Event]
+    books: Books,
+    account: Account,
+    *,
+    cap: float,
+    budget: Budget,
+    run: str,
+    planned: Sequence[Event],
+    planned_alone: Sequence[Event],
 ) -> Outlook:
     reserved = books.reservations(account).values()
-    after = spending_of(reserved, budget=budget, run=run, more=planned)
+    after = spending_of(reserved, budget=budget, run=run, more=planned, more_alone=planned_alone)
+    cost = spending_of((), budget=budget, run=run, more=planned, more_alone=planned_alone)
     return Outlook(
         cohort=account.cohort,
         spent=spending_of(reserved, budget=budget, run=run).total,
-        cost=spending_of((), budget=budget, run=run, more=planned).total,
+        cost=cost.total,
+        cost_alone=cost.alone,
         after=after.total,
         remaining=max(0.0, cap - after.total),
         refusal=after.excess if planned else None,

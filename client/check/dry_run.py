@@ -20,7 +20,7 @@ from common.config.load import config_digest
 from common.config.schema import RunConfig
 from common.errors import ConfigError
 from common.privacy.bands import delta_for
-from common.privacy.plan import privacy_plan
+from common.privacy.plan import check_band, privacy_plan
 from common.wire.update import ArrayPlan
 
 
@@ -88,8 +88,9 @@ def dry_run(
     readiness = examine(site.data, progress=progress, sheet=sheet)
     problems = (*readiness.problems, *delta_problems(site, readiness.patients_band))
     if run is None:
-        budget = check_budget(site, run="", planned={})
+        budget = check_budget(site, run="", planned={}, planned_alone={})
         return DryRun(site=site.site, readiness=readiness, problems=problems, run=None, budget=budget)
+    check_band(run, readiness.patients_band)
     plan, digest = privacy_plan(run, readiness.patients_band), config_digest(run)
     request = RunRequest(
         config=run,
@@ -107,7 +108,12 @@ def dry_run(
         readiness=readiness,
         problems=problems,
         run=RunCheck(config_digest=digest, verdicts=policy.verdicts(request)),
-        budget=check_budget(site, run=digest, planned=planned_events(run, plan)),
+        budget=check_budget(
+            site,
+            run=digest,
+            planned=planned_events(run, plan),
+            planned_alone=planned_events(run, plan, alone=True),
+        ),
     )
 
 

@@ -27,10 +27,17 @@ def planned_arrays(config: RunConfig) -> ArrayPlan:
     )
 
 
-def planned_events(config: RunConfig, plan: PrivacyPlan | None) -> dict[str, list[Event]]:
-    """What a run reserves of each cohort of a site's patients over all its rounds; nothing where it is not private."""
+def planned_events(config: RunConfig, plan: PrivacyPlan | None, *, alone: bool = False) -> dict[str, list[Event]]:
+    """What a run reserves of each cohort of a site's patients over all its rounds; nothing where it is not private.
+
+    Args:
+        config: The run's configuration.
+        plan: What a round costs the site.
+        alone: Whether everybody that noise is shared with told the server what they know.
+    """
     noise = noise_of(config)
+    event = None if plan is None else plan.event_alone if alone else plan.event
     return {
-        TRAINING: [] if plan is None else [plan.event] * config.federation.rounds,
+        TRAINING: [] if event is None else [event] * config.federation.rounds,
         HELD_OUT: [] if noise is None else [noise.event(FIGURES)],
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from types import MappingProxyType
 
 from flwr.cli.build import build_fab_from_files
 
@@ -21,8 +22,9 @@ from common.encoders.public_fit import first_model, start_of
 from common.encoders.registry import ENCODERS
 from common.errors import ConfigError
 from common.files import sha256_hex
+from common.pair_noise.cohort_file import Member
 from common.privacy.bands import SMALL
-from common.privacy.plan import privacy_plan
+from common.privacy.plan import SHARED, privacy_plan, with_cohort
 from common.wire.update import model_arrays, to_safetensors
 
 LIBRARIES = ("wardround", "flwr", "numpy", "torch")
@@ -50,7 +52,14 @@ class Made:
     num_anchors: int
 
 
-def build_bundle(config: RunConfig, anchors: AnchorFolder, *, bands: tuple[str, ...], progress: Progress) -> Made:
+def build_bundle(
+    config: RunConfig,
+    anchors: AnchorFolder,
+    *,
+    bands: tuple[str, ...],
+    progress: Progress,
+    cohort: Mapping[str, Member] = MappingProxyType({}),
+) -> Made:
     """Read the public studies, fit the first model to them, and put a run together; no other study is looked at.
 
     With the same threads of torch, the first model has the same bits as that of a simulation of this config.
@@ -58,13 +67,16 @@ def build_bundle(config: RunConfig, anchors: AnchorFolder, *, bands: tuple[str, 
     Args:
         config: The run's configuration.
         anchors: Where the public studies lie.
-        bands: Bands of the sites' patients, for `privacy.calibrate`.
+        bands: Bands of the sites' patients, for `privacy.calibrate`; of a cohort they are known.
         progress: Told what is done next.
+        cohort: The hospitals that share noise; none where each has its own.
 
     Raises:
         ConfigError: No hospital could ever run it.
         DataError: The public studies cannot be read.
     """
+    config = with_cohort(config, {name: member.band for name, member in cohort.items()})
+    bands = tuple(member.band for member in cohort.values()) or bands
     refuse_undeployable(config, bands)
     check_device_word(config.device)
     encoder = ENCODERS.load(config.encoder.name)(config.encoder)
@@ -88,6 +100,7 @@ def build_bundle(config: RunConfig, anchors: AnchorFolder, *, bands: tuple[str, 
         anchors=public.digest,
         code=code_digest(),
         versions={name: version(name) for name in LIBRARIES},
+        cohort={name: cohort[name].key for name in config.privacy.cohort},
     )
     app, _ = build_fab_from_files(app_files(facts))
     return Made(
@@ -113,6 +126,8 @@ def refuse_undeployable(config: RunConfig, bands: tuple[str, ...]) -> None:
         raise ConfigError("privacy.epsilon: null trains without privacy, which no hospital lets out; set a number")
     if config.evaluation.epsilon is None:
         raise ConfigError("evaluation.epsilon: null tells exact figures, which no hospital lets out; set a number")
+    if config.privacy.noise == SHARED and not config.privacy.cohort:
+        raise ConfigError("privacy.noise=shared: needs to know who shares it; give --cohort, see server cohort")
     privacy_plan(config, SMALL)
     if config.privacy.calibrate and not bands:
         raise ConfigError("privacy.calibrate: needs the bands of the sites' patients; give --bands, or set it to false")

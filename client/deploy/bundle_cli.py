@@ -16,7 +16,10 @@ from client.deploy.bundle import build_bundle
 from client.training.calibrate_cli import bands_of
 from common.config.load import load_config
 from common.console import Terminal
+from common.errors import ConfigError
 from common.files import write_atomically
+from common.pair_noise.cohort_file import read_cohort
+from common.privacy.plan import SHARED
 from common.trust.display import spoken
 
 
@@ -41,6 +44,10 @@ def bundle_command(
     bands: Annotated[
         str, typer.Option(metavar="LIST", help="For privacy.calibrate: bands of all sites, such as 64-127,128-255.")
     ] = "",
+    cohort: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For privacy.noise=shared: who shares it, as server cohort wrote it."),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print what was made as one JSON object.")] = False,
 ) -> None:
     """Make a run's bundle: its configuration and its first model, fitted to public studies.
@@ -49,11 +56,14 @@ def bundle_command(
     with 2 where no hospital could ever run it.
     """
     run = load_config(overrides or [], file=config)
+    members = {} if cohort is None else read_cohort(cohort)
+    if members and run.privacy.noise != SHARED:
+        raise ConfigError(f"--cohort {cohort}: the run's hospitals share no noise; set privacy.noise=shared")
     # The bits of a fit depend on it: as many as a simulation of the same config uses.
     torch.set_num_threads(run.workers)
     with Terminal(stderr=True).status("Looking at the run") as status:
         folder = AnchorFolder(root=anchors, adapter=adapter, alone=True, split=split, site_column=site_column)
-        made = build_bundle(run, folder, bands=bands_of(bands), progress=status.update)
+        made = build_bundle(run, folder, bands=bands_of(bands), cohort=members, progress=status.update)
     write_atomically(out, made.content)
     if json_:
         typer.echo(json.dumps({"bundle": made.hash, "file": str(out), **asdict(made.facts)}, indent=2))

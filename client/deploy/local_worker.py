@@ -35,6 +35,7 @@ from client.deploy.message_bytes import error_reply
 from client.deploy.own_studies import OwnStudies
 from client.deploy.preparer import NotReady, Preparer
 from client.dp.randomness import Randomness, SystemRandomness
+from client.dp.round_noise import Pairing
 from client.gate.gate import Guard
 from client.gate.recorder import Recorder, SiteRecorder
 from client.ledger.ledger import Ledger
@@ -56,9 +57,10 @@ from common.evidence.log_entries import Kind
 from common.evidence.log_trail import Counterpart
 from common.ledger.books import Books
 from common.ledger.read import read_books
+from common.pair_noise.keys import PairKey
 from common.privacy.bands import band_of
-from common.privacy.plan import privacy_plan
-from common.trust.keys import SigningKey
+from common.privacy.plan import check_band, pair_law, privacy_plan
+from common.trust.keys import PublicKey, SigningKey
 from common.wire.update import from_safetensors, load_into, model_arrays
 
 RandomnessOf = Callable[[int], Randomness]
@@ -128,6 +130,7 @@ def open_worker(
             log,
             recorder=recorder_of(config, log),
             randomness=randomness,
+            key=key,
         )
 
 
@@ -185,6 +188,7 @@ class LocalWorker:
         log: Its audit log.
         recorder: Who keeps the evidence in it.
         randomness: Source of private sampling and noise.
+        key: Its key.
     """
 
     def __init__(
@@ -196,8 +200,10 @@ class LocalWorker:
         *,
         recorder: Recorder,
         randomness: RandomnessOf,
+        key: SigningKey,
     ) -> None:
         self._config = config
+        self._key = key
         self._approvals = approvals
         self._ledger = ledger
         self._audit = log
@@ -261,7 +267,7 @@ class LocalWorker:
         check_device(bundle.config.device)
         ledger = self._ledger.open()
         prepared = self._preparer.ready(bundle)
-        site = open_site(self._config, bundle, prepared, ledger, self._randomness)
+        site = open_site(self._config, bundle, prepared, ledger, self._randomness, key=self._key)
         if approval.code != code_digest():
             _log.warning("bundle %s was approved when other code was installed than now", bundle.hash)
         return OpenRun(site, self._guard(site, approval, ledger), approval)
@@ -316,11 +322,13 @@ class OpenRun:
         return self._app(message, context)
 
 
-def open_site(config: SiteConfig, bundle: Bundle, prepared: Prepared, ledger: Ledger, randomness: RandomnessOf) -> Site:
+def open_site(
+    config: SiteConfig, bundle: Bundle, prepared: Prepared, ledger: Ledger, randomness: RandomnessOf, *, key: SigningKey
+) -> Site:
     """A hospital in the run of a bundle, with its prepared studies.
 
     Raises:
-        ConfigError: The run's encoder cannot be had here, or no noise reaches its epsilon.
+        ConfigError: The run's encoder cannot be had here, no noise reaches its epsilon, or noise is shared by others.
         DataError: The public studies are others than the run's, or the hospital's studies cannot be used.
         TrustError: The bundle's model is not of its configuration.
     """
@@ -339,6 +347,7 @@ def open_site(config: SiteConfig, bundle: Bundle, prepared: Prepared, ledger: Le
         own = own.encoded_by(frozen, device=run.device)
         anchors = AnchorFeatures(*frozen.features_of(anchors.images, anchors.reports), anchors.patients)
     private = own.private()
+    check_band(run, band_of(private.num_patients))
     training, held_out = accounts_of(config)
     return Site(
         name=config.site,
@@ -352,6 +361,28 @@ def open_site(config: SiteConfig, bundle: Bundle, prepared: Prepared, ledger: Le
         privacy=privacy_plan(run, band_of(private.num_patients)),
         accounts=SiteAccounts(ledger=ledger, training=training, held_out=held_out),
         randomness=randomness,
+        pairing=_pairing(config, bundle, key),
+    )
+
+
+def _pairing(config: SiteConfig, bundle: Bundle, key: SigningKey) -> Pairing | None:
+    """What the hospital needs to share noise, with a key for this run that no other process has; None without.
+
+    Raises:
+        ConfigError: The hospital is not of the cohort that shares it, or its key is another there.
+    """
+    law = pair_law(bundle.config)
+    if law is None:
+        return None
+    if bundle.facts.cohort.get(config.site) != key.public.hex:
+        raise ConfigError(
+            f"privacy.cohort: the run does not name {config.site} with this hospital's key among those that share noise"
+        )
+    return Pairing(
+        key=PairKey(site=config.site, run=bundle.run, signing_key=key),
+        law=law,
+        cohort={name: PublicKey.from_hex(member) for name, member in bundle.facts.cohort.items()},
+        least_peers=config.privacy.least_peers,
     )
 
 

@@ -33,6 +33,9 @@ from common.trust.display import spoken
 UNUSED = ("data.", "workers", "policy.", "attack.", "baselines.", "robustness.", "encoder.cache")
 """Keys of a run that say nothing to a hospital: its own site.yaml does, or they are for simulations."""
 
+_KEY_SHOWN = 32
+"""Digits of a key that people compare: half of it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Review:
@@ -57,6 +60,11 @@ class Review:
     from_base: tuple[Difference, ...]
     from_last: tuple[Difference, ...] | None
     checks: DryRun
+
+    @property
+    def epsilon_alone(self) -> float:
+        """The same if every hospital that noise is shared with told the server what it knows."""
+        return max(outlook.cost_alone for outlook in self.checks.budget.outlooks)
 
     @property
     def epsilon(self) -> float:
@@ -124,6 +132,7 @@ def as_json(found: Review) -> dict[str, Any]:
         "differs_from_base": _differences_as_json(found.from_base),
         "differs_from_last": None if found.from_last is None else _differences_as_json(found.from_last),
         "epsilon": found.epsilon,
+        "epsilon_alone": found.epsilon_alone,
         **display.as_json(found.checks),
     }
 
@@ -139,7 +148,11 @@ def is_used(key: str) -> bool:
 
 def show(found: Review, site: SiteConfig, console: Console) -> None:
     """Print the tables; data, rules and budget last, with what stands against the run."""
-    tables = [_bundle_table(found), _differences_table("Differs from base.yaml", "base", found.from_base)]
+    tables = [
+        _bundle_table(found),
+        *_cohort_tables(found.bundle),
+        _differences_table("Differs from base.yaml", "base", found.from_base),
+    ]
     if found.last is not None and found.from_last is not None:
         title = f"Differs from the bundle approved on {found.last.time[:10]}"
         tables.append(_differences_table(title, "then", found.from_last))
@@ -172,6 +185,21 @@ def _bundle_rows(found: Review) -> Iterator[tuple[str, str, str]]:
     mark = display.FINE if found.anchors_problem is None else display.WRONG
     yield "public studies", bundle.anchors if found.anchors_problem is None else "not here", mark
     yield "epsilon", f"{found.epsilon:.3f} of a patient at most", ""
+    privacy = bundle.config.privacy
+    if privacy.cohort:
+        most = privacy.most_colluding
+        yield "", f"with shared noise, if at most {most} of the hospitals below told the server what it knows", ""
+        yield "", f"{found.epsilon_alone:.3f} if all of them did", ""
+
+
+def _cohort_tables(bundle: Bundle) -> Iterator[Table]:
+    """Who shares noise: a name or key that no other hospital knows is the server's own invention."""
+    if not bundle.facts.cohort:
+        return
+    table = _table("Shares noise: compare the keys with the other hospitals", "hospital", "band", "key", "")
+    for name, key in sorted(bundle.facts.cohort.items()):
+        table.add_row(name, bundle.config.privacy.cohort[name], spoken(key[:_KEY_SHOWN]), "")
+    yield table
 
 
 def _differences_table(title: str, before: str, found: Sequence[Difference]) -> Table:

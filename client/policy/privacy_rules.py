@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from client.policy.interface import Refusal, RunRequest
 from client.policy.release_rules import Allowed, refuse_record
+from common.pair_noise.peers import num_peers
 from common.privacy.events import DiscreteLaplace
 from common.privacy.release import Mechanism
 
@@ -106,6 +107,37 @@ class EpsilonOfRun:
         from common.privacy.accountant import epsilon_of  # imports SciPy, which the other rules do without
 
         return epsilon_of(list(request.events) * request.rounds, delta=self.delta) if request.rounds else 0.0
+
+
+@dataclass(frozen=True)
+class LeastPeers:
+    """A run that has hospitals share noise plans to share it with at least so many; each round is looked at anew.
+
+    Attributes:
+        least: Number of hospitals.
+    """
+
+    least: int
+    name: ClassVar[str] = "shared noise"
+
+    def looks_at(self, request: RunRequest) -> str:
+        """See `PolicyRule`."""
+        planned = self._planned(request)
+        return "all noise is the hospital's own" if planned is None else f"shared with {planned}, least {self.least}"
+
+    def check(self, request: RunRequest) -> Refusal | None:
+        """See `PolicyRule`."""
+        planned = self._planned(request)
+        if planned is None or planned >= self.least:
+            return None
+        return Refusal(
+            reason=f"shares noise with {planned} hospitals, below {self.least}",
+            remedy="have more hospitals take part, set the run's privacy.noise=own, or lower privacy.least_peers",
+        )
+
+    def _planned(self, request: RunRequest) -> int | None:
+        privacy = request.config.privacy
+        return num_peers(len(privacy.cohort)) if privacy.noise == "shared" else None
 
 
 @dataclass(frozen=True)

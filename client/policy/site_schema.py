@@ -6,6 +6,7 @@ What has no default must be given. Every default refuses: a hospital that leaves
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,6 +108,20 @@ class TrainingLimits:
 
 
 @dataclass(frozen=True)
+class SharedNoiseLimits:
+    """What the hospital asks of runs in which hospitals share noise.
+
+    Attributes:
+        least_peers: Fewest hospitals to share it with in a round.
+        most_epsilon_alone: Of the hospital's patients over all runs, if every hospital that noise was shared with told
+            the server what it knows.
+    """
+
+    least_peers: int = 2
+    most_epsilon_alone: float = math.inf
+
+
+@dataclass(frozen=True)
 class UpdateLimits:
     """The largest model update that may leave.
 
@@ -160,6 +175,7 @@ class SiteConfig:
         anchors: The public studies.
         budget: What its patients may spend.
         training: Which runs may train here.
+        privacy: What is asked of noise that hospitals share.
         update: The largest model update.
         releases: What may leave.
         agent: Where the agent may be asked how it fares.
@@ -171,6 +187,7 @@ class SiteConfig:
     anchors: SiteAnchors = field(default_factory=SiteAnchors)
     budget: SiteBudget = field(default_factory=SiteBudget)
     training: TrainingLimits = field(default_factory=TrainingLimits)
+    privacy: SharedNoiseLimits = field(default_factory=SharedNoiseLimits)
     update: UpdateLimits = field(default_factory=UpdateLimits)
     releases: ReleaseLimits = field(default_factory=ReleaseLimits)
     agent: AgentPorts = field(default_factory=AgentPorts)
@@ -185,6 +202,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "budget.delta": (1e-12, 0.1),
     "budget.epsilon_per_run": (0, 1000),
     "training.least_noise_multiplier": (0, 1e4),
+    "privacy.least_peers": (1, 1000),
+    "privacy.most_epsilon_alone": (0, math.inf),
     "update.most_values": (1, 10**12),
     "update.most_bytes": (1, 10**13),
     "releases.least_cell": (1, 10**6),

@@ -59,6 +59,11 @@ class PrivacyPlan:
         """Multiplier of the noise that is the site's own: what remains of it in the sum over all sites."""
         return own_multiplier(self.event.noise_multiplier, self.pair_law)
 
+    @property
+    def event_alone(self) -> TrainingEvent:
+        """What a round costs if everybody that noise is shared with told the server what they know."""
+        return replace(self.event, noise_multiplier=self.own_multiplier)
+
     def epsilon_after(self, rounds: int) -> float:
         """Epsilon that a site has spent after it was asked to train in `rounds` rounds."""
         return epsilon_of([self.event] * rounds, delta=self.delta) if rounds else 0.0
@@ -130,6 +135,8 @@ def check_band(config: RunConfig, patients_band: str) -> None:
     Raises:
         ConfigError: The band needs more than any that the run's cohort names.
     """
+    if pair_law(config) is None:
+        return
     coupling = private_coupling(config)
     needed, shared = _needed(config, patients_band, coupling), _noise(config, patients_band, coupling)
     if needed > shared:

@@ -24,7 +24,7 @@ from common.encoders.registry import ENCODERS
 from common.errors import TrustError, WardroundError
 from common.evidence.audit_log import AuditLog
 from common.files import write_atomically
-from common.privacy.plan import privacy_plan
+from common.privacy.plan import SHARED, privacy_plan
 from common.service.log_format import log_as_json
 from common.trust.keys import PublicKey
 from common.wire.update import from_safetensors
@@ -43,7 +43,7 @@ from server.report.render import REPORT_FILE
 from server.report.summary import SUMMARY_FILE
 from server.report.write import ROUNDS_FILE, write_run
 from server.transport import Presence
-from strategies.composition import check_least_sites
+from strategies.composition import check_cancels, check_least_sites
 
 RUN_FIELD = "run"
 """Key of the app's configuration that holds the run's digest."""
@@ -95,7 +95,8 @@ def _to_its_end(run: RunFolder, installation: Installation, grid: Grid) -> None:
 
 def _federate(run: RunFolder, bundle: Bundle, installation: Installation, grid: Grid, log: AuditLog) -> Outcome:
     config, members = bundle.config, installation.members.present
-    check_least_sites(config.aggregator, len(members))
+    check_least_sites(config.aggregator, len(bundle.facts.cohort) or len(members))
+    _check_cohort(bundle, installation)
     write_atomically(run.path / CONFIG_FILE, bundle.config_bytes)
     start = from_safetensors(bundle.start, source=str(run.path))
     state = open_state(run.path, config_digest=bundle.run, model=start)
@@ -118,7 +119,7 @@ def _federate(run: RunFolder, bundle: Bundle, installation: Installation, grid: 
         state=state,
         observer=watcher,
         recorder=recorder,
-        least_sites=len(members),
+        least_sites=len(bundle.facts.cohort) or len(members),
         patience_seconds=SECONDS_AN_HOUR * config.federation.patience_hours,
         watch_presence=watcher.presence_seen,
     )
@@ -137,6 +138,24 @@ def _federate(run: RunFolder, bundle: Bundle, installation: Installation, grid: 
     write_run(run.path, build_summary(config, state, facts), state.rounds)
     recorder.closed(state, status=outcome.ending, files=[run.path / name for name in VOUCHED_FILES])
     return outcome
+
+
+def _check_cohort(bundle: Bundle, installation: Installation) -> None:
+    """Return where each hospital that shares noise is a member, with the key that the bundle names.
+
+    Raises:
+        TrustError: One is not: no other would share noise with it.
+    """
+    members = installation.members.present
+    for site, key in bundle.facts.cohort.items():
+        if site not in members or members[site].signing_key != key:
+            raise TrustError(
+                f"{site}: is no member any more, or has another key than the bundle names; make a new bundle with "
+                "wardround server cohort and wardround bundle"
+            )
+    config = bundle.config
+    if config.privacy.noise == SHARED:
+        check_cancels(config.aggregator)
 
 
 def _outcome_of(federation: Federation) -> Outcome:

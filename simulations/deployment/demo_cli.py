@@ -23,6 +23,9 @@ RUN = """\
 privacy:
   epsilon: 8.0
   delta: 1.0e-5
+  noise: shared
+aggregator:
+  name: caf
 evaluation:
   epsilon: 2.0
 federation:

@@ -7,12 +7,14 @@ people would send each other: the invitation, the requests, the admissions and t
     public/          the public studies, which every hospital has on its disk
     SITE/            a hospital: site.yaml, studies/, state/
     run.yaml         what the coordinating centre sets of the run
+    cohort.yaml      who shares noise in it, where hospitals do
     run.bundle       what the hospitals approve
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -26,12 +28,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from client.data.splits import PUBLIC_SITE
+from common.config.load import load_config
 from common.errors import CheckFailed
 from common.evidence.run_audit import LEDGERS_FOLDER, LOGS_FOLDER
+from common.privacy.plan import SHARED
 from common.service.ports import OFF
 from server.deploy.config import consortium_yaml, read_consortium_config
 
-CENTRE, PUBLIC, RUN, BUNDLE, NAME = "centre", "public", "run.yaml", "run.bundle", "loopback"
+CENTRE, PUBLIC, RUN, COHORT, BUNDLE = "centre", "public", "run.yaml", "cohort.yaml", "run.bundle"
+NAME = "loopback"
 READY_WORDS = (b"serving sites on", b" is ready: ")
 """What server and agent say when they are."""
 READY_SECONDS = 180.0
@@ -203,8 +208,22 @@ class Loopback:
             overrides: Further KEY=VALUE.
         """
         self.run_file.write_text(run, encoding="utf-8")
+        shared = load_config(overrides, file=self.run_file).privacy.noise == SHARED
+        cohort = ("--cohort", self._cohort()) if shared else ()
         public = self.folder / PUBLIC
-        self.command("bundle", "--config", self.run_file, "--anchors", public, "--out", self.bundle, *overrides)
+        self.command(
+            "bundle", "--config", self.run_file, "--anchors", public, "--out", self.bundle, *cohort, *overrides
+        )
+
+    def _cohort(self) -> Path:
+        """The file that says who shares noise: each hospital tells its band, as its own check shows it."""
+        file = self.folder / COHORT
+        checks = {
+            site: self.command("site", "check", "--config", self.site_file(site), "--json") for site in self.sites
+        }
+        bands = [f"{site}={json.loads(check)['data']['patients_band']}" for site, check in checks.items()]
+        self.command("server", "cohort", *bands, "--out", file, "--config", self.consortium_file)
+        return file
 
     def approve(self, sites: Iterable[str] | None = None) -> None:
         """Let hospitals approve it."""
