@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
-from common.config.load import config_as_json
 from common.config.schema import RunConfig
 
 
@@ -27,17 +26,15 @@ class Difference:
 
 def differences(before: RunConfig, after: RunConfig) -> tuple[Difference, ...]:
     """The keys in which two configurations differ, in the schema's order."""
-    earlier = dict(_leaves(config_as_json(before)))
+    earlier = dict(_leaves(before))
     return tuple(
-        Difference(key=key, before=earlier[key], after=value)
-        for key, value in _leaves(config_as_json(after))
-        if earlier[key] != value
+        Difference(key=key, before=earlier[key], after=value) for key, value in _leaves(after) if earlier[key] != value
     )
 
 
-def _leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in section.items():
-        if isinstance(value, Mapping):
+def _leaves(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a section of a config
+    for name, value in vars(section).items():
+        if is_dataclass(value):
             yield from _leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from common.config.registry import near
-from common.errors import ConfigError
+from common.errors import AdmissionError, ConfigError
+from common.privacy.bands import middle_of
 
 RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**63 - 1),
@@ -104,6 +105,8 @@ def check_ranges(config: Mapping[str, Any]) -> None:
                 raise ConfigError(f"{key}={value}: out of range; give a value from {low:g} to {high:g}")
         if key in CHOICES and value not in CHOICES[key]:
             raise ConfigError(f"{key}={value}: unknown; {near(str(value), list(CHOICES[key]))}")
+    for site, band in config["privacy"]["cohort"].items():
+        check_band(band, f"privacy.cohort.{site}")
     if config["code"]["bit_width"] % 8:
         raise ConfigError(f"code.bit_width={config['code']['bit_width']}: must be a multiple of 8")
     if config["code"]["num_centres"] >= config["code"]["bit_width"]:
@@ -112,6 +115,22 @@ def check_ranges(config: Mapping[str, Any]) -> None:
         )
     if config["data"]["public_fraction"] + config["data"]["test_fraction"] >= 1:
         raise ConfigError("data.public_fraction and data.test_fraction leave no patients to train on; lower one")
+
+
+def check_band(band: str, where: str) -> None:
+    """Return where a text is a band of patients.
+
+    Args:
+        band: The text.
+        where: Key or file that holds it, for the error.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    try:
+        middle_of(band)
+    except AdmissionError as error:
+        raise ConfigError(f"{where}: {band} is not a band; give that of site check, such as 64-127") from error
 
 
 def _leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

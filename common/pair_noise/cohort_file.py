@@ -18,8 +18,8 @@ from typing import Any
 
 import yaml
 
-from common.errors import AdmissionError, ConfigError
-from common.privacy.bands import middle_of
+from common.config.ranges import check_band
+from common.errors import ConfigError
 from common.trust.names import NAME_RULE, is_name
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -59,18 +59,6 @@ def cohort_as_yaml(members: Mapping[str, Member]) -> str:
     return str(yaml.safe_dump({name: asdict(member) for name, member in members.items()}, sort_keys=True))
 
 
-def check_band_of(name: str, band: str) -> None:
-    """Return where a hospital's band is one.
-
-    Raises:
-        ConfigError: It is not.
-    """
-    try:
-        middle_of(band)
-    except AdmissionError as error:
-        raise ConfigError(f"{name}: {band} is not a band; give that of its site check, such as 64-127") from error
-
-
 def _member(path: Path, name: str, value: Any) -> Member:  # noqa: ANN401 - what a YAML file holds
     if not is_name(name):
         raise ConfigError(f"{path}: {name}: not a name; {NAME_RULE}")
@@ -79,8 +67,5 @@ def _member(path: Path, name: str, value: Any) -> Member:  # noqa: ANN401 - what
     member = Member(band=str(value["band"]), key=str(value["key"]))
     if not _KEY.fullmatch(member.key):
         raise ConfigError(f"{path}: {name}: key is no public key of 64 of 0-9 and a-f; {_REMEDY}")
-    try:
-        check_band_of(name, member.band)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    check_band(member.band, f"{path}: {name}")
     return member

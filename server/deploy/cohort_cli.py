@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from common.config.ranges import check_band
 from common.errors import ConfigError
 from common.files import write_atomically
-from common.pair_noise.cohort_file import Member, check_band_of, cohort_as_yaml
+from common.pair_noise.cohort_file import Member, cohort_as_yaml
 from common.trust.display import spoken
 from server.deploy.config import CONFIG_FILE
 from server.deploy.installation import read_installation
@@ -36,7 +37,7 @@ def cohort_command(
         site, _, band = given.partition("=")
         if site not in members or site in cohort:
             raise ConfigError(f"{given}: {site or 'nobody'} is no member, or named twice; give each SITE=BAND once")
-        check_band_of(site, band)
+        check_band(band, site)
         cohort[site] = Member(band=band, key=members[site].signing_key)
     write_atomically(out, cohort_as_yaml(cohort).encode())
     typer.echo(f"Wrote {out}: {len(cohort)} hospitals")
