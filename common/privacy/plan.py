@@ -68,6 +68,15 @@ class PrivacyPlan:
         """Epsilon that a site has spent after it was asked to train in `rounds` rounds."""
         return epsilon_of([self.event] * rounds, delta=self.delta) if rounds else 0.0
 
+    def epsilon_alone_after(self, rounds: int) -> float | None:
+        """The same if everybody that noise is shared with told the server what they know; None where none is shared.
+
+        What an absent site's share was replaced by is not counted: a site's own ledger knows it, and states less.
+        """
+        if self.pair_law is None:
+            return None
+        return epsilon_of([self.event_alone] * rounds, delta=self.delta) if rounds else 0.0
+
 
 PlanOf: TypeAlias = Callable[[str], PrivacyPlan | None]
 """The plan of a site with a band of patients."""

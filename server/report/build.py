@@ -11,7 +11,7 @@ from typing import Any
 from common.config.schema import RunConfig
 from common.privacy.cross_check import spent_by
 from common.privacy.events import NEIGHBORING_RELATION, UNIT_OF_PRIVACY
-from common.privacy.plan import PrivacyPlan, privacy_plan
+from common.privacy.plan import PrivacyPlan, pair_law, privacy_plan
 from common.retrieval.paired import Estimate
 from common.wire.update import arrays_digest
 from server.checkpoint import RunState
@@ -105,6 +105,7 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
             "delta": _common(plan.delta for plan in private),
             "clip_norm": config.privacy.clip_norm if private else None,
             "sampling_probability": config.training.sampling_probability,
+            "most_colluding": config.privacy.most_colluding if pair_law(config) is not None else None,
             "noise_multiplier": _common(plan.event.noise_multiplier or None for plan in private),
         },
         "sites": sites,
@@ -126,6 +127,7 @@ def _site(config: RunConfig, state: RunState, name: str, privacy: PrivacyPlan | 
     return {
         "epsilon": spent.epsilon if spent else None,
         "epsilon_replace_one": spent.epsilon_replace_one if spent else None,
+        "epsilon_alone": privacy.epsilon_alone_after(history.rounds_asked) if privacy else None,
         "delta": privacy.delta if privacy else None,
         "noise_multiplier": (privacy.event.noise_multiplier or None) if privacy else None,
         "ledger_head": history.ledger_head,

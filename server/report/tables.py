@@ -31,6 +31,7 @@ class SiteRow:
         drops: Why not in the others, in plain words.
         epsilon: Spent in this run.
         epsilon_replace_one: The same, where a neighbour replaces one patient in place of adding or removing one.
+        epsilon_alone: The same, if every hospital that noise was shared with told the server what it knows.
         delta: At which it was spent.
         noise_multiplier: Noise over clip_norm.
         ledger_head: Last hash of its ledger.
@@ -46,6 +47,7 @@ class SiteRow:
     drops: tuple[str, ...]
     epsilon: float | None
     epsilon_replace_one: float | None
+    epsilon_alone: float | None
     delta: float | None
     noise_multiplier: float | None
     ledger_head: str | None
@@ -164,6 +166,7 @@ def site_rows(summary: Summary) -> list[SiteRow]:
                 drops=drops,
                 epsilon=site["epsilon"],
                 epsilon_replace_one=site.get("epsilon_replace_one"),
+                epsilon_alone=site.get("epsilon_alone"),
                 delta=site["delta"],
                 noise_multiplier=site.get("noise_multiplier"),
                 ledger_head=site.get("ledger_head"),

@@ -14,7 +14,9 @@ from flwr.app import Context, Error, Message, MessageType, RecordDict
 
 from common.errors import CheckFailed
 from common.evidence.exchange import Evidence
+from common.pair_noise.keys import PairKey, PairStatement
 from common.privacy.release import Mechanism, Release
+from common.trust.keys import SigningKey
 from common.wire.evidence import with_evidence
 from common.wire.flower import (
     SITE,
@@ -483,3 +485,54 @@ def test_site_that_prepares_when_a_round_asks_is_dropped_for_that_alone(open_tra
     transport = open_transport([site("north"), site("east", train=error_reply("preparing_40_10"))])
     transport.meet(waiting(2, seconds=5))
     assert ask(transport, ["north", "east"])["east"] == Answer("east", None, "preparing")
+
+
+# Shared noise
+
+
+def statement(name: str) -> PairStatement:
+    return PairKey(site=name, run=TASK.config_digest, signing_key=SigningKey.fresh()).statement
+
+
+def sharing(name: str, keys: list[PairStatement], seen: list[Task]) -> Handler:
+    """A site that states the last of its keys, and refuses a task that names another."""
+
+    def answer(message: Message, _: Context) -> Message:
+        if message.metadata.message_type == MessageType.QUERY:
+            hello = Hello(site=name, patients_band="16-31", pair_key=keys[-1])
+            return Message(hello_reply_to_records(hello), reply_to=message)
+        seen.append(task_from_records(message.content))
+        if keys[-1] not in seen[-1].pair_keys:
+            return Message(Error(1, "pair_key"), reply_to=message)
+        return site(name)(message, _)  # type: ignore[return-value]
+
+    return answer
+
+
+def test_task_names_the_keys_of_the_sites_that_are_asked(open_transport: OpenTransport) -> None:
+    seen: list[Task] = []
+    keys = {name: [statement(name)] for name in ("east", "north", "south")}
+    transport = open_transport([sharing(name, keys[name], seen) for name in keys])
+    transport.meet(waiting(3, seconds=5))
+    assert transport.present(("east", "north", "west")) == ("east", "north")
+    answers = ask(transport, ["east", "north"])
+    assert [answer.problem for answer in answers.values()] == [None, None]
+    assert all(set(task.pair_keys) == {keys["east"][0], keys["north"][0]} for task in seen)
+
+
+def test_site_that_was_started_anew_is_asked_for_its_new_key(open_transport: OpenTransport) -> None:
+    seen: list[Task] = []
+    keys = {name: [statement(name)] for name in ("east", "north")}
+    transport = open_transport([sharing(name, keys[name], seen) for name in keys])
+    transport.meet(waiting(2, seconds=5))
+    keys["north"].append(statement("north"))
+    assert ask(transport, ["east", "north"])["north"].problem == "pair_key"
+    transport.arrivals(waiting(2, seconds=5))
+    assert ask(transport, ["east", "north"])["north"].problem is None
+    assert keys["north"][-1] in seen[-1].pair_keys
+
+
+def test_key_in_anothers_name_is_malformed(open_transport: OpenTransport) -> None:
+    keys = [statement("south")]
+    transport = open_transport([sharing("north", keys, [])])
+    assert transport.meet(waiting(1, seconds=0.3)) == {}

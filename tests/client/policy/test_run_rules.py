@@ -12,7 +12,14 @@ import pytest
 
 from client.policy.hours import hours_of
 from client.policy.interface import Policy, PolicyRule, Refusal, RunRequest
-from client.policy.privacy_rules import EpsilonOfRun, LeastGroup, LeastNoise, PlannedReleases, PrivateTrainingOnly
+from client.policy.privacy_rules import (
+    EpsilonOfRun,
+    LeastGroup,
+    LeastNoise,
+    LeastPeers,
+    PlannedReleases,
+    PrivateTrainingOnly,
+)
 from client.policy.run_rules import (
     AllowedBundle,
     AllowedConfig,
@@ -191,3 +198,19 @@ def test_planned_releases_follow_from_the_config(
 @pytest.mark.parametrize("request_of", FORBIDDEN.values())
 def test_simulated_site_lets_every_run_pass(request_of: dict[str, Any], run_request: Make) -> None:
     simulation_policy().enforce(run_request(**request_of))
+
+
+@pytest.mark.parametrize(("num_sites", "passes"), [(3, True), (2, False)])
+def test_least_peers_counts_the_cohort(run_request: Make, num_sites: int, *, passes: bool) -> None:
+    cohort = {f"site-{number}": "64-127" for number in range(num_sites)}
+    request = run_request()
+    config = replace(request.config, privacy=replace(request.config.privacy, noise="shared", cohort=cohort))
+    refusal = LeastPeers(2).check(replace(request, config=config))
+    assert (refusal is None) is passes
+    if refusal is not None:
+        assert "shares noise with 1 hospitals, below 2" in str(refusal)
+        assert "privacy.least_peers" in str(refusal)
+
+
+def test_least_peers_asks_nothing_where_noise_is_the_hospitals_own(run_request: Make) -> None:
+    assert LeastPeers(100).check(run_request()) is None

@@ -27,6 +27,7 @@ from simulations.federation.federate import (
     build_sites,
     each_its_own,
     federate,
+    in_cohort,
     site_handlers,
 )
 from simulations.scenarios.simulate import Clock, prepare
@@ -239,3 +240,24 @@ def test_run_that_changes_nothing_returns_why(members: Callable[..., Members], q
     problem = federate(Experiment(**vars(found), state=state, observer=quiet_watcher))
     assert problem is not None
     assert "no round changed the model" in str(problem)
+
+
+def test_run_in_which_noise_is_shared_needs_one_process(members: Callable[..., Members], quiet_watcher: Any) -> None:
+    members_ = members()
+    config = in_cohort(at_epsilon(members_.config), members_.consortium, members_.cut)
+    state = RunState(
+        config_digest(config), 0, {"model": model_arrays(members_.model), "aggregator": {}, "optimizer": {}}
+    )
+    experiment = Experiment(
+        **{**vars(members_), "config": config}, state=state, observer=quiet_watcher, engine=Engine("ray", _never)
+    )
+    with pytest.raises(ConfigError, match="privacy.noise=shared.*several"):
+        federate(experiment)
+
+
+def at_epsilon(config: RunConfig) -> RunConfig:
+    return replace(config, privacy=replace(config.privacy, epsilon=1.0, noise="shared"))
+
+
+def _never(app: Any, experiment: Any) -> None:
+    raise AssertionError("the engine was started")

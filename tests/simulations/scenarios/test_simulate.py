@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from client.dp.randomness import SeededRandomness
-from common.config.load import config_digest, read_run_config
+from common.config.load import config_digest, load_config, read_run_config
 from common.errors import CheckFailed, CheckpointError
 from common.privacy.bands import delta_for
 from common.seeds import torch_generator
 from server.checkpoint import load_state
 from server.report.summary import validate
 from server.report.write import ROUNDS_FILE
-from simulations.scenarios.simulate import CONFIG_FILE, PUBLIC_MODEL_FILE
+from simulations.scenarios.simulate import CONFIG_FILE, PUBLIC_MODEL_FILE, simulate
 
 BAD_SITES = {
     "nan": "nan",
@@ -85,6 +85,22 @@ def test_private_run_spends_what_it_was_given_and_repeats_under_injected_noise_a
         assert 0.95 < site["epsilon"] <= 1.0
         assert (site["delta"], site["noise_multiplier"] > 0) == (delta_for(site["patients_band"]), True)
     assert {path.suffix for path in (tmp_path / "3" / "ledgers").iterdir()} >= {".sqlite3", ".head", ".pem"}
+
+
+def test_run_with_shared_noise_spends_the_same_and_says_what_is_shared(
+    tiny_overrides: list[str], tmp_path: Path, quiet_watcher: Any
+) -> None:
+    shared = ["privacy.epsilon=1", "privacy.noise=shared", "aggregator.name=caf", "aggregator.num_byzantine=1"]
+    config = load_config([*tiny_overrides, *shared])
+    summary = simulate(config, tmp_path / "run", watcher=quiet_watcher)
+    validate(summary)
+    for site in summary["sites"].values():
+        assert 0.5 < site["epsilon"] <= 1.0 < site["epsilon_alone"]
+        assert site["rounds_joined"] == config.federation.rounds
+    kept = read_run_config(tmp_path / "run" / "config.yaml").privacy.cohort
+    assert kept == {name: site["patients_band"] for name, site in summary["sites"].items()}
+    again = simulate(read_run_config(tmp_path / "run" / "config.yaml"), tmp_path / "run", watcher=quiet_watcher)
+    assert again["pooled"] == summary["pooled"]
 
 
 def test_finished_run_is_gone_on_with_to_the_same_result(finished_run: Any, tiny_run: Any, tmp_path: Path) -> None:

@@ -1,0 +1,160 @@
+"""A site that shares noise: it checks before it is charged, is charged before it draws, and draws nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client.app import answer, introduction
+from client.dp.randomness import SystemRandomness
+from client.dp.round_noise import Pairing
+from client.ledger.ledger import Ledger
+from client.site import Site, SiteAccounts
+from client.training.train import train
+from common.errors import BudgetExhausted, CohortSmall, ContextReused, LedgerError, PairKeyError
+from common.ledger.entries import HELD_OUT, TRAINING, Account, Budget, Reserved
+from common.ledger.read import read_books
+from common.pair_noise.keys import PairKey, PairStatement
+from common.pair_noise.law import PairLaw
+from common.privacy.events import SampledGaussian
+from common.privacy.plan import PrivacyPlan
+from common.trust.keys import SigningKey
+from common.wire.flower import Task
+from common.wire.update import NamedArrays, model_arrays
+
+CONTEXT = "c" * 64
+LAW = PairLaw(peers=2, colluding=1, factor=1)
+PLAN = PrivacyPlan(
+    event=SampledGaussian(noise_multiplier=2.0, sampling_probability=0.5, steps=3),
+    delta=1e-3,
+    clip_norm=0.5,
+    expected_patients=6.5,
+    learning_rate=0.1,
+    public_weight=0.0,
+    pair_law=LAW,
+)
+Open = Callable[..., dict[str, Site]]
+
+
+@pytest.fixture
+def cohort(tiny_site: Site, tmp_path: Path) -> Iterator[Open]:
+    """Three sites with the same studies and keys and ledgers of their own."""
+    ledgers: list[Ledger] = []
+
+    def opened(*, least_peers: int = 0, budget: Budget = Budget(epsilon=20.0, delta=1e-3)) -> dict[str, Site]:
+        keys = {name: SigningKey.fresh() for name in ("east", "north", "west")}
+        sites = {}
+        for name, key in keys.items():
+            ledgers.append(Ledger.open(tmp_path / f"{name}.sqlite3", site=name, key=key, budget=budget))
+            account = Account(dataset_digest="ab" * 32, cohort=TRAINING)
+            sites[name] = replace(
+                tiny_site,
+                name=name,
+                privacy=PLAN,
+                accounts=SiteAccounts(ledger=ledgers[-1], training=account, held_out=replace(account, cohort=HELD_OUT)),
+                randomness=lambda _: SystemRandomness(),
+                pairing=Pairing(
+                    key=PairKey(site=name, run=tiny_site.config_digest, signing_key=key),
+                    law=LAW,
+                    cohort={other: signing.public for other, signing in keys.items()},
+                    least_peers=least_peers,
+                ),
+            )
+        return sites
+
+    yield opened
+    for ledger in ledgers:
+        ledger.close()
+
+
+def statements(sites: dict[str, Site]) -> tuple[PairStatement, ...]:
+    return tuple(said for site in sites.values() if (said := introduction(site).pair_key) is not None)
+
+
+def asked(site: Site, keys: tuple[PairStatement, ...], *, context: str = CONTEXT, round_number: int = 1) -> NamedArrays:
+    task = Task(round_number=round_number, config_digest=site.config_digest, train=True, pair_keys=keys)
+    update = answer(site, task, model_arrays(site.model), context=context).update
+    assert update is not None
+    return update
+
+
+def reserved(site: Site, tmp_path: Path) -> list[Reserved]:
+    return [entry.body for entry in read_books(tmp_path / f"{site.name}.sqlite3") if isinstance(entry.body, Reserved)]
+
+
+def test_noise_of_all_cancels_in_the_sum_of_their_updates(cohort: Open, tiny_site: Site) -> None:
+    """Each update is far wider than what three sites' own noise leaves of their mean."""
+    sites = cohort()
+    keys = statements(sites)
+    updates = np.stack([np.concatenate([a.ravel() for a in asked(s, keys).values()]) for s in sites.values()])
+    own, step = PLAN.own_multiplier, PLAN.learning_rate * PLAN.clip_norm / PLAN.expected_patients
+    alone = step * own * np.sqrt(PLAN.event.steps)
+    assert updates.std(axis=1) == pytest.approx(alone * np.sqrt(1 + LAW.peers), rel=0.1)
+    assert updates.mean(axis=0).std() == pytest.approx(alone / np.sqrt(3), rel=0.15)
+
+
+def test_ledger_says_what_the_noise_is_made_of(cohort: Open, tmp_path: Path) -> None:
+    sites = cohort()
+    asked(sites["north"], statements({name: sites[name] for name in ("east", "north")}))
+    (body,) = reserved(sites["north"], tmp_path)
+    assert body.event == PLAN.event
+    assert body.shared is not None
+    assert (body.shared.peers, body.shared.absent, body.shared.colluding, body.shared.factor) == (1, 1, 1, 1)
+    assert body.shared.context == CONTEXT
+    assert body.shared.own_multiplier == PLAN.own_multiplier
+    assert body.shared.guaranteed == pytest.approx(PLAN.event.noise_multiplier)
+    spent = sites["north"].accounts.ledger.spent(sites["north"].accounts.training)  # type: ignore[union-attr]
+    assert spent.epsilon_alone >= spent.epsilon > 0
+
+
+def test_same_context_is_refused_and_charges_nothing(cohort: Open, tmp_path: Path) -> None:
+    """A replayed entry of the server's log, also after the process was restored from an older memory."""
+    sites = cohort()
+    keys = statements(sites)
+    asked(sites["north"], keys)
+    restored = replace(sites["north"], pairing=replace(sites["north"].pairing))  # type: ignore[type-var]
+    for site in (sites["north"], restored):
+        with pytest.raises(ContextReused):
+            asked(site, keys, round_number=2)
+    assert len(reserved(sites["north"], tmp_path)) == 1
+    asked(sites["north"], keys, context="d" * 64, round_number=2)
+
+
+def test_lying_server_is_refused_before_the_ledger_is_charged(cohort: Open, tmp_path: Path) -> None:
+    sites = cohort(least_peers=1)
+    keys = statements(sites)
+    invented = PairKey(site="invented", run=sites["north"].config_digest, signing_key=SigningKey.fresh()).statement
+    with pytest.raises(PairKeyError):
+        asked(sites["north"], (*keys, invented))
+    with pytest.raises(CohortSmall):
+        asked(sites["north"], statements({"north": sites["north"]}))
+    with pytest.raises(PairKeyError):
+        asked(sites["north"], ())
+    assert not reserved(sites["north"], tmp_path)
+
+
+def test_cap_on_what_all_others_together_could_learn(cohort: Open) -> None:
+    capped = Budget(epsilon=20.0, delta=1e-3, epsilon_alone=3.0)
+    sites = cohort(budget=capped)
+    with pytest.raises(BudgetExhausted, match="collude"):
+        asked(sites["north"], statements(sites))
+
+
+def test_fifty_false_drop_outs_are_all_charged(cohort: Open, tmp_path: Path) -> None:
+    """A server that says each time that everybody else is away gets one message a charge, and more noise in it."""
+    sites = cohort(budget=Budget(epsilon=None, delta=1e-3))
+    for number in range(50):
+        asked(sites["north"], statements({"north": sites["north"]}), context=f"{number:064x}", round_number=number + 1)
+    bodies = reserved(sites["north"], tmp_path)
+    assert len(bodies) == 50
+    assert all(body.shared is not None and body.shared.absent == 2 for body in bodies)
+
+
+def test_run_of_shared_noise_draws_nothing_without_knowing_with_whom(cohort: Open) -> None:
+    site = cohort()["north"]
+    with pytest.raises(LedgerError, match="with whom"):
+        train(site, model_arrays(site.model), round_number=1)
