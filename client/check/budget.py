@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -69,12 +68,11 @@ class BudgetCheck:
 
 def budget_of(site: SiteConfig) -> Budget:
     """What the hospital lets each cohort of its patients spend."""
-    alone = site.privacy.most_epsilon_alone
     return Budget(
         epsilon=site.budget.epsilon,
         delta=site.budget.delta,
         epsilon_per_run=site.budget.epsilon_per_run,
-        epsilon_alone=alone if math.isfinite(alone) else None,
+        epsilon_alone=site.privacy.most_epsilon_alone,
     )
 
 

@@ -6,7 +6,6 @@ What has no default must be given. Every default refuses: a hospital that leaves
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,7 +117,7 @@ class SharedNoiseLimits:
     """
 
     least_peers: int = 2
-    most_epsilon_alone: float = math.inf
+    most_epsilon_alone: float = 1000.0
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "budget.epsilon_per_run": (0, 1000),
     "training.least_noise_multiplier": (0, 1e4),
     "privacy.least_peers": (1, 1000),
-    "privacy.most_epsilon_alone": (0, math.inf),
+    "privacy.most_epsilon_alone": (0, 1000),
     "update.most_values": (1, 10**12),
     "update.most_bytes": (1, 10**13),
     "releases.least_cell": (1, 10**6),

@@ -107,6 +107,7 @@ def site_yaml(run_config: RunConfig) -> SiteYaml:
             "config_digests": [config_digest(run_config)],
             "devices": ["cpu"],
         },
+        "privacy": {"least_peers": 2, "most_epsilon_alone": 1000.0},
         "update": {"most_values": 10_000, "most_bytes": 40_000, "keys": ["*"]},
         "releases": {
             "allowed": {"site": ["public"], "update": ["patient_dp_sgd"], "statistics": ["discrete_laplace"]},

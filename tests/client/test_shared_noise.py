@@ -20,6 +20,7 @@ from common.ledger.entries import HELD_OUT, TRAINING, Account, Budget, Reserved
 from common.ledger.read import read_books
 from common.pair_noise.keys import PairKey, PairStatement
 from common.pair_noise.law import PairLaw
+from common.privacy.accountant import epsilon_of
 from common.privacy.events import SampledGaussian
 from common.privacy.plan import PrivacyPlan
 from common.trust.keys import SigningKey
@@ -37,6 +38,7 @@ PLAN = PrivacyPlan(
     public_weight=0.0,
     pair_law=LAW,
 )
+WIDE = Budget(epsilon=20.0, delta=1e-3)
 Open = Callable[..., dict[str, Site]]
 
 
@@ -45,7 +47,7 @@ def cohort(tiny_site: Site, tmp_path: Path) -> Iterator[Open]:
     """Three sites with the same studies and keys and ledgers of their own."""
     ledgers: list[Ledger] = []
 
-    def opened(*, least_peers: int = 0, budget: Budget = Budget(epsilon=20.0, delta=1e-3)) -> dict[str, Site]:
+    def opened(*, least_peers: int = 0, budget: Budget = WIDE) -> dict[str, Site]:
         keys = {name: SigningKey.fresh() for name in ("east", "north", "west")}
         sites = {}
         for name, key in keys.items():
@@ -86,7 +88,7 @@ def reserved(site: Site, tmp_path: Path) -> list[Reserved]:
     return [entry.body for entry in read_books(tmp_path / f"{site.name}.sqlite3") if isinstance(entry.body, Reserved)]
 
 
-def test_noise_of_all_cancels_in_the_sum_of_their_updates(cohort: Open, tiny_site: Site) -> None:
+def test_noise_of_all_cancels_in_the_sum_of_their_updates(cohort: Open) -> None:
     """Each update is far wider than what three sites' own noise leaves of their mean."""
     sites = cohort()
     keys = statements(sites)
@@ -138,8 +140,8 @@ def test_lying_server_is_refused_before_the_ledger_is_charged(cohort: Open, tmp_
 
 
 def test_cap_on_what_all_others_together_could_learn(cohort: Open) -> None:
-    capped = Budget(epsilon=20.0, delta=1e-3, epsilon_alone=3.0)
-    sites = cohort(budget=capped)
+    stated, alone = (epsilon_of([event], delta=1e-3) for event in (PLAN.event, PLAN.event_alone))
+    sites = cohort(budget=Budget(epsilon=20.0, delta=1e-3, epsilon_alone=(stated + alone) / 2))
     with pytest.raises(BudgetExhausted, match="collude"):
         asked(sites["north"], statements(sites))
 

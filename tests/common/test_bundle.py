@@ -92,7 +92,7 @@ def test_every_length_but_the_whole_is_refused(content: bytes) -> None:
         lambda parts: {**parts, "config": config_as_yaml(load_config(["seed=1"])).encode()},
         lambda parts: {**parts, "app": b"no app"},
         lambda parts: {**parts, "app": app_of(facts(run="b" * 64))},
-        lambda parts: {**parts, "app": app_of(facts(format=2))},
+        lambda parts: {**parts, "app": app_of(facts(format=1))},
         lambda parts: {**parts, "app": app_of(facts(anchors="A" * 64))},
         lambda parts: {**parts, "app": app_of(facts(versions={"torch": "2"} | {"wardround": '1"\nx = "'}))},
         lambda parts: {**parts, "app": app_of(facts(versions={"wardround": "0.1.0", "torch": 'a"b'}))},

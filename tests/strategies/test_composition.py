@@ -78,7 +78,7 @@ def test_rule_in_which_shared_noise_cancels_passes(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["median", "krum", "multi_krum", "bulyan", "mda", "bucketing+median"])
 def test_rule_that_chooses_is_refused_in_words(name: str) -> None:
-    with pytest.raises(ConfigError, match="privacy.noise=shared.*takes some and leaves others"):
+    with pytest.raises(ConfigError, match=r"privacy\.noise=shared.*takes some and leaves others"):
         check_cancels(AggregatorConfig(name=name, num_byzantine=1))
 
 

@@ -251,7 +251,7 @@ def test_run_in_which_noise_is_shared_needs_one_process(members: Callable[..., M
     experiment = Experiment(
         **{**vars(members_), "config": config}, state=state, observer=quiet_watcher, engine=Engine("ray", _never)
     )
-    with pytest.raises(ConfigError, match="privacy.noise=shared.*several"):
+    with pytest.raises(ConfigError, match=r"privacy\.noise=shared.*several"):
         federate(experiment)
 
 
@@ -259,5 +259,5 @@ def at_epsilon(config: RunConfig) -> RunConfig:
     return replace(config, privacy=replace(config.privacy, epsilon=1.0, noise="shared"))
 
 
-def _never(app: Any, experiment: Any) -> None:
+def _never(*_: Any) -> None:
     raise AssertionError("the engine was started")
