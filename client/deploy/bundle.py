@@ -22,8 +22,9 @@ from common.encoders.registry import ENCODERS
 from common.errors import ConfigError
 from common.files import sha256_hex
 from common.privacy.bands import SMALL
+from common.privacy.forecast import Forecast, forecast
 from common.privacy.plan import privacy_plan
-from common.wire.update import model_arrays, to_safetensors
+from common.wire.update import model_arrays, to_safetensors, update_plan
 
 LIBRARIES = ("wardround", "flwr", "numpy", "torch")
 """Whose versions a bundle names."""
@@ -41,6 +42,7 @@ class Made:
         facts: What it says of itself.
         config: The run's configuration, calibrated where it asked for that.
         num_anchors: Public studies.
+        forecast: Whether noise will drown the run; None where the sites' bands are not known.
     """
 
     content: bytes
@@ -48,6 +50,7 @@ class Made:
     facts: BundleFacts
     config: RunConfig
     num_anchors: int
+    forecast: Forecast | None
 
 
 def build_bundle(config: RunConfig, anchors: AnchorFolder, *, bands: tuple[str, ...], progress: Progress) -> Made:
@@ -58,7 +61,7 @@ def build_bundle(config: RunConfig, anchors: AnchorFolder, *, bands: tuple[str, 
     Args:
         config: The run's configuration.
         anchors: Where the public studies lie.
-        bands: Bands of the sites' patients, for `privacy.calibrate`.
+        bands: Bands of the sites' patients, for `privacy.calibrate` and the forecast; none where they are not known.
         progress: Told what is done next.
 
     Raises:
@@ -96,6 +99,7 @@ def build_bundle(config: RunConfig, anchors: AnchorFolder, *, bands: tuple[str, 
         facts=facts,
         config=config,
         num_anchors=len(public.features.images),
+        forecast=forecast(config, bands, update_plan(start.model)) if bands else None,
     )
 
 

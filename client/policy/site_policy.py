@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from client.policy.hours import hours_of
 from client.policy.interface import Policy
-from client.policy.privacy_rules import EpsilonOfRun, LeastGroup, LeastNoise, PlannedReleases, PrivateTrainingOnly
+from client.policy.privacy_rules import (
+    EpsilonOfRun,
+    LeastGroup,
+    LeastNoise,
+    NotHopeless,
+    PlannedReleases,
+    PrivateTrainingOnly,
+)
 from client.policy.release_rules import AccountedReleases, AllowedMechanisms, LargestUpdate, LeastCell
 from client.policy.run_rules import (
     AllowedBundle,
@@ -59,6 +66,7 @@ def policy_of(config: SiteConfig, *, approvals: Iterable[Approved] = ()) -> Poli
             PrivateTrainingOnly(),
             LeastNoise(training.least_noise_multiplier),
             EpsilonOfRun(config.budget.epsilon_per_run, config.budget.delta),
+            *([NotHopeless()] if training.refuse_hopeless else []),
             PlannedReleases(allowed),
             LeastGroup(config.releases.least_cell),
             largest,
