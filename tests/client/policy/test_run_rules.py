@@ -12,7 +12,14 @@ import pytest
 
 from client.policy.hours import hours_of
 from client.policy.interface import Policy, PolicyRule, Refusal, RunRequest
-from client.policy.privacy_rules import EpsilonOfRun, LeastGroup, LeastNoise, PlannedReleases, PrivateTrainingOnly
+from client.policy.privacy_rules import (
+    EpsilonOfRun,
+    LeastGroup,
+    LeastNoise,
+    NotHopeless,
+    PlannedReleases,
+    PrivateTrainingOnly,
+)
 from client.policy.run_rules import (
     AllowedBundle,
     AllowedConfig,
@@ -30,6 +37,7 @@ from common.privacy.accountant import epsilon_of
 from common.privacy.events import DiscreteLaplace, SampledGaussian
 from common.privacy.release import Mechanism
 from common.wire import flower as wire
+from common.wire.update import ArrayPlan
 
 Make = Callable[..., RunRequest]
 DIGEST, OTHER = "ab" * 32, "cd" * 32
@@ -124,6 +132,30 @@ def test_epsilon_of_run_composes_every_round(run_request: Make) -> None:
 
 def test_epsilon_of_run_without_rounds_is_nothing(run_request: Make) -> None:
     assert EpsilonOfRun(0.0, 1e-4).check(run_request(rounds=0)) is None
+
+
+def test_hopeless_run_is_refused_with_what_would_mend_it(run_request: Make) -> None:
+    config = load_config(["privacy.epsilon=2", "privacy.delta=1e-4"])
+    towers = ArrayPlan({"image_tower.weight": ((64, 64), "float32"), "report_tower.weight": ((64, 64), "float32")})
+    request = run_request(config=config, arrays=towers, patients_band="16-31", cohort=("16-31",) * 4)
+    refusal = NotHopeless().check(request)
+    assert refusal is not None
+    assert refusal.reason == "the noise of epsilon 2 drowns what about 96 patients of 4 hospitals teach"
+    assert "epsilon" in refusal.remedy
+    assert "patients" in refusal.remedy
+    assert refusal.remedy.endswith("; or set training.refuse_hopeless=false")
+    assert NotHopeless().check(replace(request, cohort=("256-511",) * 4)) is None
+    assert NotHopeless().check(replace(request, cohort=None)) is None, "who does not know how many take part waits"
+    assert NotHopeless().check(replace(request, config=load_config(["privacy.epsilon=null"]))) is None
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_hopeless_runs_are_refused_where_the_hospital_asks_for_it(
+    site_yaml: dict[str, Any], write_site: Callable[..., Path], *, asked: bool
+) -> None:
+    site_yaml["training"]["refuse_hopeless"] = asked
+    rules = policy_of(load_site_config(write_site(site_yaml))).run_rules
+    assert any(isinstance(rule, NotHopeless) for rule in rules) == asked
 
 
 @pytest.fixture

@@ -26,14 +26,8 @@ from common.privacy.forecast import (
 from common.privacy.plan import privacy_plan
 from common.wire.update import ArrayPlan
 
-TOWER = ((64, 64), "float32")
-ARRAYS = ArrayPlan(
-    {
-        "image_tower.linear.weight": TOWER,
-        "report_tower.linear.weight": TOWER,
-        "hash_head.weight": ((128, 64), "float32"),
-    }
-)
+TOWER, HEAD = ((64, 64), "float32"), ((128, 64), "float32")
+ARRAYS = ArrayPlan({"image_tower.weight": TOWER, "report_tower.weight": TOWER, "hash_head.weight": HEAD})
 NUM_VALUES = 2 * 64 * 64
 SMALL = ("11-15", "16-31", "16-31", "32-63")
 FEW, MORE = ("64-127",) * 5, ("256-511",) * 5

@@ -43,5 +43,5 @@ def test_mean_noise_of_pair_clipping_counts_its_larger_sensitivity(private_confi
 
 def test_mean_noise_without_privacy_is_refused(private_config: RunConfig) -> None:
     private_config.privacy.epsilon = None
-    with pytest.raises(ConfigError, match="privacy.epsilon: null"):
+    with pytest.raises(ConfigError, match=r"privacy\.epsilon: null"):
         mean_noise(private_config, ["64-127"])
