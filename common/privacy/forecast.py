@@ -28,9 +28,9 @@ from common.privacy.plan import privacy_plan
 from common.wire.update import ArrayPlan
 
 HELPS_BELOW = 0.3
-"""Noise over reach below which nearly every run that was measured gained."""
+"""Noise over reach below which most of the measured runs gained, and none lost by more than chance."""
 DROWNS_FROM = 1.0
-"""Noise over reach from which nearly none did."""
+"""Noise over reach from which none gained by more than chance."""
 MOST_SITES = 50
 """Sites that a hospital reckons with at most where it does not know how many take part."""
 
