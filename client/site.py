@@ -13,13 +13,13 @@ from client.dp.records import Records
 from client.ledger.ledger import Ledger
 from client.policy.interface import RunRequest
 from common.config.schema import RunConfig
-from common.encoders.dual import DualEncoder
+from common.encoders.dual import DualEncoder, trainable_names
 from common.encoders.public_fit import AnchorFeatures
 from common.ledger.entries import Account
 from common.privacy.bands import band_of
 from common.privacy.plan import PrivacyPlan
 from common.types import StudyRecord
-from common.wire.update import ArrayPlan, NamedArrays, update_plan
+from common.wire.update import ArrayPlan, NamedArrays
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ class Site:
     @property
     def arrays(self) -> ArrayPlan:
         """What an update of this site holds."""
-        return update_plan(self.model)
+        return ArrayPlan.of(
+            {name: self.model.get_parameter(name).detach().cpu().numpy() for name in trainable_names(self.model)}
+        )
 
     def request(self, *, bundle_hash: str | None) -> Callable[[], RunRequest]:
         """What the site's policy is asked about the run, now and in each round.

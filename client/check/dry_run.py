@@ -96,7 +96,7 @@ def dry_run(
         budget = check_budget(site, run="", planned={})
         return DryRun(site=site.site, readiness=readiness, problems=problems, run=None, budget=budget, forecast=None)
     _refuse_others(cohort, readiness.patients_band)
-    plan, digest, arrays = privacy_plan(run, readiness.patients_band), config_digest(run), _arrays(run)
+    plan, digest = privacy_plan(run, readiness.patients_band), config_digest(run)
     request = RunRequest(
         config=run,
         config_digest=digest,
@@ -105,7 +105,7 @@ def dry_run(
         rounds=run.federation.rounds,
         patients_band=readiness.patients_band,
         cohort=cohort,
-        arrays=arrays,
+        arrays=_arrays(run),
         device=run.device,
         local_time=local_time,
     )
@@ -116,7 +116,7 @@ def dry_run(
         problems=problems,
         run=RunCheck(config_digest=digest, verdicts=policy.verdicts(request)),
         budget=check_budget(site, run=digest, planned=planned_events(run, plan)),
-        forecast=forecast_known(run, arrays, own=readiness.patients_band, cohort=cohort),
+        forecast=forecast_known(run, own=readiness.patients_band, cohort=cohort),
     )
 
 

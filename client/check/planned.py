@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from common.config.schema import RunConfig
+from common.encoders.dual import trainable_names
 from common.encoders.public_fit import fresh_model, split_frozen
 from common.encoders.registry import ENCODERS
 from common.ledger.entries import HELD_OUT, TRAINING
 from common.privacy.events import Event
 from common.privacy.held_out import FIGURES, noise_of
 from common.privacy.plan import PrivacyPlan
-from common.wire.update import ArrayPlan, update_plan
+from common.wire.update import ArrayPlan
 
 
 def planned_arrays(config: RunConfig) -> ArrayPlan:
@@ -20,7 +21,10 @@ def planned_arrays(config: RunConfig) -> ArrayPlan:
     """
     encoder = ENCODERS.load(config.encoder.name)(config.encoder)
     _, model = split_frozen(fresh_model(encoder, config))
-    return update_plan(model)
+    arrays = {name: model.get_parameter(name) for name in trainable_names(model)}
+    return ArrayPlan(
+        {name: (tuple(array.shape), str(array.dtype).removeprefix("torch.")) for name, array in arrays.items()}
+    )
 
 
 def planned_events(config: RunConfig, plan: PrivacyPlan | None) -> dict[str, list[Event]]:

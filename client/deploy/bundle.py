@@ -24,7 +24,7 @@ from common.files import sha256_hex
 from common.privacy.bands import SMALL
 from common.privacy.forecast import Forecast, forecast
 from common.privacy.plan import privacy_plan
-from common.wire.update import model_arrays, to_safetensors, update_plan
+from common.wire.update import model_arrays, to_safetensors
 
 LIBRARIES = ("wardround", "flwr", "numpy", "torch")
 """Whose versions a bundle names."""
@@ -99,7 +99,7 @@ def build_bundle(config: RunConfig, anchors: AnchorFolder, *, bands: tuple[str, 
         facts=facts,
         config=config,
         num_anchors=len(public.features.images),
-        forecast=forecast(config, bands, update_plan(start.model)) if bands else None,
+        forecast=forecast(config, bands) if bands else None,
     )
 
 

@@ -133,7 +133,7 @@ class NotHopeless:
     def _forecast(self, request: RunRequest) -> Forecast | None:
         from common.privacy.forecast import forecast_known  # imports torch, which the other rules do without
 
-        return forecast_known(request.config, request.arrays, own=request.patients_band, cohort=request.cohort)
+        return forecast_known(request.config, own=request.patients_band, cohort=request.cohort)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 
 from common.config.schema import RunConfig
-from common.encoders.dual import HASH_HEAD, DualEncoder, trainable_names
+from common.encoders.dual import DualEncoder, trainable_names
 from common.encoders.public_fit import AnchorFeatures
 from common.errors import ConfigError
 from common.losses.objective import Objective, Public, build_objective, embed_public
@@ -60,6 +60,7 @@ PUBLIC_TRAVEL = 8.0
 MOST_PATIENTS_MEASURED = 64
 """Anchors' patients whose gradients are measured."""
 
+HASH_HEAD = "hash_head."
 Progress = Callable[[str], None]
 
 

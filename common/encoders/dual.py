@@ -14,9 +14,6 @@ from torch.nn.functional import normalize
 from common.encoders.interface import Tower
 from common.hashing.head import HashHead
 
-HASH_HEAD = "hash_head."
-"""How the names of the hash head's parameters begin."""
-
 
 class Embedded(NamedTuple):
     """One modality after its tower.

@@ -1,11 +1,11 @@
 """Whether a run's noise will drown what its patients teach the model: said before a patient is touched.
 
-After T steps, noise has moved the P trained values of the towers by rate * C * nu * sqrt(T P), nu the noise of the
-sites' mean gradient over the clip norm C. The patients move them by rate * C * T at most: if every gradient reached
-the clip and all pulled the same way. The forecast is noise over this reach, nu * sqrt(P / T), against two bounds that
-were measured (`common/decisions/0026-forecast.md`). The learning rate cancels: a longer step lengthens both.
+After T steps noise has moved the model along any one direction by rate * C * nu * sqrt(T), where nu is the noise of the
+sites' mean gradient over the clip norm C. The patients move it by rate * C * T at most: if every gradient reached the
+clip and all pulled the same way. The forecast is noise over this reach, nu / sqrt(T), against two bounds that were
+measured (`common/decisions/0026-forecast.md`). The learning rate cancels: a longer step lengthens both.
 
-Guarantee: a function of public arguments, the config, public bands and the shapes of an update; it costs no epsilon.
+Guarantee: a function of public arguments, the config and public bands; it costs no epsilon.
 Monotone: more patients at each site, or a larger epsilon, never make the verdict worse.
 Edge cases: a run without privacy or without rounds has no forecast. What the bounds were not measured for, an encoder
 that trains more than its heads, is `cannot_tell`.
@@ -20,16 +20,14 @@ from enum import StrEnum
 from typing import Any
 
 from common.config.schema import RunConfig
-from common.encoders.dual import HASH_HEAD
 from common.privacy.accountant import LEAST_NOISE, epsilon_of
 from common.privacy.bands import band_of, middle_of, most_of
 from common.privacy.mean_noise import mean_noise
 from common.privacy.plan import privacy_plan
-from common.wire.update import ArrayPlan
 
-HELPS_BELOW = 0.3
+HELPS_BELOW = 0.0033
 """Noise over reach below which most of the measured runs gained, and none lost by more than chance."""
-DROWNS_FROM = 1.0
+DROWNS_FROM = 0.011
 """Noise over reach from which none gained by more than chance."""
 MOST_SITES = 50
 """Sites that a hospital reckons with at most where it does not know how many take part."""
@@ -87,28 +85,27 @@ class Forecast:
         return {**figures, "sentence": self.sentence}
 
 
-def forecast(config: RunConfig, bands: Sequence[str], arrays: ArrayPlan | None) -> Forecast | None:
+def forecast(config: RunConfig, bands: Sequence[str]) -> Forecast | None:
     """The forecast of a run whose sites are known; None where it is not private, or trains nothing.
 
     Args:
         config: The run's configuration, calibrated where it asks for that.
         bands: Each site's public band of its training patients.
-        arrays: Names and shapes of an update; None where they are not known.
 
     Raises:
         ConfigError: No noise reaches the epsilon.
     """
     if config.privacy.epsilon is None or not config.federation.rounds:
         return None
-    if (reason := _not_reckoned(config, arrays)) is not None:
-        return _unknown(reason)
-    noise = noise_over_reach(config, bands, num_values=_num_values(arrays))
+    if config.encoder.trainable != MEASURED:
+        return _not_measured(config)
+    noise = noise_over_reach(config, bands)
     verdict = _verdict(noise)
     least_epsilon, least_patients = None, None
     if verdict is not Verdict.HELPS:
         bound = DROWNS_FROM if verdict is Verdict.DROWNS else HELPS_BELOW
         least_epsilon = _least_epsilon(config, bands, share=_ROOM * bound / noise)
-        least_patients = _least_patients(config, bands, num_values=_num_values(arrays), bound=bound)
+        least_patients = _least_patients(config, bands, bound=bound)
     return Forecast(
         verdict=verdict,
         noise_over_reach=noise,
@@ -119,18 +116,16 @@ def forecast(config: RunConfig, bands: Sequence[str], arrays: ArrayPlan | None) 
     )
 
 
-def forecast_known(
-    config: RunConfig, arrays: ArrayPlan | None, *, own: str, cohort: Sequence[str] | None
-) -> Forecast | None:
+def forecast_known(config: RunConfig, *, own: str, cohort: Sequence[str] | None) -> Forecast | None:
     """What a hospital can foretell with what it knows: the bands of all sites, or its own alone.
 
     Raises:
         ConfigError: No noise reaches the epsilon.
     """
-    return forecast_of_one(config, own, arrays) if cohort is None else forecast(config, cohort, arrays)
+    return forecast_of_one(config, own) if cohort is None else forecast(config, cohort)
 
 
-def forecast_of_one(config: RunConfig, band: str, arrays: ArrayPlan | None) -> Forecast | None:
+def forecast_of_one(config: RunConfig, band: str) -> Forecast | None:
     """What a hospital can foretell that knows no band but its own: of a cohort of hospitals like itself.
 
     It drowns where it would with `MOST_SITES` of them, helps where one alone would do, and in between it is said how
@@ -139,16 +134,16 @@ def forecast_of_one(config: RunConfig, band: str, arrays: ArrayPlan | None) -> F
     Raises:
         ConfigError: No noise reaches the epsilon.
     """
-    alone = forecast(config, [band], arrays)
+    alone = forecast(config, [band])
     if alone is None or alone.noise_over_reach is None or alone.verdict is Verdict.HELPS:
         return alone
     each = f"of {band} patients each"
-    floats = _least_sites(config, band, num_values=_num_values(arrays), bound=DROWNS_FROM)
+    floats = _least_sites(config, band, bound=DROWNS_FROM)
     if floats is None:
-        most = forecast(config, [band] * MOST_SITES, arrays)
+        most = forecast(config, [band] * MOST_SITES)
         claim = f"{_noise(config)} drowns what even {MOST_SITES} hospitals {each} teach"
         return None if most is None else replace(most, claim=claim)
-    helps = _least_sites(config, band, num_values=_num_values(arrays), bound=HELPS_BELOW)
+    helps = _least_sites(config, band, bound=HELPS_BELOW)
     enough = f"not even {MOST_SITES} are sure to" if helps is None else f"{helps} or more should"
     if floats == 1:
         claim = f"of hospitals {each} {enough} outweigh {_noise(config)}"
@@ -164,36 +159,27 @@ def forecast_of_one(config: RunConfig, band: str, arrays: ArrayPlan | None) -> F
     )
 
 
-def noise_over_reach(config: RunConfig, bands: Sequence[str], *, num_values: int) -> float:
-    """Length of the noise's walk over the run, over the farthest that the patients could pull the model.
+def noise_over_reach(config: RunConfig, bands: Sequence[str]) -> float:
+    """Deviation of the noise's walk along any one direction, over the farthest that the patients could pull the model.
 
     Args:
         config: A private run of at least one round.
         bands: Each site's public band of its training patients.
-        num_values: P, the trained values of the towers.
 
     Raises:
         ConfigError: No noise reaches the epsilon.
     """
     steps = config.training.steps_per_round * config.federation.rounds
-    return mean_noise(config, bands) * math.sqrt(num_values / steps)
+    return mean_noise(config, bands) / math.sqrt(steps)
 
 
-def _not_reckoned(config: RunConfig, arrays: ArrayPlan | None) -> str | None:
-    if arrays is None:
-        return "the encoder's weights are not here, so that nothing can be foretold"
-    if config.encoder.trainable != MEASURED:
-        return f"nothing can be foretold of encoder.trainable={config.encoder.trainable}, for it was not measured"
-    return None
-
-
-def _unknown(reason: str) -> Forecast:
+def _not_measured(config: RunConfig) -> Forecast:
     return Forecast(
         verdict=Verdict.CANNOT_TELL,
         noise_over_reach=None,
         least_epsilon=None,
         least_patients=None,
-        claim=reason,
+        claim=f"nothing can be foretold of encoder.trainable={config.encoder.trainable}, for it was not measured",
         remedy="",
     )
 
@@ -202,12 +188,6 @@ def _verdict(noise: float) -> Verdict:
     if noise < HELPS_BELOW:
         return Verdict.HELPS
     return Verdict.CANNOT_TELL if noise < DROWNS_FROM else Verdict.DROWNS
-
-
-def _num_values(arrays: ArrayPlan | None) -> int:
-    """Values of the towers; the hash head's noise moves no embedding."""
-    shapes = {} if arrays is None else arrays.arrays
-    return sum(math.prod(shape) for name, (shape, _) in shapes.items() if not name.startswith(HASH_HEAD))
 
 
 def _least_epsilon(config: RunConfig, bands: Sequence[str], *, share: float) -> float | None:
@@ -223,20 +203,20 @@ def _least_epsilon(config: RunConfig, bands: Sequence[str], *, share: float) -> 
     return float(f"{math.ceil(found / digit) * digit:.2g}")
 
 
-def _least_patients(config: RunConfig, bands: Sequence[str], *, num_values: int, bound: float) -> int | None:
+def _least_patients(config: RunConfig, bands: Sequence[str], *, bound: float) -> int | None:
     """Patients of all sites from which noise is below a bound, where each site has 2, 4, 8, ... times as many."""
     larger = tuple(bands)
     for _ in range(_MOST_DOUBLINGS):
         larger = tuple(band_of(2 * most_of(band)) for band in larger)
-        if noise_over_reach(config, larger, num_values=num_values) < bound:
+        if noise_over_reach(config, larger) < bound:
             return _num_patients(larger)
     return None
 
 
-def _least_sites(config: RunConfig, band: str, *, num_values: int, bound: float) -> int | None:
+def _least_sites(config: RunConfig, band: str, *, bound: float) -> int | None:
     """Sites of one band that bring the noise below a bound; None where `MOST_SITES` do not."""
     numbers = range(1, MOST_SITES + 1)
-    return next((n for n in numbers if noise_over_reach(config, [band] * n, num_values=num_values) < bound), None)
+    return next((n for n in numbers if noise_over_reach(config, [band] * n) < bound), None)
 
 
 def _num_patients(bands: Sequence[str]) -> int:

@@ -98,12 +98,6 @@ def model_arrays(model: nn.Module) -> dict[str, NDArray[Any]]:
     return {name: value.detach().cpu().numpy().copy() for name, value in model.state_dict().items()}
 
 
-def update_plan(model: nn.Module) -> ArrayPlan:
-    """What an update of a model holds: its trained parameters."""
-    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    return ArrayPlan.of({name: parameter.detach().cpu().numpy() for name, parameter in trained.items()})
-
-
 def load_into(model: nn.Module, arrays: NamedArrays) -> None:
     """Write named arrays into a model, in place.
 

@@ -24,7 +24,7 @@ from common.errors import AdmissionError, CheckpointError, PolicyRefusal, Wardro
 from common.files import write_atomically
 from common.privacy.bands import band_of
 from common.privacy.forecast import Forecast, forecast
-from common.wire.update import from_safetensors, load_into, model_arrays, to_safetensors, update_plan
+from common.wire.update import from_safetensors, load_into, model_arrays, to_safetensors
 from server.checkpoint import RunState, load_state, save_state
 from server.federation import Observer
 from server.report.build import RunFacts, build_summary
@@ -160,7 +160,7 @@ def simulate(
     if config.privacy.calibrate:
         config = calibrated(config, consortium, model, folder, clock)
     check_cohort(config, len(consortium.sites))
-    foretold = foresee(config, consortium, model, watcher)
+    foretold = foresee(config, consortium, watcher)
     state = open_folder(config, folder, model)
     experiment = Experiment(
         config=config,
@@ -204,13 +204,13 @@ def calibrated(config: RunConfig, consortium: Consortium, model: DualEncoder, fo
     return found.config
 
 
-def foresee(config: RunConfig, consortium: Consortium, model: DualEncoder, watcher: Watcher) -> Forecast | None:
+def foresee(config: RunConfig, consortium: Consortium, watcher: Watcher) -> Forecast | None:
     """Say whether noise will drown the run; only the sites' public bands are read of the studies.
 
     Raises:
         PolicyRefusal: It will, and the policy refuses that.
     """
-    found = forecast(config, bands_of(consortium), update_plan(model))
+    found = forecast(config, bands_of(consortium))
     if found is None:
         return None
     watcher.foretold(found.sentence)

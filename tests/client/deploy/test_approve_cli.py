@@ -124,13 +124,12 @@ def test_what_the_policy_refuses_is_not_approved(
     assert approve(file, "--json", "--yes").json["approved"] is False
 
 
-def test_hopeless_run_is_not_approved(approve: Approve, hospital: Hospital, file: Path, cohort: Cohort) -> None:
+def test_hopeless_run_is_not_approved(approve: Approve, hospital: Hospital, file: Path) -> None:
     hospital.edit("training", refuse_hopeless=True)
-    assert approve(file, "--json", "--bands", "16-31,16-31").code == 0
-    file.write_bytes(cohort.bundle("privacy.epsilon=0.05"))
+    assert approve(file, "--json", "--bands", "16-31,1024-2047").code == 0
     ended = approve(file, "--yes", "--bands", "16-31,16-31")
     assert (ended.code, "the policy refuses this run: forecast" in ended.err) == (3, True)
-    assert "the noise of epsilon 0.05 drowns" in ended.out
+    assert "the noise of epsilon 8 drowns" in ended.out
     assert not hospital.approvals.all()
 
 

@@ -37,7 +37,6 @@ from common.privacy.accountant import epsilon_of
 from common.privacy.events import DiscreteLaplace, SampledGaussian
 from common.privacy.release import Mechanism
 from common.wire import flower as wire
-from common.wire.update import ArrayPlan
 
 Make = Callable[..., RunRequest]
 DIGEST, OTHER = "ab" * 32, "cd" * 32
@@ -136,8 +135,7 @@ def test_epsilon_of_run_without_rounds_is_nothing(run_request: Make) -> None:
 
 def test_hopeless_run_is_refused_with_what_would_mend_it(run_request: Make) -> None:
     config = load_config(["privacy.epsilon=2", "privacy.delta=1e-4"])
-    towers = ArrayPlan({"image_tower.weight": ((64, 64), "float32"), "report_tower.weight": ((64, 64), "float32")})
-    request = run_request(config=config, arrays=towers, patients_band="16-31", cohort=("16-31",) * 4)
+    request = run_request(config=config, patients_band="16-31", cohort=("16-31",) * 4)
     refusal = NotHopeless().check(request)
     assert refusal is not None
     assert refusal.reason == "the noise of epsilon 2 drowns what about 96 patients of 4 hospitals teach"

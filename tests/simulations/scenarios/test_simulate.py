@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from client.check.planned import planned_arrays
 from client.dp.randomness import SeededRandomness
 from common.config.load import config_digest, read_run_config
 from common.errors import CheckFailed, CheckpointError, PolicyRefusal
@@ -192,7 +191,7 @@ def test_private_run_is_foretold_before_it_trains(tiny_run: Any, tmp_path: Path,
     finished = tiny_run(tmp_path, "privacy.epsilon=6")
     validate(finished.summary)
     bands = [site["patients_band"] for site in finished.summary["sites"].values()]
-    found = forecast(finished.config, bands, planned_arrays(finished.config))
+    found = forecast(finished.config, bands)
     assert found is not None
     assert finished.summary["forecast"] == found.as_json()
     assert told[:2] == [found.sentence, "round"]
