@@ -98,6 +98,7 @@ def refuse_first(result: DryRun, config: Path) -> None:
     refusals = [] if result.run is None else result.run.refusals
     if refusals:
         names = ", ".join(verdict.rule for verdict in refusals)
-        raise PolicyRefusal(f"{config}: the policy refuses this run: {names}")
+        why = f": {refusals[0].refusal}" if len(refusals) == 1 else ""
+        raise PolicyRefusal(f"{config}: the policy refuses this run: {names}{why}")
     if result.budget.refusals:
         raise BudgetExhausted(f"{config}: the budget does not cover this run: {result.budget.refusals[0]}")

@@ -21,7 +21,7 @@ from typing import Any
 
 from common.config.schema import RunConfig
 from common.privacy.accountant import LEAST_NOISE, epsilon_of
-from common.privacy.bands import band_of, middle_of, most_of
+from common.privacy.bands import MOST_PATIENTS, band_of, middle_of, most_of
 from common.privacy.mean_noise import mean_noise
 from common.privacy.plan import privacy_plan
 
@@ -192,7 +192,7 @@ def _verdict(noise: float) -> Verdict:
 
 def _least_epsilon(config: RunConfig, bands: Sequence[str], *, share: float) -> float | None:
     """The epsilon at which every site has `share` of its noise, rounded up; None where no epsilon gives so little."""
-    found = 0.0
+    found = config.privacy.epsilon or 0.0
     for band in set(bands):
         plan = privacy_plan(config, band)
         if plan is None or (noise := share * plan.event.noise_multiplier) < LEAST_NOISE:
@@ -207,6 +207,8 @@ def _least_patients(config: RunConfig, bands: Sequence[str], *, bound: float) ->
     """Patients of all sites from which noise is below a bound, where each site has 2, 4, 8, ... times as many."""
     larger = tuple(bands)
     for _ in range(_MOST_DOUBLINGS):
+        if 2 * max(map(most_of, larger)) > MOST_PATIENTS:
+            return None
         larger = tuple(band_of(2 * most_of(band)) for band in larger)
         if noise_over_reach(config, larger) < bound:
             return _num_patients(larger)

@@ -175,9 +175,12 @@ def test_hopeless_run_ends_with_three_and_the_remedy(check: Check, site_file: Pa
     run_file.write_text(config_as_yaml(run), encoding="utf-8")
     ended = check("--config", site_file, "--run", run_file, "--bands", BAND)
     assert ended.code == 3
-    assert ended.err == f"wardround: {site_file}: the policy refuses this run: forecast\n"
-    said = " ".join(ended.out.split())
-    assert "patients it no longer would; or set training.refuse_hopeless=false" in said
+    (line,) = ended.err.splitlines()
+    assert line.startswith(
+        f"wardround: {site_file}: the policy refuses this run: forecast: the noise of epsilon 1 drowns"
+    )
+    assert line.endswith("patients it no longer would; or set training.refuse_hopeless=false")
+    assert "or set training.refuse_hopeless=false" in " ".join(ended.out.split())
 
 
 def test_hours_are_judged_at_the_time_given(check: Check, site_file: Path, run_file: Path) -> None:

@@ -148,6 +148,13 @@ def test_hopeless_run_that_no_epsilon_mends_says_so(monkeypatch: pytest.MonkeyPa
     assert found.remedy == "neither a larger epsilon nor more patients would mend that"
 
 
+def test_hospital_as_large_as_any_cannot_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rule, "MOST_PATIENTS", 100)
+    found = told(run(2.0), SMALL)
+    assert (found.verdict, found.least_patients) == (Verdict.DROWNS, None)
+    assert found.remedy == "from epsilon 6.9 on it no longer would"
+
+
 @pytest.mark.parametrize("config", [run(None), run(8.0, "federation.rounds=0")])
 def test_run_that_adds_no_noise_has_no_forecast(config: RunConfig) -> None:
     assert forecast(config, FEW) is None
