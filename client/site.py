@@ -116,6 +116,8 @@ class Site:
                 bundle_hash=bundle_hash,
                 events=(self.privacy.event,) if self.privacy else (),
                 rounds=self.config.federation.rounds,
+                patients_band=self.patients_band,
+                cohort=None,
                 arrays=arrays,
                 device=self.config.device,
                 local_time=datetime.now().astimezone().time(),

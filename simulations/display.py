@@ -68,6 +68,10 @@ class TerminalWatcher:
         """See `Watcher`."""
         self._note(f"{num_studies} studies")
 
+    def foretold(self, sentence: str) -> None:
+        """See `Watcher`."""
+        self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
     def cell_begins(self, label: str, *, number: int, of: int) -> None:
         """See `GridWatcher`."""
         if self._task is not None:

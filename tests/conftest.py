@@ -53,6 +53,9 @@ class QuietWatcher:
     def studies_read(self, num_studies: int) -> None:
         """See `Watcher`."""
 
+    def foretold(self, sentence: str) -> None:
+        """See `Watcher`."""
+
     def round_opened(self, round_number: int, asked: tuple[str, ...]) -> None:
         """See `Observer`."""
 

@@ -16,6 +16,7 @@ from client.check.contact_sheet import ContactSheet
 from client.check.display import as_json, show
 from client.check.dry_run import DryRun, dry_run
 from client.policy.site_config import load_site_config
+from client.training.calibrate_cli import bands_of
 from common.config.load import read_run_config
 from common.console import Terminal
 from common.device import check_device
@@ -31,6 +32,10 @@ def check_command(
     at: Annotated[
         str | None, typer.Option(metavar="HH:MM", help="Local time at which the run would start; now when left out.")
     ] = None,
+    bands: Annotated[
+        str,
+        typer.Option(metavar="LIST", help="For the forecast: bands of patients of all sites, as 64-127,32-63."),
+    ] = "",
     pictures: Annotated[
         Path | None,
         typer.Option(
@@ -49,8 +54,9 @@ def check_command(
     if planned is not None:
         check_device(planned.device)
     local_time, sheet = _time_of(at), None if pictures is None else ContactSheet(pictures)
+    cohort = bands_of(bands) or None
     with counting() as progress:
-        result = dry_run(site, planned, local_time=local_time, progress=progress, sheet=sheet)
+        result = dry_run(site, planned, local_time=local_time, progress=progress, sheet=sheet, cohort=cohort)
     if sheet is not None:
         sheet.write()
     if json_:
@@ -92,6 +98,7 @@ def refuse_first(result: DryRun, config: Path) -> None:
     refusals = [] if result.run is None else result.run.refusals
     if refusals:
         names = ", ".join(verdict.rule for verdict in refusals)
-        raise PolicyRefusal(f"{config}: the policy refuses this run: {names}")
+        why = f": {refusals[0].refusal}" if len(refusals) == 1 else ""
+        raise PolicyRefusal(f"{config}: the policy refuses this run: {names}{why}")
     if result.budget.refusals:
         raise BudgetExhausted(f"{config}: the budget does not cover this run: {result.budget.refusals[0]}")

@@ -34,6 +34,7 @@ def as_json(result: DryRun) -> dict[str, Any]:
         "problems": list(result.problems),
         "run": None if result.run is None else _run_as_json(result.run),
         "budget": _budget_as_json(result.budget),
+        "forecast": None if result.forecast is None else result.forecast.as_json(),
     }
 
 
@@ -49,6 +50,8 @@ def show(result: DryRun, site: SiteConfig, console: Console) -> None:
         console.print()
     if result.run is not None:
         console.print(f"Digest of this run's config: {result.run.config_digest}", soft_wrap=True, highlight=False)
+    if result.forecast is not None:
+        console.print(escape(result.forecast.sentence), highlight=False)
     for remark in result.readiness.remarks.sentences()[1:]:
         console.print(f"{REMARK}: {escape(remark)}", highlight=False)
     for problem in result.problems:

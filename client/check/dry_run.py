@@ -20,6 +20,7 @@ from common.config.load import config_digest
 from common.config.schema import RunConfig
 from common.errors import ConfigError
 from common.privacy.bands import delta_for
+from common.privacy.forecast import Forecast, forecast_known
 from common.privacy.plan import check_band, privacy_plan
 from common.wire.update import ArrayPlan
 
@@ -52,6 +53,7 @@ class DryRun:
         problems: Why data or budget cannot be used as they are; none where they can.
         run: The policy's verdicts; None without a run.
         budget: Before and after the run.
+        forecast: Whether noise will drown the run; None without one, or where it is not private.
     """
 
     site: str
@@ -59,6 +61,7 @@ class DryRun:
     problems: tuple[str, ...]
     run: RunCheck | None
     budget: BudgetCheck
+    forecast: Forecast | None
 
 
 def dry_run(
@@ -69,6 +72,7 @@ def dry_run(
     progress: Progress,
     sheet: ContactSheet | None = None,
     approval: Approved | None = None,
+    cohort: tuple[str, ...] | None = None,
 ) -> DryRun:
     """Examine the data, ask each rule, and add up the budget.
 
@@ -79,9 +83,10 @@ def dry_run(
         progress: Called with the number of studies read so far.
         sheet: Takes a few of the studies for people to look at.
         approval: The run's approval, as if it were given.
+        cohort: Bands of all sites, this one's among them, where the hospital was told them.
 
     Raises:
-        ConfigError: The run cannot be private as its config asks.
+        ConfigError: The run cannot be private as its config asks, or the cohort is without this hospital's band.
         DataError: The data cannot be read at all.
         LedgerError: The ledger is damaged.
     """
@@ -89,7 +94,9 @@ def dry_run(
     problems = (*readiness.problems, *delta_problems(site, readiness.patients_band))
     if run is None:
         budget = check_budget(site, run="", planned={}, planned_alone={})
-        return DryRun(site=site.site, readiness=readiness, problems=problems, run=None, budget=budget)
+        return DryRun(site=site.site, readiness=readiness, problems=problems, run=None, budget=budget, forecast=None)
+    cohort = cohort if cohort is not None else tuple(run.privacy.cohort.values()) or None
+    _refuse_others(cohort, readiness.patients_band)
     check_band(run, readiness.patients_band)
     plan, digest = privacy_plan(run, readiness.patients_band), config_digest(run)
     request = RunRequest(
@@ -98,6 +105,8 @@ def dry_run(
         bundle_hash=None if approval is None else approval.bundle,
         events=() if plan is None else (plan.event,),
         rounds=run.federation.rounds,
+        patients_band=readiness.patients_band,
+        cohort=cohort,
         arrays=_arrays(run),
         device=run.device,
         local_time=local_time,
@@ -114,7 +123,13 @@ def dry_run(
             planned=planned_events(run, plan),
             planned_alone=planned_events(run, plan, alone=True),
         ),
+        forecast=forecast_known(run, own=readiness.patients_band, cohort=cohort),
     )
+
+
+def _refuse_others(cohort: tuple[str, ...] | None, own: str) -> None:
+    if cohort is not None and own not in cohort:
+        raise ConfigError(f"--bands {','.join(cohort)}: not those of all sites, for this hospital's is {own}; add it")
 
 
 def _arrays(run: RunConfig) -> ArrayPlan | None:

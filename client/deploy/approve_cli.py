@@ -18,6 +18,7 @@ from client.deploy.review import Review, as_json, review, show
 from client.policy.site_config import load_site_config
 from client.policy.site_schema import SiteConfig
 from client.state_folder import KEY_FILE
+from client.training.calibrate_cli import bands_of
 from common.bundle import Bundle, read_bundle
 from common.console import Terminal
 from common.errors import ConfigError, DataError, TrustError
@@ -31,6 +32,10 @@ def approve_command(
     ] = None,
     *,
     config: Annotated[Path, typer.Option(metavar="FILE", help="The hospital's own site.yaml.")],
+    bands: Annotated[
+        str,
+        typer.Option(metavar="LIST", help="For the forecast: bands of patients of all sites, as 64-127,32-63."),
+    ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="It was looked at already: do not ask.")] = False,
     json_: Annotated[
         bool, typer.Option("--json", help="Print everything as one JSON object; without --yes nothing is approved.")
@@ -53,7 +58,7 @@ def approve_command(
     if [bundle is not None, list_, withdraw is not None].count(True) != 1:
         raise ConfigError("give one of BUNDLE, --list and --withdraw HASH")
     if bundle is not None:
-        _approve(bundle, site, config, approvals, yes=yes, as_object=json_)
+        _approve(bundle, site, config, approvals, cohort=bands_of(bands) or None, yes=yes, as_object=json_)
     elif withdraw is not None:
         approvals.withdraw(withdraw)
         typer.echo(json.dumps({"withdrawn": withdraw}) if json_ else f"Withdrawn: {withdraw}")
@@ -62,11 +67,18 @@ def approve_command(
 
 
 def _approve(
-    path: Path, site: SiteConfig, site_file: Path, approvals: Approvals, *, yes: bool, as_object: bool
+    path: Path,
+    site: SiteConfig,
+    site_file: Path,
+    approvals: Approvals,
+    *,
+    cohort: tuple[str, ...] | None,
+    yes: bool,
+    as_object: bool,
 ) -> None:
     bundle = read_bundle(path)
     with counting() as progress:
-        found = review(site, bundle, last=_last(approvals), progress=progress)
+        found = review(site, bundle, last=_last(approvals), progress=progress, cohort=cohort)
     if not as_object:
         show(found, site, Terminal(markup=True))
     _refuse_or_give(path, found, site, site_file, approvals, yes=yes, as_object=as_object)

@@ -24,6 +24,7 @@ from common.errors import ConfigError
 from common.files import sha256_hex
 from common.pair_noise.cohort_file import Member
 from common.privacy.bands import SMALL
+from common.privacy.forecast import Forecast, forecast
 from common.privacy.plan import SHARED, privacy_plan, with_cohort
 from common.wire.update import model_arrays, to_safetensors
 
@@ -43,6 +44,7 @@ class Made:
         facts: What it says of itself.
         config: The run's configuration, calibrated where it asked for that.
         num_anchors: Public studies.
+        forecast: Whether noise will drown the run; None where the sites' bands are not known.
     """
 
     content: bytes
@@ -50,6 +52,7 @@ class Made:
     facts: BundleFacts
     config: RunConfig
     num_anchors: int
+    forecast: Forecast | None
 
 
 def build_bundle(
@@ -67,7 +70,9 @@ def build_bundle(
     Args:
         config: The run's configuration.
         anchors: Where the public studies lie.
-        bands: Bands of the sites' patients, for `privacy.calibrate`; of a cohort they are known.
+        bands: Bands of the sites' patients, for `privacy.calibrate` and the forecast; none where they are not known,
+        and
+            of a cohort they are.
         progress: Told what is done next.
         cohort: The hospitals that share noise; none where each has its own.
 
@@ -109,6 +114,7 @@ def build_bundle(
         facts=facts,
         config=config,
         num_anchors=len(public.features.images),
+        forecast=forecast(config, bands) if bands else None,
     )
 
 

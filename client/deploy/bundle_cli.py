@@ -42,7 +42,8 @@ def bundle_command(
         str, typer.Option(metavar="NAME", help='Without a split: column that holds "public" for a public study.')
     ] = DEFAULT_SITE_COLUMN,
     bands: Annotated[
-        str, typer.Option(metavar="LIST", help="For privacy.calibrate: bands of all sites, such as 64-127,128-255.")
+        str,
+        typer.Option(metavar="LIST", help="For forecast and privacy.calibrate: bands of all sites, as 64-127,128-255."),
     ] = "",
     cohort: Annotated[
         Path | None,
@@ -66,8 +67,12 @@ def bundle_command(
         made = build_bundle(run, folder, bands=bands_of(bands), cohort=members, progress=status.update)
     write_atomically(out, made.content)
     if json_:
-        typer.echo(json.dumps({"bundle": made.hash, "file": str(out), **asdict(made.facts)}, indent=2))
+        foretold = {"forecast": None if made.forecast is None else made.forecast.as_json()}
+        typer.echo(json.dumps({"bundle": made.hash, "file": str(out), **asdict(made.facts), **foretold}, indent=2))
         return
     typer.echo(f"Wrote {out}: {len(made.content):,} bytes, fitted to {made.num_anchors:,} public studies")
     typer.echo(f"Run: {made.facts.run}")
+    typer.echo(
+        "Forecast: needs the bands of all sites; see --bands." if made.forecast is None else made.forecast.sentence
+    )
     typer.echo(f"Bundle, to compare by telephone: {spoken(made.hash)}")

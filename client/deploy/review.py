@@ -72,8 +72,22 @@ class Review:
         return max(outlook.cost for outlook in self.checks.budget.outlooks)
 
 
-def review(site: SiteConfig, bundle: Bundle, *, last: tuple[Approval, Bundle] | None, progress: Progress) -> Review:
+def review(
+    site: SiteConfig,
+    bundle: Bundle,
+    *,
+    last: tuple[Approval, Bundle] | None,
+    progress: Progress,
+    cohort: tuple[str, ...] | None = None,
+) -> Review:
     """Look at a bundle as the site's configuration, data and budget are now. Nothing is written or spent.
+
+    Args:
+        site: The hospital's own configuration.
+        bundle: What was sent.
+        last: What was approved last.
+        progress: Called with the number of studies read so far.
+        cohort: Bands of all sites, where the hospital was told them.
 
     Raises:
         ConfigError: The run cannot be private as its config asks, or its device is not here.
@@ -96,6 +110,7 @@ def review(site: SiteConfig, bundle: Bundle, *, last: tuple[Approval, Bundle] | 
             local_time=_when_it_may(site),
             progress=progress,
             approval=Approved(bundle=bundle.hash, run=bundle.run),
+            cohort=cohort,
         ),
     )
 

@@ -32,6 +32,8 @@ class RunRequest:
         bundle_hash: SHA-256 of the bundle that the server sent; None where the site's own installed code runs.
         events: Privacy events of one round of training; none where the run is not private.
         rounds: Rounds of the run.
+        patients_band: Public band of the site's training patients.
+        cohort: Bands of all sites, where the hospital was told them.
         arrays: Arrays that it will train; None where they are not known before the model is built.
         device: Torch device it would run on.
         local_time: The hospital's time of day.
@@ -42,6 +44,8 @@ class RunRequest:
     bundle_hash: str | None
     events: tuple[Event, ...]
     rounds: int
+    patients_band: str
+    cohort: tuple[str, ...] | None
     arrays: ArrayPlan | None
     device: str
     local_time: time

@@ -17,6 +17,7 @@ from common.privacy.release import Mechanism
 
 if TYPE_CHECKING:
     from common.config.schema import RunConfig
+    from common.privacy.forecast import Forecast
 
 UPDATE, STATISTICS = "update", "statistics"
 """Records of a reply, as in `common/wire/flower.py`, which would bring Flower."""
@@ -138,6 +139,33 @@ class LeastPeers:
     def _planned(self, request: RunRequest) -> int | None:
         privacy = request.config.privacy
         return num_peers(len(privacy.cohort)) if privacy.noise == "shared" else None
+
+
+@dataclass(frozen=True)
+class NotHopeless:
+    """Noise does not drown what the patients teach: where it does, they pay for nothing.
+
+    Guarantee: what is foretold follows from public quantities and costs no epsilon.
+    """
+
+    name: ClassVar[str] = "forecast"
+
+    def looks_at(self, request: RunRequest) -> str:
+        """See `PolicyRule`."""
+        found = self._forecast(request)
+        return "nothing is noised" if found is None else found.claim
+
+    def check(self, request: RunRequest) -> Refusal | None:
+        """See `PolicyRule`."""
+        found = self._forecast(request)
+        if found is None or not found.is_hopeless:
+            return None
+        return Refusal(reason=found.claim, remedy=f"{found.remedy}; or set training.refuse_hopeless=false")
+
+    def _forecast(self, request: RunRequest) -> Forecast | None:
+        from common.privacy.forecast import forecast_known  # imports torch, which the other rules do without
+
+        return forecast_known(request.config, own=request.patients_band, cohort=request.cohort)
 
 
 @dataclass(frozen=True)

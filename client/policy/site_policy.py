@@ -12,6 +12,7 @@ from client.policy.privacy_rules import (
     LeastGroup,
     LeastNoise,
     LeastPeers,
+    NotHopeless,
     PlannedReleases,
     PrivateTrainingOnly,
 )
@@ -67,6 +68,7 @@ def policy_of(config: SiteConfig, *, approvals: Iterable[Approved] = ()) -> Poli
             LeastNoise(training.least_noise_multiplier),
             LeastPeers(config.privacy.least_peers),
             EpsilonOfRun(config.budget.epsilon_per_run, config.budget.delta),
+            *([NotHopeless()] if training.refuse_hopeless else []),
             PlannedReleases(allowed),
             LeastGroup(config.releases.least_cell),
             largest,

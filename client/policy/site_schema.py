@@ -95,6 +95,7 @@ class TrainingLimits:
         bundle_hashes: SHA-256 of the bundles that were approved.
         devices: Patterns of torch devices.
         hours: Local hours in which a round may start, "22:00-06:00"; "" is always.
+        refuse_hopeless: Whether a run is refused whose noise is foretold to drown what its patients teach.
     """
 
     least_noise_multiplier: float = MISSING
@@ -104,6 +105,7 @@ class TrainingLimits:
     bundle_hashes: list[str] = field(default_factory=list)
     devices: list[str] = field(default_factory=list)
     hours: str = ""
+    refuse_hopeless: bool = False
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,8 @@ from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
 from common.encoders.public_fit import AnchorFeatures
 from common.errors import ConfigError
-from common.losses.interface import Coupling
 from common.losses.objective import Objective, Public, build_objective, embed_public
-from common.privacy.bands import middle_of
-from common.privacy.plan import PrivacyPlan, privacy_plan
+from common.privacy.mean_noise import mean_noise
 from common.seeds import torch_generator
 
 NUM_STEPS = 100
@@ -189,18 +187,6 @@ def _choose_lengths(chosen: RunConfig, model: DualEncoder, bands: Sequence[str],
     return share
 
 
-def mean_noise(config: RunConfig, bands: Sequence[str]) -> float:
-    """Deviation nu of a coordinate of the sites' mean gradient over the clip norm, from public quantities.
-
-    A site's gradient has noise sigma * C / (q * n) with n the middle of its band, and weight n / N in the mean, so
-    that nu = sqrt(sum of sigma^2) / (q * N), N patients in all; times the loss's sensitivity over C. Of noise that
-    sites share sigma is the own multiplier, the rest cancels, and the same comes of one public normaliser for all.
-    """
-    squares = sum(_plan(config, band).own_multiplier ** 2 for band in bands)
-    patients = config.training.sampling_probability * sum(middle_of(band) for band in bands)
-    return _sensitivity(config) * math.sqrt(squares) / patients
-
-
 def tower_scale(model: DualEncoder) -> float:
     """Root mean square of the towers' trained parameters; the hash head's noise moves no embedding."""
     names = [name for name in trainable_names(model) if not name.startswith(HASH_HEAD)]
@@ -234,22 +220,9 @@ def _gradient_norm(
     return float(torch.cat([gradient.flatten() for gradient in gradients]).norm())
 
 
-def _plan(config: RunConfig, band: str) -> PrivacyPlan:
-    plan = privacy_plan(config, band)
-    if plan is None:
-        raise ConfigError("privacy.epsilon: null has no noise to calibrate to")
-    return plan
-
-
 def _typical_noise(config: RunConfig, bands: Sequence[str]) -> float:
     """Root mean square of the sites' own noise multipliers."""
-    return math.sqrt(sum(_plan(config, band).own_multiplier ** 2 for band in bands) / len(bands))
-
-
-def _sensitivity(config: RunConfig) -> float:
-    """Sensitivity of a step's sum over the clip norm."""
-    pairs = build_objective(config.loss, config.code).coupling is Coupling.PAIRS
-    return 1 + 2 * config.loss.negative_clip if pairs else 1.0
+    return math.sqrt(sum(noise**2 for noise in own_multipliers(config, bands)) / len(bands))
 
 
 def _steps(config: RunConfig) -> int:

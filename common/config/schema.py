@@ -133,6 +133,7 @@ class PolicyConfig:
     """What every site's own policy allows (simulation only; a real site has a policy file)."""
 
     epsilon: float | None = MISSING
+    refuse_hopeless: bool = MISSING
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Any
 from common.config.schema import RunConfig
 from common.privacy.cross_check import spent_by
 from common.privacy.events import NEIGHBORING_RELATION, UNIT_OF_PRIVACY
+from common.privacy.forecast import Forecast
 from common.privacy.plan import PrivacyPlan, pair_law, privacy_plan
 from common.retrieval.paired import Estimate
 from common.wire.update import arrays_digest
@@ -52,6 +53,7 @@ class RunFacts:
         data: The summary's `data` object; None outside a simulation, which alone sees the studies.
         num_trained: Trained values.
         pooled: The summary's `pooled` object; None outside a simulation.
+        forecast: What was foretold before a patient was touched; None where nothing was.
         difference: What the run gained over its start where that is known exactly: in a simulation that tells exact
             figures. Elsewhere it is found from what the sites told with noise.
     """
@@ -65,6 +67,7 @@ class RunFacts:
     num_trained: int
     pooled: Mapping[str, Any] | None
     difference: Estimate | None = None
+    forecast: Forecast | None = None
 
 
 def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[str, Any]:
@@ -113,6 +116,7 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
         "least_group": config.evaluation.least_group,
         "fairness": _fairness(groups),
         **told,
+        "forecast": facts.forecast.as_json() if facts.forecast is not None else None,
         "pooled": dict(facts.pooled) if facts.pooled is not None else None,
         "not_private": [
             *(NOT_PRIVATE if config.evaluation.epsilon is None else ONLY_SIMULATED),

@@ -21,7 +21,7 @@ from client.gate.recorder import NoRecorder
 from client.policy.interface import RunRequest
 from client.policy.simulated import simulation_policy
 from common.config.load import load_config
-from common.privacy.bands import band_of
+from common.privacy.bands import SMALL, band_of
 from common.privacy.release import Mechanism, Release
 from common.wire.flower import (
     MODEL,
@@ -114,6 +114,8 @@ def _run() -> RunRequest:
         bundle_hash=None,
         events=(),
         rounds=config.federation.rounds,
+        patients_band=SMALL,
+        cohort=None,
         arrays=None,
         device=config.device,
         local_time=time(12),

@@ -45,6 +45,10 @@ class LogWatcher:
     def studies_read(self, num_studies: int) -> None:
         """See `Watcher`."""
 
+    def foretold(self, sentence: str) -> None:
+        """See `Watcher`."""
+        _log.info("%s", sentence)
+
     def round_opened(self, round_number: int, asked: tuple[str, ...]) -> None:
         """See `Observer`."""
 

@@ -20,9 +20,10 @@ from common.encoders.dual import DualEncoder, trainable_names
 from common.encoders.interface import Encoder
 from common.encoders.public_fit import first_model, fresh_model, start_of
 from common.encoders.registry import ENCODERS
-from common.errors import AdmissionError, CheckpointError, WardroundError
+from common.errors import AdmissionError, CheckpointError, PolicyRefusal, WardroundError
 from common.files import write_atomically
 from common.privacy.bands import band_of
+from common.privacy.forecast import Forecast, forecast
 from common.wire.update import from_safetensors, load_into, model_arrays, to_safetensors
 from server.checkpoint import RunState, load_state, save_state
 from server.federation import Observer
@@ -56,6 +57,10 @@ class Watcher(Observer, Protocol):
 
     def studies_read(self, num_studies: int) -> None:
         """So many studies were read and encoded."""
+        ...
+
+    def foretold(self, sentence: str) -> None:
+        """Whether noise will drown the run, before a patient is touched."""
         ...
 
 
@@ -147,6 +152,7 @@ def simulate(
     Raises:
         BudgetExhausted: The sites' budgets ended the run early; the summary and the report say so too.
         CheckFailed: No round changed the model; the summary and the report say so too.
+        PolicyRefusal: Noise is foretold to drown the run, and the policy refuses that; nothing was trained.
         WardroundError: The config, the studies or the checkpoint cannot be used.
     """
     started_at, clock = datetime.now(UTC), Clock(watcher)
@@ -156,6 +162,7 @@ def simulate(
     if config.privacy.calibrate:
         config = calibrated(config, consortium, model, folder, clock)
     check_cohort(config, len(consortium.sites))
+    foretold = foresee(config, consortium, watcher)
     state = open_folder(config, folder, model)
     experiment = Experiment(
         config=config,
@@ -180,7 +187,7 @@ def simulate(
     facts = facts_of(config, consortium, model, started_at, clock, pooled=pooled, problem=problem)
     exact = config.evaluation.epsilon is None
     difference = gain(found_at_start, found, patients, config) if exact else None
-    summary = build_summary(config, state, replace(facts, engine=engine.name, difference=difference))
+    summary = build_summary(config, state, replace(facts, engine=engine.name, difference=difference, forecast=foretold))
     write_run(folder, summary, state.rounds, shown)
     if problem is not None:
         raise problem
@@ -194,10 +201,29 @@ def calibrated(config: RunConfig, consortium: Consortium, model: DualEncoder, fo
         ConfigError: The rule does not know this kind of run.
     """
     with clock.phase("calibrate"):
-        bands = [band_of(consortium.private([site]).num_patients) for site in consortium.sites]
-        found = calibrate(config, consortium.anchors().to(config.device), model, bands)
+        found = calibrate(config, consortium.anchors().to(config.device), model, bands_of(consortium))
     write_atomically(folder / CALIBRATION_FILE, json.dumps(found.as_json(), indent=1).encode())
     return found.config
+
+
+def foresee(config: RunConfig, consortium: Consortium, watcher: Watcher) -> Forecast | None:
+    """Say whether noise will drown the run; only the sites' public bands are read of the studies.
+
+    Raises:
+        PolicyRefusal: It will, and the policy refuses that.
+    """
+    found = forecast(config, bands_of(consortium))
+    if found is None:
+        return None
+    watcher.foretold(found.sentence)
+    if found.is_hopeless and config.policy.refuse_hopeless:
+        raise PolicyRefusal(f"policy.refuse_hopeless: {found.claim}; {found.remedy}; or set it to false")
+    return found
+
+
+def bands_of(consortium: Consortium) -> list[str]:
+    """Public band of the training patients of each site."""
+    return [band_of(consortium.private([site]).num_patients) for site in consortium.sites]
 
 
 def open_folder(config: RunConfig, folder: Path, model: DualEncoder) -> RunState:

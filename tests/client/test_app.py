@@ -62,6 +62,8 @@ def sent(site: Site, content: RecordDict, kind: str) -> Message:
             bundle_hash=None,
             events=(),
             rounds=1,
+            patients_band=site.patients_band,
+            cohort=None,
             arrays=None,
             device="cpu",
             local_time=time(12),

@@ -23,6 +23,7 @@ from common.evidence.audit_log import AuditLog
 from common.evidence.log_audit import audit_logs
 from common.evidence.log_files import is_log
 from common.evidence.run_audit import RunEvidence, audit_run
+from common.privacy.bands import SMALL
 from common.privacy.release import Mechanism, Release
 from common.wire.flower import (
     SITE,
@@ -159,6 +160,8 @@ class Consortium:
             bundle_hash=None,
             events=(),
             rounds=self.rounds,
+            patients_band=SMALL,
+            cohort=None,
             arrays=None,
             device="cpu",
             local_time=time(12),

@@ -157,6 +157,32 @@ def test_refusing_rule_ends_with_three_and_is_named(check: Check, site_file: Pat
     assert "add it to training.devices" in " ".join(ended.out.split())
 
 
+def test_forecast_is_said_with_what_is_known_of_the_others(check: Check, site_file: Path, run_file: Path) -> None:
+    said = check("--config", site_file, "--run", run_file, "--json").json["forecast"]
+    assert f"of {BAND} patients each" in said["sentence"]
+    known = check("--config", site_file, "--run", run_file, "--bands", f"{BAND},16-31,2048-4095")
+    assert known.code == 0
+    assert "Forecast: " in known.out
+    assert "of 3 hospitals" in " ".join(known.out.split())
+    others = check("--config", site_file, "--run", run_file, "--bands", "2048-4095")
+    assert (others.code, f"this hospital's is {BAND}; add it" in others.err) == (2, True)
+
+
+def test_hopeless_run_ends_with_three_and_the_remedy(check: Check, site_file: Path, run_file: Path) -> None:
+    edit(site_file, "training", refuse_hopeless=True, config_digests=["any"])
+    run = read_run_config(run_file)
+    run.privacy.epsilon = 1.0
+    run_file.write_text(config_as_yaml(run), encoding="utf-8")
+    ended = check("--config", site_file, "--run", run_file, "--bands", BAND)
+    assert ended.code == 3
+    (line,) = ended.err.splitlines()
+    assert line.startswith(
+        f"wardround: {site_file}: the policy refuses this run: forecast: the noise of epsilon 1 drowns"
+    )
+    assert line.endswith("patients it no longer would; or set training.refuse_hopeless=false")
+    assert "or set training.refuse_hopeless=false" in " ".join(ended.out.split())
+
+
 def test_hours_are_judged_at_the_time_given(check: Check, site_file: Path, run_file: Path) -> None:
     edit(site_file, "training", hours="22:00-06:00")
     assert check("--config", site_file, "--run", run_file, "--at", "23:30").code == 0

@@ -124,6 +124,20 @@ def test_what_the_policy_refuses_is_not_approved(
     assert approve(file, "--json", "--yes").json["approved"] is False
 
 
+def test_hopeless_run_is_not_approved(approve: Approve, hospital: Hospital, file: Path) -> None:
+    hospital.edit("training", refuse_hopeless=True)
+    assert approve(file, "--json", "--bands", "16-31,1024-2047").code == 0
+    ended = approve(file, "--yes", "--bands", "16-31,16-31")
+    assert (ended.code, "the policy refuses this run: forecast" in ended.err) == (3, True)
+    assert "the noise of epsilon 8 drowns" in ended.out
+    assert not hospital.approvals.all()
+
+
+def test_forecast_is_shown_before_anybody_says_yes(approve: Approve, file: Path) -> None:
+    assert "of 16-31 patients each" in approve(file, "--json").json["forecast"]["sentence"]
+    assert "of 2 hospitals" in approve(file, "--json", "--bands", "32-63,16-31").json["forecast"]["sentence"]
+
+
 def test_run_may_be_approved_outside_its_hours(approve: Approve, hospital: Hospital, file: Path) -> None:
     hospital.edit("training", hours="03:00-03:01")
     assert approve(file, "--yes").code == 0

@@ -109,6 +109,21 @@ def test_command_writes_the_bundle_with_overrides(command: Command, cohort: Coho
     assert found.config == load_config(cohort.overrides("seed=5", "federation.rounds=3"))
 
 
+def test_command_says_what_is_foretold_of_the_bands(command: Command, cohort: Cohort, tmp_path: Path) -> None:
+    run, out = tmp_path / "run.yaml", tmp_path / "run.bundle"
+    run.write_text(config_as_yaml(load_config(cohort.overrides())))
+    arguments = ("--config", run, "--anchors", cohort.public, "--out", out)
+    _, said, _ = command(*arguments)
+    assert "Forecast: needs the bands of all sites; see --bands." in said
+    _, said, _ = command(*arguments, "--bands", "32-63,64-127")
+    (line,) = (line for line in said.splitlines() if line.startswith("Forecast"))
+    assert "of 2 hospitals" in line
+    bundled = out.read_bytes()
+    _, said, _ = command(*arguments, "--bands", "32-63,64-127", "--json")
+    assert json.loads(said)["forecast"]["sentence"] == line
+    assert out.read_bytes() == bundled
+
+
 def test_command_takes_public_studies_by_a_split(command: Command, cohort: Cohort, tmp_path: Path) -> None:
     run, out = tmp_path / "run.yaml", tmp_path / "run.bundle"
     run.write_text(config_as_yaml(load_config(cohort.overrides())))

@@ -24,6 +24,7 @@ from client.policy.run_rules import AllowedConfig
 from common.config.load import load_config
 from common.errors import BudgetExhausted, PolicyRefusal
 from common.ledger.entries import Account, Budget
+from common.privacy.bands import SMALL
 from common.privacy.events import DiscreteLaplace, SampledGaussian
 from common.privacy.release import Mechanism, Release
 from common.trust.keys import SigningKey
@@ -67,6 +68,8 @@ RUN = RunRequest(
     bundle_hash=None,
     events=(EVENT,),
     rounds=5,
+    patients_band=SMALL,
+    cohort=None,
     arrays=None,
     device="cpu",
     local_time=time(12),

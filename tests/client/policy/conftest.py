@@ -35,6 +35,8 @@ def run_request(run_config: RunConfig) -> Callable[..., RunRequest]:
             bundle_hash=None,
             events=(EVENT,),
             rounds=2,
+            patients_band="64-127",
+            cohort=None,
             arrays=ARRAYS,
             device="cpu",
             local_time=time(12),

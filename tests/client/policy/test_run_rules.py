@@ -17,6 +17,7 @@ from client.policy.privacy_rules import (
     LeastGroup,
     LeastNoise,
     LeastPeers,
+    NotHopeless,
     PlannedReleases,
     PrivateTrainingOnly,
 )
@@ -131,6 +132,29 @@ def test_epsilon_of_run_composes_every_round(run_request: Make) -> None:
 
 def test_epsilon_of_run_without_rounds_is_nothing(run_request: Make) -> None:
     assert EpsilonOfRun(0.0, 1e-4).check(run_request(rounds=0)) is None
+
+
+def test_hopeless_run_is_refused_with_what_would_mend_it(run_request: Make) -> None:
+    config = load_config(["privacy.epsilon=2", "privacy.delta=1e-4"])
+    request = run_request(config=config, patients_band="16-31", cohort=("16-31",) * 4)
+    refusal = NotHopeless().check(request)
+    assert refusal is not None
+    assert refusal.reason == "the noise of epsilon 2 drowns what about 96 patients of 4 hospitals teach"
+    assert "epsilon" in refusal.remedy
+    assert "patients" in refusal.remedy
+    assert refusal.remedy.endswith("; or set training.refuse_hopeless=false")
+    assert NotHopeless().check(replace(request, cohort=("256-511",) * 4)) is None
+    assert NotHopeless().check(replace(request, cohort=None)) is None, "who does not know how many take part waits"
+    assert NotHopeless().check(replace(request, config=load_config(["privacy.epsilon=null"]))) is None
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_hopeless_runs_are_refused_where_the_hospital_asks_for_it(
+    site_yaml: dict[str, Any], write_site: Callable[..., Path], *, asked: bool
+) -> None:
+    site_yaml["training"]["refuse_hopeless"] = asked
+    rules = policy_of(load_site_config(write_site(site_yaml))).run_rules
+    assert any(isinstance(rule, NotHopeless) for rule in rules) == asked
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from client.dp.engine import PatientDpSgd
 from client.dp.randomness import SeededRandomness
 from client.dp.records import Records
 from client.site import Site
-from client.training.calibrate import Calibration, calibrate, mean_noise, median_gradient_norm, tower_scale
+from client.training.calibrate import Calibration, calibrate, median_gradient_norm, tower_scale
 from common.config.load import config_as_json, load_config
 from common.config.schema import RunConfig
 from common.errors import ConfigError
@@ -122,28 +122,6 @@ def test_rate_is_the_cheapest_that_is_nearly_as_quiet_as_the_dearest(
     quiet = [rate.sampling_probability for rate in found.rates if rate.noise_per_travel <= bound]
     assert found.config.training.sampling_probability == min(quiet)
     assert len(quiet) < len(found.rates)
-
-
-def test_mean_noise_is_that_of_the_sites_mean_gradient(private_config: RunConfig) -> None:
-    """Bands of different sizes: the deviation of the weighted mean, term by term."""
-    bands = ["64-127", "1-10"]
-    total = sum(middle_of(band) for band in bands)
-    variance = 0.0
-    for band in bands:
-        plan = privacy_plan(private_config, band)
-        assert plan is not None
-        expected_patients = private_config.training.sampling_probability * middle_of(band)
-        variance += (middle_of(band) / total * plan.event.noise_multiplier / expected_patients) ** 2
-    assert mean_noise(private_config, bands) == pytest.approx(math.sqrt(variance), rel=1e-9)
-
-
-def test_mean_noise_of_pair_clipping_counts_its_larger_sensitivity(private_config: RunConfig) -> None:
-    private_config.loss.name, private_config.loss.negative_clip = "pair_clip", 0.5
-    plan = privacy_plan(private_config, "64-127")
-    assert plan is not None
-    expected_patients = private_config.training.sampling_probability * middle_of("64-127")
-    reference = 2 * plan.event.noise_multiplier / expected_patients
-    assert mean_noise(private_config, ["64-127"]) == pytest.approx(reference, rel=1e-9)
 
 
 def test_gradient_norm_agrees_with_the_engine(tiny_site: Site, private_config: RunConfig) -> None:

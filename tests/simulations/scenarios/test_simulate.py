@@ -12,13 +12,15 @@ import pytest
 
 from client.dp.randomness import SeededRandomness
 from common.config.load import config_digest, load_config, read_run_config
-from common.errors import CheckFailed, CheckpointError
+from common.errors import CheckFailed, CheckpointError, PolicyRefusal
 from common.privacy.bands import delta_for
+from common.privacy.forecast import forecast
 from common.seeds import torch_generator
 from server.checkpoint import load_state
 from server.report.summary import validate
 from server.report.write import ROUNDS_FILE
 from simulations.scenarios.simulate import CONFIG_FILE, PUBLIC_MODEL_FILE, simulate
+from tests.conftest import QuietWatcher
 
 BAD_SITES = {
     "nan": "nan",
@@ -195,3 +197,30 @@ def test_run_of_no_rounds_only_measures(tiny_run: Any, tmp_path: Path) -> None:
     for site in found.summary["sites"].values():
         assert site["metrics"] == site["start_metrics"]
         assert site["metrics"] is not None
+
+
+def test_private_run_is_foretold_before_it_trains(tiny_run: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """With the bands of its sites alone, and again where it is gone on with."""
+    told: list[str] = []
+    monkeypatch.setattr(QuietWatcher, "foretold", lambda _, sentence: told.append(sentence))
+    monkeypatch.setattr(QuietWatcher, "round_opened", lambda *_: told.append("round"))
+    finished = tiny_run(tmp_path, "privacy.epsilon=6")
+    validate(finished.summary)
+    bands = [site["patients_band"] for site in finished.summary["sites"].values()]
+    found = forecast(finished.config, bands)
+    assert found is not None
+    assert finished.summary["forecast"] == found.as_json()
+    assert told[:2] == [found.sentence, "round"]
+
+
+def test_hopeless_run_is_refused_before_anything_is_trained(tiny_run: Any, tmp_path: Path) -> None:
+    said = r"^policy\.refuse_hopeless: the noise of epsilon 0\.05 drowns .* patients it no longer would; or set it to"
+    with pytest.raises(PolicyRefusal, match=said):
+        tiny_run(tmp_path, "privacy.epsilon=0.05", "policy.refuse_hopeless=true")
+    assert PolicyRefusal.exit_code == 3
+    assert not (tmp_path / "checkpoint").exists()
+    assert not (tmp_path / "ledgers").exists()
+
+
+def test_open_run_has_no_forecast(finished_run: Any) -> None:
+    assert finished_run.summary["forecast"] is None
