@@ -15,9 +15,6 @@ from server.report.summary import validate
 from simulations.deployment.loopback import Loopback
 from tests.e2e.deployed import RUN, check_evidence, check_only_rounds_in_flight_were_lost
 
-FLOWERS_SLEEPS_SECONDS = 3.5
-"""What Flower's loops sleep in a round, left to themselves: 3 s for a message, 0.5 s for its reply, more for parts."""
-
 pytestmark = pytest.mark.timeout(900)  # a dozen processes on two cores, beside another test
 
 
@@ -38,8 +35,6 @@ def test_three_hospitals_train_over_tls_and_the_signed_report_holds(loopback: Lo
     assert {name: site["rounds_joined"] for name, site in summary["sites"].items()} == dict.fromkeys(loopback.sites, 3)
     assert all(0 < site["epsilon"] <= 8.01 for site in summary["sites"].values())
     first, second = all_runs(loopback.centre)
-    rounds = [json.loads(line) for line in (first.path / "rounds.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert min(record["seconds"] for record in rounds) < FLOWERS_SLEEPS_SECONDS
     report = (second.path / "report.html").read_text(encoding="utf-8")
     assert "hospitals, over TLS" in report
     _check_nothing_of_a_patient_left(loopback)
