@@ -19,6 +19,8 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from simulations.memory import keep_freed_memory
+
 SERVER_NODE = 1
 FIRST_NODE = 2
 RAISED = 2
@@ -158,6 +160,7 @@ def run_in_process(app: ServerApp, handlers: Sequence[Handler], *, num_workers: 
         handlers: What answers each site's messages.
         num_workers: Sites that work at the same time.
     """
+    keep_freed_memory()
     # Flower's messages read three process-wide numbers that its own runtimes set.
     TaskIdentity.task_id = TaskIdentity.run_id = 0
     TaskIdentity.node_id = SERVER_NODE

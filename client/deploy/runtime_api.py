@@ -49,6 +49,7 @@ from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, SuperExecAu
 from flwr.supercore.runtime import RuntimeHttpClient
 
 from common.files import sha256_hex
+from common.wire.objects import SOON
 
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 _HEARTBEAT_SECONDS = 15.0
@@ -152,6 +153,7 @@ class ClaimedTask:
             make_pull_object_fn_protobuf(self._client.PullObject, question.node, run_id),
             make_confirm_message_received_fn_protobuf(self._client.ConfirmMessageReceived, question.node, run_id),
             return_type=Message,
+            **SOON,  # the SuperNode makes a task before it has all of its message
         )
         message.metadata.__dict__["_message_id"] = question.tree.object_id  # as flwr-clientapp does: it is not inside
         return message

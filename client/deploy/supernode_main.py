@@ -24,7 +24,12 @@ def main() -> None:
     from flwr.supercore.logger import update_console_handler
     from flwr.supernode.cli.flower_supernode import flower_supernode
 
+    from client.deploy.pace import pace_supernode
+    from common.wire.objects import look_again_soon
+
     update_console_handler(colored=False)
+    pace_supernode()
+    look_again_soon()
     port = free_port()
     sys.stdout.write(f"{ANNOUNCEMENT} {os.getpid()} at {LOOPBACK}:{port}\n")
     sys.argv = ["flower-supernode", *sys.argv[1:], "--host", LOOPBACK, "--port", str(port)]

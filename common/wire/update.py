@@ -7,6 +7,7 @@ Shapes: P values in all arrays together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -42,12 +43,12 @@ class ArrayPlan:
     @property
     def num_values(self) -> int:
         """P."""
-        return sum(int(np.prod(shape)) for shape, _ in self.arrays.values())
+        return sum(math.prod(shape) for shape, _ in self.arrays.values())
 
     @property
     def num_bytes(self) -> int:
         """Bytes of all values together."""
-        return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in self.arrays.values())
+        return sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in self.arrays.values())
 
     def check(self, arrays: NamedArrays) -> None:
         """Check names, then shapes, then types.
@@ -73,7 +74,7 @@ class ArrayPlan:
 
     def unflatten(self, vector: NDArray[np.float32]) -> NamedArrays:
         """Views of a vector `[P]` as named arrays."""
-        ends = np.cumsum([int(np.prod(shape)) for shape, _ in self.arrays.values()])
+        ends = np.cumsum([math.prod(shape) for shape, _ in self.arrays.values()])
         parts = np.split(vector, ends[:-1])
         return {name: part.reshape(shape) for (name, (shape, _)), part in zip(self.arrays.items(), parts, strict=True)}
 

@@ -27,6 +27,8 @@ from client.deploy import supernode_main
 
 def main_loop_ends_by_an_error():
     print(sys.argv[1:], flush=True)
+    loop = sys.modules["flwr.supernode.start_client_internal"]
+    print(type(loop.time).__name__, loop.pull_objects.__kwdefaults__["initial_backoff"] < 1, flush=True)
     threading.Thread(target=time.sleep, args=(60,)).start()  # as Flower's HTTP thread
 
 sys.modules["flwr.supernode.cli.flower_supernode"].flower_supernode = main_loop_ends_by_an_error
@@ -142,10 +144,11 @@ def test_trouble_is_said_once_in_a_hospitals_words_and_again_after_it_was_over(
 def test_process_ends_with_its_main_loop_though_a_thread_goes_on() -> None:
     done = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
-    announced, options = done.stdout.splitlines()
+    announced, options, pace = done.stdout.splitlines()
     port = announced.rpartition(":")[2]
     assert announced.startswith("Runtime API of process ")
     assert options == str(["--superlink", "host:1", "--host", LOOPBACK, "--port", port])
+    assert pace == "Pace True", "Flower's loop has its own sleeps, or its own waits for parts of a message"
 
 
 def test_free_port_is_another_one_while_the_first_is_taken() -> None:

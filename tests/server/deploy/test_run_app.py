@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from flwr.app import Context, RecordDict
 
 from common.config.load import load_config
 from server.checkpoint import RunState
+from server.deploy import run_app
 from server.deploy.run_app import RunWatcher, StopRequested, trained_names
 from server.deploy.runs import RunFolder, Wanted
 
@@ -46,3 +48,18 @@ def test_trained_arrays_are_those_of_the_heads_alone_where_the_rest_is_frozen() 
     heads = trained_names(load_config(["encoder.trainable=heads"]))
     everything = trained_names(load_config(["encoder.trainable=all"]))
     assert 0 < len(heads) < len(everything)
+
+
+def test_process_of_a_run_looks_again_soon_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Looked(Exception):
+        """Ends it there."""
+
+    def look() -> None:
+        raise Looked
+
+    monkeypatch.setattr(run_app, "look_again_soon", look)
+    monkeypatch.setattr(run_app, "run_of", lambda *_: None)
+    monkeypatch.setenv(run_app.SERVER_VARIABLE, "nowhere")
+    context = Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config={run_app.RUN_FIELD: "x"})
+    with pytest.raises(Looked):
+        run_app.main(None, context)
