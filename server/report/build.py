@@ -14,7 +14,7 @@ from common.privacy.events import NEIGHBORING_RELATION, UNIT_OF_PRIVACY
 from common.privacy.plan import PrivacyPlan, privacy_plan
 from common.retrieval.paired import Estimate
 from common.wire.update import arrays_digest
-from server.checkpoint import RunState
+from server.checkpoint import RunState, SiteHistory
 from server.report.consortium import consortium, decision
 from server.report.reputation import reputation
 
@@ -133,6 +133,7 @@ def _site(config: RunConfig, state: RunState, name: str, privacy: PrivacyPlan | 
         "rounds_joined": history.rounds_joined,
         "drops": history.drops,
         "reputation": reputation(name, state.rounds),
+        "rests": _rests(history),
         **{key: latest.get(key) for key in ("metrics", "intervals", "codes", "code_intervals", "gallery")},
         "measured": bool(latest.get("metrics")),
         "chance_recall_at_10": latest.get("chance_recall_at_10"),
@@ -140,6 +141,12 @@ def _site(config: RunConfig, state: RunState, name: str, privacy: PrivacyPlan | 
         "private": config.evaluation.epsilon is not None,
         "statistics_epsilon": config.evaluation.epsilon,
     }
+
+
+def _rests(history: SiteHistory) -> dict[str, Any] | None:
+    if history.rests_from is None:
+        return None
+    return {"low_rounds": history.low_rounds, "from_round": history.rests_from}
 
 
 def _common(values: Iterable[float | None]) -> float | None:
