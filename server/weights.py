@@ -11,6 +11,12 @@ little. Of S sites, one that claims the largest band there is has a share of
 As long as at most half of the sites lie, together or not, the median is at most the largest honest weight, and so no
 site counts more than CAP times that. The mean uses these weights; robust rules ignore them.
 
+The noise that a site adds to its update under privacy goes as one over its patients, so that a small site's update
+is far from all others and a robust rule leaves it out each time. So where sites add noise of their own, every rule sees
+the updates scaled (`scales_of`): a site below the cohort's median by its patients over the median's, so that its noise
+is as long as the median's and its patients count about like others'; a site at or above the median as it is. A claim
+buys no room: what a liar sends may be anything, scaled or not, and no claim lengthens it beyond the median.
+
 Shapes: S sites.
 """
 
@@ -36,4 +42,15 @@ def weights_of(bands: Sequence[str]) -> Tensor:
     """
     middles = [middle_of(band) for band in bands]
     most = CAP * median_low(middles) if middles else 0.0
+    return torch.tensor([min(middle, most) for middle in middles])
+
+
+def scales_of(bands: Sequence[str]) -> Tensor:
+    """Scale `[S]` of each site's update where it holds noise of the site's own: its band's middle, up to the median.
+
+    Raises:
+        AdmissionError: A text is not one of the bands.
+    """
+    middles = [middle_of(band) for band in bands]
+    most = median_low(middles) if middles else 0.0
     return torch.tensor([min(middle, most) for middle in middles])

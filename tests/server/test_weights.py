@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from common.errors import AdmissionError
 from common.privacy.bands import MOST_PATIENTS, band_of, middle_of
-from server.weights import CAP, weights_of
+from server.weights import CAP, scales_of, weights_of
 
 LARGEST = band_of(MOST_PATIENTS - 1)
 BANDS = st.integers(1, MOST_PATIENTS - 1).map(band_of)
@@ -79,3 +79,14 @@ def test_text_that_is_no_band_is_refused() -> None:
 
 def test_weights_of_nobody_are_empty() -> None:
     assert weights_of([]).tolist() == []
+
+
+def test_scales_are_the_middles_up_to_the_median() -> None:
+    assert scales_of(["32-63", "16-31", "128-255", "64-127", "512-1023"]).tolist() == [48, 24, 96, 96, 96]
+
+
+@given(others=st.lists(BANDS, min_size=1, max_size=30), claim=BANDS)
+def test_no_claim_is_scaled_by_more_than_the_site_in_the_middle(others: list[str], claim: str) -> None:
+    scales = scales_of([*others, claim]).tolist()
+    assert scales[-1] <= median(map(middle_of, [*others, claim])) * (1 + 1e-6)
+    assert max(scales) == sorted(scales)[(len(scales) - 1) // 2]
