@@ -36,7 +36,7 @@ from server.recorder import Recorder
 from server.resting import note_weights, resting
 from server.rounds import LATE, Phase, Round, num_needed
 from server.transport import OFFLINE, Answer, Presence, Transport, Wait, nobody_watches
-from server.weights import scales_of, weights_of
+from server.weights import noise_of, scales_of, weights_of
 from strategies.composition import build_aggregator
 from strategies.interface import Aggregate, State
 from strategies.optimizers.interface import build_optimizer
@@ -330,7 +330,9 @@ class Federation:
         all_rows = torch.from_numpy(updates_SP)
         cohort_SP = all_rows if len(rows) == len(all_rows) else all_rows[rows]
         bands = [self._state.sites[site].patients_band for site in admitted]
-        scales_S = scales_of(bands) if self._setup.config.privacy.epsilon is not None else None
+        plans = [self._setup.privacy(band) for band in bands]
+        noises = [noise_of(plan, band) for plan, band in zip(plans, bands, strict=True) if plan is not None]
+        scales_S = scales_of(noises) if noises else None
         state = _to_tensors(self._state.arrays["aggregator"]) or self._aggregator.init()
         return self._aggregator.aggregate(cohort_SP, weights_of(bands), state, scales_S=scales_S)
 
