@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -121,7 +121,7 @@ class GridTransport:
         return arrived
 
     def _is_over(self, wait: Wait, pace: _Pace, longest: _Pace) -> bool:
-        num_here = self.num_here()
+        num_here = self.num_here(apart=wait.apart)
         if num_here >= wait.wanted or longest.is_over:
             return True
         return pace.is_over and num_here >= wait.needed and not self._someone_prepares()
@@ -141,9 +141,9 @@ class GridTransport:
         not_ready = {names[node]: said.reason for node, said in self._not_ready.items() if node in names}
         return Presence(tuple(sorted(self._here(self._nodes))), not_ready)
 
-    def num_here(self) -> int:
+    def num_here(self, *, apart: Collection[str] = frozenset()) -> int:
         """See `Transport`."""
-        return len(self._here(self._nodes))
+        return len(self._here(site for site in self._nodes if site not in apart))
 
     def present(self, sites: tuple[str, ...]) -> tuple[str, ...]:
         """See `Transport`."""

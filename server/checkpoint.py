@@ -35,6 +35,8 @@ class SiteHistory:
         drops: Reason to number of rounds.
         ledger_head: Digest of the last entry of its privacy ledger, as it last said; None without privacy.
         fingerprints: Of its updates that moved the model, in the order of the rounds.
+        low_rounds: The latest rounds in a row in which it counted for too little (`server/resting.py`).
+        rests_from: Round from which on it is asked no more for it; None where it is asked.
     """
 
     patients_band: str
@@ -43,6 +45,8 @@ class SiteHistory:
     drops: dict[str, int] = field(default_factory=dict)
     ledger_head: str | None = None
     fingerprints: list[str] = field(default_factory=list)
+    low_rounds: list[int] = field(default_factory=list)
+    rests_from: int | None = None
 
 
 @dataclass

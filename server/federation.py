@@ -3,6 +3,7 @@
 A round counts once its checkpoint is on the disk. Updates are aggregated in the order of the sites' names, so that
 the order of arrival changes nothing. No reply raises out of a round. Sites may come and go: one that comes, or comes
 back, is asked from the next round on, with the history it had; one that is not there when it would be asked is dropped.
+One that hardly counts is asked no more (`server/resting.py`), but for the last message, which only measures.
 
 Shapes: S sites, P trained parameters.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,9 +33,10 @@ from common.wire.update import ArrayPlan
 from server.admission import Admission
 from server.checkpoint import RunState, SiteHistory, note_asked, save_state
 from server.recorder import Recorder
+from server.resting import note_weights, resting
 from server.rounds import LATE, Phase, Round, num_needed
 from server.transport import OFFLINE, Answer, Presence, Transport, Wait, nobody_watches
-from server.weights import weights_of
+from server.weights import noise_of, scales_of, weights_of
 from strategies.composition import build_aggregator
 from strategies.interface import Aggregate, State
 from strategies.optimizers.interface import build_optimizer
@@ -145,13 +147,14 @@ class Federation:
             raise CheckFailed("no site answered; check that the sites run and reach the server")
         self._save_meeting()
 
-    def _await_sites(self) -> None:
+    def _await_sites(self, *, apart: Collection[str] = frozenset()) -> None:
         """Take in who came since, and wait for a quorum."""
-        if self._take_in(self._transport.arrivals(self._wait(self._quorum))):
+        if self._take_in(self._transport.arrivals(self._wait(self._quorum, apart=apart))):
             self._save_meeting()
 
-    def _wait(self, wanted: int) -> Wait:
+    def _wait(self, wanted: int, *, apart: Collection[str] = frozenset()) -> Wait:
         return Wait(
+            apart=apart,
             wanted=wanted,
             needed=self._quorum,
             deadline_seconds=self._setup.config.federation.deadline_seconds,
@@ -179,8 +182,9 @@ class Federation:
 
     def _round(self, number: int) -> None:
         started = time.monotonic()
-        self._await_sites()
-        num_here = self._transport.num_here()
+        at_rest = resting(self._state.sites)
+        self._await_sites(apart=at_rest)
+        num_here = self._transport.num_here(apart=at_rest)
         if num_here < self._quorum:
             # Nobody is asked, so that no patient pays for what cannot count.
             raise CheckFailed(
@@ -203,12 +207,26 @@ class Federation:
                 into_P=updates_SP[rows[site]],
             )
 
-        self._charge()
-        round_ = self._collect(number, accept, train=True)
+        at_rest = resting(self._state.sites)
+        asked = tuple(site for site in self._state.sites if site not in at_rest)
+        self._charge(asked)
+        round_ = self._collect(number, accept, sites=asked, train=True)
         came_of = self._update(round_, updates_SP, rows)
         if came_of["outcome"] == "updated":
             self._remember(fingerprints)
-        self._commit(number, round_, came_of, started)
+        self._commit(number, round_, {**came_of, "to_rest": self._to_rest(number, came_of["weights"])}, started)
+
+    def _to_rest(self, number: int, weights: Mapping[str, float]) -> list[str]:
+        """The sites that are asked no more from the next round on; those that are left meet the quorum and the rule."""
+        borne, whole = self._setup.config.aggregator.num_byzantine, len(self._state.sites)
+        enough = [
+            num_resting
+            for num_resting in range(borne + 1)
+            if (left := whole - num_resting) >= self._quorum and self._aggregator.max_byzantine(left) >= borne
+        ]
+        most = max(enough, default=0)
+        has_next = number < self._setup.config.federation.rounds
+        return note_weights(self._state.sites, weights, round_number=number, most=most if has_next else 0)
 
     def _remember(self, fingerprints: dict[str, str | None]) -> None:
         """Keep what moved the model: where it stays, an honest site may come to the same update in the next round."""
@@ -219,10 +237,10 @@ class Federation:
     def _plan_of(self, site: str) -> PrivacyPlan | None:
         return self._setup.privacy(self._state.sites[site].patients_band)
 
-    def _charge(self) -> None:
-        """Count the round as spent at every site before any of them draws its noise."""
-        for history in self._state.sites.values():
-            history.rounds_asked += 1
+    def _charge(self, asked: tuple[str, ...]) -> None:
+        """Count the round as spent at every site that is asked before any of them draws its noise."""
+        for site in asked:
+            self._state.sites[site].rounds_asked += 1
         note_asked(self._state, self._setup.folder)
 
     def _is_out_of_budget(self) -> bool:
@@ -236,11 +254,14 @@ class Federation:
 
     def _measure(self, number: int) -> None:
         self._await_sites()
-        self._collect(number, lambda reply, site: None, train=False)  # noqa: ARG005 - nothing to admit
+        everybody = tuple(self._state.sites)
+        self._collect(number, lambda reply, site: None, sites=everybody, train=False)  # noqa: ARG005 - nothing to admit
         self._save()
 
-    def _collect(self, number: int, accept: Callable[[Reply, str], None], *, train: bool) -> Round:
-        federation, sites = self._setup.config.federation, tuple(self._state.sites)
+    def _collect(
+        self, number: int, accept: Callable[[Reply, str], None], *, sites: tuple[str, ...], train: bool
+    ) -> Round:
+        federation = self._setup.config.federation
         round_ = Round(
             sites,
             quorum=federation.quorum,
@@ -308,13 +329,16 @@ class Federation:
     def _aggregate(self, updates_SP: NDArray[np.float32], rows: list[int], admitted: list[str]) -> Aggregate:
         all_rows = torch.from_numpy(updates_SP)
         cohort_SP = all_rows if len(rows) == len(all_rows) else all_rows[rows]
-        weights_S = (
-            weights_of([self._state.sites[site].patients_band for site in admitted])
-            if pair_law(self._setup.config) is None
-            else torch.ones(len(admitted))
-        )
+        bands = [self._state.sites[site].patients_band for site in admitted]
+        if pair_law(self._setup.config) is not None:
+            # What two sites share cancels where all count alike, and all are equally noisy.
+            weights_S, scales_S = torch.ones(len(bands)), None
+        else:
+            plans = [self._setup.privacy(band) for band in bands]
+            noises = [noise_of(plan, band) for plan, band in zip(plans, bands, strict=True) if plan is not None]
+            weights_S, scales_S = weights_of(bands), scales_of(noises) if noises else None
         state = _to_tensors(self._state.arrays["aggregator"]) or self._aggregator.init()
-        return self._aggregator.aggregate(cohort_SP, weights_S, state)
+        return self._aggregator.aggregate(cohort_SP, weights_S, state, scales_S=scales_S)
 
     def _optimizer_state(self) -> State:
         return _to_tensors(self._state.arrays["optimizer"]) or self._optimizer.init(self._plan.num_values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -53,8 +53,9 @@ class Wait:
     3. Both `deadline_seconds` and `patience_seconds` have passed.
 
     Attributes:
-        wanted: Sites that should be there.
-        needed: Sites without which nothing can be done.
+        wanted: How many sites should be there.
+        needed: How many are the least with which anything can be done.
+        apart: Sites that are not counted, there or not.
         deadline_seconds: How long a site may take that could answer.
         patience_seconds: How long what is needed, and who prepares, is waited for.
         watch: Told who is there, at least once a second; what it raises ends the wait.
@@ -64,6 +65,7 @@ class Wait:
     needed: int
     deadline_seconds: float
     patience_seconds: float = 0.0
+    apart: Collection[str] = frozenset()
     watch: Callable[[Presence], None] = nobody_watches
 
 
@@ -78,8 +80,8 @@ class Transport(Protocol):
         """Bands of the sites that came, or came back, since they were last asked for."""
         ...
 
-    def num_here(self) -> int:
-        """How many of the sites that were met are there."""
+    def num_here(self, *, apart: Collection[str] = frozenset()) -> int:
+        """How many of the sites that were met are there, but for some that are not counted."""
         ...
 
     def present(self, sites: tuple[str, ...]) -> tuple[str, ...]:

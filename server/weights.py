@@ -14,18 +14,26 @@ site counts more than CAP times that. The mean uses these weights; robust rules 
 Where sites share noise they all count alike: what they share cancels in no other mean. There each site divides its sum
 by the same public number, so that a larger one has a longer update instead.
 
+The noise that a site adds to its update under privacy goes about as one over its patients, so that a small site's
+update is far from all others and a robust rule leaves it out each time. So where sites add noise of their own, every
+rule sees the updates scaled (`scales_of`): those noisier than the cohort's median are shortened until their noise is as
+long as the median's, and so count about as their patients do; the others stay as they are. How noisy a site is follows
+from its public band and the run's plan. A claim buys no room: what a liar sends may be anything, scaled or not, and no
+claim lengthens it beyond the site in the middle.
+
 Shapes: S sites.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median_low
+from statistics import median_high, median_low
 
 import torch
 from torch import Tensor
 
 from common.privacy.bands import middle_of
+from common.privacy.plan import PrivacyPlan
 
 CAP = 3.0
 """Most that one site counts, in weights of the median site."""
@@ -40,3 +48,20 @@ def weights_of(bands: Sequence[str]) -> Tensor:
     middles = [middle_of(band) for band in bands]
     most = CAP * median_low(middles) if middles else 0.0
     return torch.tensor([min(middle, most) for middle in middles])
+
+
+def noise_of(plan: PrivacyPlan, band: str) -> float:
+    """Deviation of a coordinate of a site's update by its own noise, up to a factor that all sites of a run share.
+
+    Raises:
+        AdmissionError: The text is not one of the bands.
+    """
+    return plan.learning_rate * plan.event.noise_multiplier / middle_of(band)
+
+
+def scales_of(noises: Sequence[float]) -> Tensor:
+    """Scale `[S]` of each site's update from its noise: one over it, up to the median; all alike where one has none."""
+    if 0 in noises:
+        return torch.ones(len(noises))
+    most = 1 / median_high(noises) if noises else 0.0
+    return torch.tensor([min(1 / noise, most) for noise in noises])

@@ -130,7 +130,7 @@ def _sites_table(summary: Mapping[str, Any]) -> Table:
             *(words.rate(_rate(site[kind]), chance=site["chance_recall_at_10"]) for kind in RATES),
             words.epsilon(site["epsilon"]),
         )
-    table.caption = "\n".join(words.not_measured(summary)) or None
+    table.caption = "\n".join([*words.not_measured(summary), *words.resting(summary)]) or None
     table.caption_justify = "left"
     pooled = summary["pooled"]
     chance = pooled["chance_recall_at_10"]

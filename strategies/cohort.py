@@ -49,11 +49,14 @@ class Cohort:
     num_byzantine: int
 
     @classmethod
-    def of(cls, updates_AP: Tensor, weights_A: Tensor, *, num_byzantine: int) -> Cohort:
+    def of(cls, updates_AP: Tensor, weights_A: Tensor, *, num_byzantine: int, scales_A: Tensor | None = None) -> Cohort:
         """The cohort of some updates `[A, P]`.
 
         An update that is not finite is one of the bad ones, so it goes and the number of bad ones falls with it: every
         set of good sites that was possible before is possible after.
+
+        With scales each point is its update times its scale over their mean, and its weight is divided by it, so that a
+        weighted mean of the points stays that of the updates.
 
         Raises:
             AggregationError: There are no updates, or more than `num_byzantine` are not finite.
@@ -68,12 +71,15 @@ class Cohort:
             )
         if not kept_A.any():
             raise AggregationError("no update was admitted")
+        weights_S = weights_A.double().cpu()[kept_A]
+        scales_S = torch.ones_like(weights_S) if scales_A is None else scales_A.double().cpu()[kept_A]
+        scales_S = scales_S / scales_S.mean()
         return cls(
             updates_SP=updates_AP if not broken else updates_AP[kept_A.to(updates_AP.device)],
             peaks_S=peaks_A[kept_A.to(peaks_A.device)],
             kept_A=kept_A,
-            mixing_TN=torch.eye(int(kept_A.sum()), int(kept_A.sum()) + 1, dtype=torch.float64),
-            weights_T=weights_A.double().cpu()[kept_A],
+            mixing_TN=torch.cat([scales_S.diag(), 1 - scales_S[:, None]], dim=1),
+            weights_T=weights_S / scales_S,
             num_byzantine=num_byzantine - broken,
         )
 

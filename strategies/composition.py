@@ -103,7 +103,9 @@ class Composition:
         """State before the first round."""
         return {CALLS: torch.zeros((), dtype=torch.int64), **self.rule.init()}
 
-    def aggregate(self, updates_SP: Tensor, weights_S: Tensor, state: State) -> Aggregate:
+    def aggregate(
+        self, updates_SP: Tensor, weights_S: Tensor, state: State, *, scales_S: Tensor | None = None
+    ) -> Aggregate:
         """See `Aggregator`."""
         calls = int(state[CALLS])
         if len(updates_SP) < self.least_sites:
@@ -113,7 +115,8 @@ class Composition:
             )
         try:
             with one_thread():
-                found = self._apply(Cohort.of(updates_SP, weights_S, num_byzantine=self.num_byzantine), state, calls)
+                cohort = Cohort.of(updates_SP, weights_S, num_byzantine=self.num_byzantine, scales_A=scales_S)
+                found = self._apply(cohort, state, calls)
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             raise AggregationError(
                 f"aggregator.name={self.name}: the eigenvalues of the updates' products cannot be found"

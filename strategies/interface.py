@@ -49,13 +49,17 @@ class Aggregator(Protocol):
         """State before the first round."""
         ...
 
-    def aggregate(self, updates_SP: Tensor, weights_S: Tensor, state: State) -> Aggregate:
+    def aggregate(
+        self, updates_SP: Tensor, weights_S: Tensor, state: State, *, scales_S: Tensor | None = None
+    ) -> Aggregate:
         """One update from the admitted updates `[S, P]`, float32.
 
         Args:
             updates_SP: Admitted updates.
             weights_S: Public weights, positive, from patient bands; only the mean uses them.
             state: State that `init` or the last call gave.
+            scales_S: Positive; each update is multiplied by its own, over their mean, before any rule sees it. None
+                leaves them as they are.
 
         Raises:
             AggregationError: The cohort is too small for the bad sites that must be borne, or more than these are

@@ -42,7 +42,7 @@ from common.encoders.dual import DualEncoder, trainable_names
 from common.encoders.public_fit import AnchorFeatures
 from common.errors import ConfigError
 from common.losses.objective import Objective, Public, build_objective, embed_public
-from common.privacy.mean_noise import mean_noise
+from common.privacy.mean_noise import mean_noise, own_multipliers
 from common.seeds import torch_generator
 
 NUM_STEPS = 100

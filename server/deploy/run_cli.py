@@ -92,9 +92,18 @@ def _follow(run: RunFolder, *, from_byte: int, detach: bool, as_json: bool) -> N
     if outcome.ending is not Ending.COMPLETED:
         raise RunEnded(f"{run.key}: {outcome.ending}: {outcome.reason}", exit_code=outcome.exit_code)
     if not as_json:
-        if summary is not None and (told := words.helped(json.loads(summary))) is not None:
+        for told in _told(summary):
             typer.echo(told)
         typer.echo(f"Report: {run.path / REPORT_FILE}")
+
+
+def _told(summary: str | None) -> list[str]:
+    """What a person should read of a summary, a sentence each."""
+    if summary is None:
+        return []
+    found = json.loads(summary)
+    helped = words.helped(found)
+    return [*([helped] if helped is not None else []), *words.resting(found)]
 
 
 def _summary_of(run: RunFolder) -> str | None:

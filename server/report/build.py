@@ -15,7 +15,7 @@ from common.privacy.forecast import Forecast
 from common.privacy.plan import PrivacyPlan, pair_law, privacy_plan
 from common.retrieval.paired import Estimate
 from common.wire.update import arrays_digest
-from server.checkpoint import RunState
+from server.checkpoint import RunState, SiteHistory
 from server.report.consortium import consortium, decision
 from server.report.reputation import reputation
 
@@ -139,6 +139,7 @@ def _site(config: RunConfig, state: RunState, name: str, privacy: PrivacyPlan | 
         "rounds_joined": history.rounds_joined,
         "drops": history.drops,
         "reputation": reputation(name, state.rounds),
+        "rests": _rests(history),
         **{key: latest.get(key) for key in ("metrics", "intervals", "codes", "code_intervals", "gallery")},
         "measured": bool(latest.get("metrics")),
         "chance_recall_at_10": latest.get("chance_recall_at_10"),
@@ -146,6 +147,12 @@ def _site(config: RunConfig, state: RunState, name: str, privacy: PrivacyPlan | 
         "private": config.evaluation.epsilon is not None,
         "statistics_epsilon": config.evaluation.epsilon,
     }
+
+
+def _rests(history: SiteHistory) -> dict[str, Any] | None:
+    if history.rests_from is None:
+        return None
+    return {"low_rounds": history.low_rounds, "from_round": history.rests_from}
 
 
 def _common(values: Iterable[float | None]) -> float | None:

@@ -220,10 +220,18 @@ def _notices(summary: Summary) -> list[Notice]:
     if warnings := reputation.warnings(summary):
         text = "The server let these hospitals count for little, which is no proof of malice:"
         notices.append(Notice(text, tuple(warnings)))
+    notices += _resting(summary)
     if summary.get("robustness"):
         text = "A comparison of many federations; the figures of single hospitals are of one in which nobody attacked."
         notices.insert(0, Notice(text))
     return notices
+
+
+def _resting(summary: Summary) -> list[Notice]:
+    if not (resting := words.resting(summary)):
+        return []
+    text = "The rule hardly used the updates of these hospitals, so that they were asked no more in this run:"
+    return [Notice(text, tuple(resting))]
 
 
 def _drops(name: str, site: Mapping[str, Any]) -> str:

@@ -146,6 +146,21 @@ def not_measured(summary: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def resting(summary: Mapping[str, Any]) -> list[str]:
+    """Who is asked no more because it hardly counted, a sentence each."""
+    found = []
+    for name, site in summary["sites"].items():
+        if (rests := site.get("rests")) is None:
+            continue
+        first, *_, last = rests["low_rounds"]
+        paid = "; its patients paid nothing from then on" if site["epsilon"] is not None else ""
+        found.append(
+            f"{name} counted for less than half of its share in rounds {first} to {last} and was not asked from round "
+            f"{rests['from_round']} on{paid}."
+        )
+    return found
+
+
 def percent_range(interval: tuple[float, float] | None) -> str:
     """The two ends of an interval of rates."""
     return "" if interval is None else f"{100 * interval[0]:.1f}{DASH}{100 * interval[1]:.1f}"

@@ -2,7 +2,8 @@
 
 Honest sites post a copy of their update on a board. An attacker trains, waits until all of them have posted or failed,
 and replaces its update by one made from theirs. Messages are answered in the order of the sites' names and attackers
-come last, so whoever an attacker waits for is at work already; it waits no longer than the server would.
+come last, so whoever an attacker waits for is at work already: who has not begun by then was not asked. It waits no
+longer than the server would.
 
 Shapes: H honest sites, P parameters.
 """
@@ -27,6 +28,10 @@ PATIENCE = 0.9
 """Share of its message's time to live after which an attacker takes what is on the board."""
 
 
+BEGIN_SECONDS = 0.25
+"""A site that has not begun so long after an attacker is done was not asked: it rests."""
+
+
 class Board:
     """The honest updates of the latest round, by site.
 
@@ -37,14 +42,24 @@ class Board:
     def __init__(self, num_honest: int) -> None:
         self._num_honest = num_honest
         self._round = 0
+        self._begun: set[int] = set()
         self._posted: dict[int, Tensor | None] = {}
         self._news = threading.Condition()
+
+    def begin(self, *, site: int, round_number: int) -> None:
+        """Say that a site was asked in a round, and will post."""
+        with self._news:
+            self._turn_to(round_number)
+            if round_number == self._round:
+                self._begun.add(site)
+                self._news.notify_all()
 
     def post(self, update_P: Tensor | None, *, site: int, round_number: int) -> None:
         """Post a site's update, None where it has none; one of a round that is over is not looked at."""
         with self._news:
             self._turn_to(round_number)
             if round_number == self._round:
+                self._begun.add(site)
                 self._posted[site] = update_P
                 self._news.notify_all()
 
@@ -57,8 +72,13 @@ class Board:
         """
         with self._news:
             self._turn_to(round_number)
+            left = max(0.0, until - time.time())
             self._news.wait_for(
-                lambda: self._round != round_number or len(self._posted) == self._num_honest,
+                lambda: self._round != round_number or len(self._begun) == self._num_honest,
+                timeout=min(BEGIN_SECONDS, left),
+            )
+            self._news.wait_for(
+                lambda: self._round != round_number or self._posted.keys() == self._begun,
                 timeout=max(0.0, until - time.time()),
             )
             if self._round != round_number:
@@ -67,7 +87,7 @@ class Board:
 
     def _turn_to(self, round_number: int) -> None:
         if round_number > self._round:
-            self._round, self._posted = round_number, {}
+            self._round, self._begun, self._posted = round_number, set(), {}
             self._news.notify_all()
 
 
@@ -83,13 +103,15 @@ def _watched(honest: Handler, board: Board) -> Handler:
         if TASK not in message.content:
             return honest(message, context)
         update_P, site = None, int(context.node_config["partition-id"])
+        round_number = task_from_records(message.content).round_number
+        board.begin(site=site, round_number=round_number)
         try:
             reply = honest(message, context)
             if reply is not None and has_update(reply):
                 update_P = as_vector(arrays_from_record(reply.content.array_records[UPDATE]))
             return reply
         finally:
-            board.post(update_P, site=site, round_number=task_from_records(message.content).round_number)
+            board.post(update_P, site=site, round_number=round_number)
 
     return answer
 

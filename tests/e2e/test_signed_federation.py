@@ -19,8 +19,8 @@ from common.evidence.manifest import STATE_FILE
 from common.wire.evidence import EVIDENCE
 from common.wire.flower import MODEL, TASK, UPDATE, arrays_to_record
 from common.wire.update import arrays_digest
-from server import signed_folder
-from server.checkpoint import RunState
+from server import federation, signed_folder
+from server.checkpoint import RunState, SiteHistory
 from simulations.runtime import FIRST_NODE, Handler
 from tests.common.evidence.logs import Side, change_content, forge
 from tests.e2e.signed import NAMES, TRAINED, Consortium, Wire, problems
@@ -412,6 +412,27 @@ def test_site_that_is_away_is_not_waited_for_and_keeps_its_history(consortium: C
     assert [record["dropped"] for record in state.rounds] == [{}, {NORTH: "offline"}, {}]
     assert (state.sites[NORTH].rounds_joined, state.sites[NORTH].rounds_asked) == (2, 2)
     assert sum(record["seconds"] for record in state.rounds) < 30
+    assert problems(consortium.audit()) == {}
+
+
+def test_site_at_rest_is_asked_for_nothing_but_its_figures_and_the_evidence_holds(
+    consortium: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rest(sites: dict[str, SiteHistory], weights: object, *, round_number: int, most: int) -> list[str]:
+        del weights, most
+        sites[NORTH].rests_from = sites[NORTH].rests_from or round_number + 1
+        return []
+
+    monkeypatch.setattr(federation, "note_weights", rest)
+    state = consortium.play()
+    assert state.sites[NORTH].rounds_asked == 1
+    trail = read_log(consortium.sides["server"].folder).trail
+    asked = [entry.fields["sites"] for entry in trail if entry.kind is Kind.ROUND_OPENED]
+    others = [name for name in NAMES if name != NORTH]
+    assert asked == [list(NAMES), others, others, list(NAMES)]
+    answered = ["head_received", *["release"] * 3]
+    greeted = ["log_opened", "run_opened", "release"]
+    assert kinds(consortium, NORTH) == [*greeted, *answered, *answered[:-1], "run_closed"]
     assert problems(consortium.audit()) == {}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -91,10 +91,10 @@ class MemoryTransport:
         """See `Transport`."""
         return sites
 
-    def num_here(self) -> int:
+    def num_here(self, *, apart: Collection[str] = frozenset()) -> int:
         """See `Transport`."""
         came = len(self.bands) + sum(len(self.later.get(place, {})) for place in range(1, len(self.awaited) + 1))
-        return self.here.get(len(self.awaited), came)
+        return self.here.get(len(self.awaited), came) - len(apart)
 
     def ask(
         self,

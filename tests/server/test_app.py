@@ -429,6 +429,21 @@ def test_wait_ends_when_nothing_is_worth_waiting_for(
     assert found == {"north": "16-31"}
 
 
+def test_site_that_stands_apart_ends_no_wait() -> None:
+    grid = InProcessGrid([site("north"), site("east")], num_workers=2)
+    transport = GridTransport(grid, recorder=NoRecorder())
+    transport.meet(waiting(2, seconds=10.0))
+    assert (transport.num_here(), transport.num_here(apart={"north"})) == (2, 1)
+    waited = []
+    for apart in (frozenset[str](), frozenset({"north"})):
+        started = time.monotonic()
+        transport.arrivals(Wait(wanted=2, needed=2, deadline_seconds=0.3, apart=apart))
+        waited.append(time.monotonic() - started)
+    grid.close()
+    assert waited[0] < 0.2
+    assert waited[1] >= 0.3
+
+
 @pytest.mark.usefixtures("quick")
 def test_site_that_refused_and_came_to_terms_is_taken_in_during_the_wait() -> None:
     late = Clock("east", "bundle")

@@ -77,7 +77,14 @@ class Remembering:
         """Nothing yet."""
         return {"kept": torch.zeros(6), "rounds": torch.zeros(1)}
 
-    def aggregate(self, updates_SP: Tensor, weights_S: Tensor, state: State) -> Aggregate:
+    def aggregate(
+        self,
+        updates_SP: Tensor,
+        weights_S: Tensor,
+        state: State,
+        *,
+        scales_S: Tensor | None = None,  # noqa: ARG002 - of `Aggregator`
+    ) -> Aggregate:
         """See `Aggregator`."""
         state = {"kept": updates_SP[0], "rounds": state["rounds"] + 1}
         return Aggregate(updates_SP[0], weights_S / weights_S.sum(), state)
@@ -91,7 +98,14 @@ class Remembering:
 class Refusing(Remembering):
     """A rule that the cohort is too small for."""
 
-    def aggregate(self, updates_SP: Tensor, weights_S: Tensor, state: State) -> Aggregate:  # noqa: ARG002
+    def aggregate(
+        self,
+        updates_SP: Tensor,
+        weights_S: Tensor,  # noqa: ARG002 - of `Aggregator`
+        state: State,  # noqa: ARG002 - of `Aggregator`
+        *,
+        scales_S: Tensor | None = None,  # noqa: ARG002 - of `Aggregator`
+    ) -> Aggregate:
         """See `Aggregator`."""
         raise AggregationError(f"{len(updates_SP)} updates: this rule needs 5 for num_byzantine=2")
 
@@ -100,7 +114,14 @@ class Refusing(Remembering):
 class Dividing(Remembering):
     """A rule that divides by zero."""
 
-    def aggregate(self, updates_SP: Tensor, weights_S: Tensor, state: State) -> Aggregate:  # noqa: ARG002
+    def aggregate(
+        self,
+        updates_SP: Tensor,
+        weights_S: Tensor,
+        state: State,  # noqa: ARG002 - of `Aggregator`
+        *,
+        scales_S: Tensor | None = None,  # noqa: ARG002 - of `Aggregator`
+    ) -> Aggregate:
         """See `Aggregator`."""
         return Aggregate(updates_SP[0] / 0, weights_S / weights_S.sum(), {"kept": updates_SP[0] / 0})
 
@@ -184,3 +205,17 @@ def test_array_of_whole_numbers_among_the_trained_is_refused_before_any_site_is_
     with pytest.raises(ConfigError, match=r"towers\.weight is int64: only float32 is trained"):
         world.run(transport, state=state)
     assert transport.asked == []
+
+
+@pytest.mark.parametrize(("epsilon", "scaled"), [("8", True), ("null", False)])
+def test_updates_with_noise_are_scaled_up_to_the_median_and_others_are_not(
+    world: Any, epsilon: str, *, scaled: bool
+) -> None:
+    """Middles 24, 48, 96 and 192: the lower median is 48, and 24 is scaled by half of what the others are."""
+    bands = {"east": "16-31", "north": "32-63", "south": "64-127", "west": "128-255"}
+    rule = ("aggregator.name=median", f"privacy.epsilon={epsilon}", "federation.rounds=1")
+    privacy = world.privacy if scaled else None
+    state = world.run(world.transport(private=scaled, bands=bands), *rule, privacy=privacy)
+    scales = {"east": 24 / 42, "north": 48 / 42, "south": 48 / 42, "west": 48 / 42}
+    updates = [world.honest_update(site, 1)[WEIGHT] * (scale if scaled else 1) for site, scale in scales.items()]
+    np.testing.assert_allclose(state.arrays["model"][WEIGHT], np.median(updates, axis=0), rtol=1e-5)

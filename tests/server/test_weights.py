@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from itertools import pairwise
 from random import Random
-from statistics import median
+from statistics import median, median_high
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.config.load import load_config
 from common.errors import AdmissionError
 from common.privacy.bands import MOST_PATIENTS, band_of, middle_of
-from server.weights import CAP, weights_of
+from common.privacy.plan import privacy_plan
+from server.weights import CAP, noise_of, scales_of, weights_of
 
 LARGEST = band_of(MOST_PATIENTS - 1)
 BANDS = st.integers(1, MOST_PATIENTS - 1).map(band_of)
@@ -79,3 +81,34 @@ def test_text_that_is_no_band_is_refused() -> None:
 
 def test_weights_of_nobody_are_empty() -> None:
     assert weights_of([]).tolist() == []
+
+
+def test_noise_of_a_site_is_what_its_plan_makes_of_its_band() -> None:
+    """A step's noise is rate times multiplier times clip norm over rate of sampling times the band's middle."""
+    config = load_config(["privacy.epsilon=8", "training.sampling_probability=0.3", "privacy.clip_norm=1"])
+    found = {}
+    for band in ("16-31", "256-511"):
+        plan = privacy_plan(config, band)
+        assert plan is not None
+        step = plan.learning_rate * plan.event.noise_multiplier * plan.clip_norm / (0.3 * middle_of(band))
+        found[band] = noise_of(plan, band) / step
+    assert found["16-31"] == pytest.approx(found["256-511"])
+
+
+def test_scales_shorten_what_is_noisier_than_the_median_to_its_noise() -> None:
+    noises = [1 / 48, 1 / 24, 1 / 192, 1 / 96, 1 / 768]
+    scales = scales_of(noises).tolist()
+    assert scales == pytest.approx([48, 24, 96, 96, 96])
+    assert scales_of(noises[:4]).tolist() == pytest.approx([48, 24, 48, 48]), "of four, the noisier middle one"
+
+
+def test_scales_are_alike_where_a_site_has_no_noise() -> None:
+    assert scales_of([0.0, 0.1]).tolist() == [1, 1]
+    assert scales_of([]).tolist() == []
+
+
+@given(others=st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=30), claim=st.floats(1e-6, 1e3))
+def test_no_claim_is_scaled_by_more_than_the_site_in_the_middle(others: list[float], claim: float) -> None:
+    scales = scales_of([*others, claim]).tolist()
+    assert scales[-1] <= 1 / median_high([*others, claim]) * (1 + 1e-6)
+    assert max(scales) == sorted(scales)[(len(scales) - 1) // 2]

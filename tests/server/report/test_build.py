@@ -120,6 +120,14 @@ def test_epsilon_is_that_of_the_asked_rounds(state: RunState) -> None:
     assert 0 < spent["south"] < spent["north"] <= config.privacy.epsilon  # type: ignore[operator]
 
 
+def test_site_at_rest_is_in_the_summary(state: RunState) -> None:
+    state.sites["south"].low_rounds, state.sites["south"].rests_from = [1, 2, 3], 4
+    summary = build_summary(load_config(["privacy.epsilon=null"]), state, _facts())
+    validate(summary)
+    assert summary["sites"]["north"]["rests"] is None
+    assert summary["sites"]["south"]["rests"] == {"low_rounds": [1, 2, 3], "from_round": 4}
+
+
 def test_run_without_privacy_states_none(state: RunState) -> None:
     summary = build_summary(load_config(["privacy.epsilon=null"]), state, _facts())
     assert summary["privacy"]["target_epsilon"] is summary["privacy"]["noise_multiplier"] is None

@@ -123,3 +123,12 @@ def test_grid_of_attacks_is_told_by_its_verdict(grid_summary: dict[str, Any]) ->
 def test_a_clean_run_has_no_notices(summary: dict[str, Any]) -> None:
     summary["sites"]["St. Brigid"]["drops"] = {}
     assert outcome(summary).notices == ()
+
+
+def test_hospital_at_rest_is_told_with_its_rounds_and_that_it_paid_no_more(summary: dict[str, Any]) -> None:
+    said = "Harbour counted for less than half of its share in rounds 2 to 4 and was not asked from round 5 on"
+    assert said not in texts(summary)
+    summary["sites"]["Harbour"]["rests"] = {"low_rounds": [2, 3, 4], "from_round": 5}
+    assert f"{said}; its patients paid nothing from then on." in texts(summary)
+    summary["sites"]["Harbour"]["epsilon"] = None
+    assert f"{said}." in texts(summary)

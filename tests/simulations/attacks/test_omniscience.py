@@ -57,10 +57,19 @@ def _expected(site: int, number: int) -> Tensor:
     return as_vector({name: array + site for name, array in update_of(number).items()})
 
 
-def _run_round(handlers: Sequence[Handler], number: int = 1, *, ttl: float = 30.0, workers: int = 2) -> list[Message]:
+def _run_round(
+    handlers: Sequence[Handler],
+    number: int = 1,
+    *,
+    ttl: float = 30.0,
+    workers: int = 2,
+    resting: int | None = None,
+) -> list[Message]:
     grid = InProcessGrid(handlers, num_workers=workers)
     messages = []
-    for node in grid.get_node_ids():
+    for site, node in enumerate(grid.get_node_ids()):
+        if site == resting:
+            continue
         message = question(MessageType.TRAIN, number, ttl=ttl)
         messages.append(grid.create_message(message.content, MessageType.TRAIN, node, "", ttl))
     replies = list(grid.send_and_receive(messages, timeout=ttl + 1))
@@ -135,6 +144,16 @@ def test_site_that_hangs_is_waited_for_less_than_the_time_to_live() -> None:
     assert [len(honest_HP) for honest_HP, _ in seen] == [SITES - ATTACKERS - 1] * ATTACKERS
 
 
+def test_site_that_was_not_asked_is_not_waited_for() -> None:
+    seen: Seen = []
+    handlers = _handlers(seen, _site())
+    started = time.monotonic()
+    _run_round(handlers, ttl=60.0, resting=3)
+    assert time.monotonic() - started < 20
+    asked = [_expected(site, 1) for site in range(SITES - ATTACKERS) if site != 3]
+    assert [torch.equal(honest_HP, torch.stack(asked)) for honest_HP, _ in seen] == [True] * ATTACKERS
+
+
 def test_attackers_without_anything_to_see_send_their_own() -> None:
     def all_raise(site: int, number: int) -> None:
         if site < SITES - ATTACKERS:
@@ -162,6 +181,7 @@ def test_late_post_of_a_round_that_is_over_changes_nothing() -> None:
 
 def test_reader_of_a_round_is_let_go_when_the_next_begins() -> None:
     board, found = Board(2), list[Any]()
+    board.begin(site=1, round_number=1)
     reader = threading.Thread(
         target=lambda: found.append(board.read(round_number=1, until=time.time() + 60)), daemon=True
     )
