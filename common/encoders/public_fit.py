@@ -1,5 +1,7 @@
 """The federation's first model: fitted to the public anchors alone, so that it costs no patient anything.
 
+A part of the public studies is kept from it (`part_public`): on these the server watches the model while it trains.
+
 1. Each tower is set from the anchors' features (whitened PCA where the features are frozen).
 2. The embeddings are fitted by in-batch InfoNCE, one study a patient in each batch.
 3. The anchors' report embeddings are clustered: the prototypes that tell a record its code centre.
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +20,15 @@ from torch import Tensor, nn
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, Embedded, embed_in_batches
 from common.encoders.interface import Encoder
+from common.errors import ConfigError
 from common.hashing.head import HashHead
 from common.losses.in_batch import InBatchContrast
 from common.losses.objective import Objective, Public
 from common.seeds import torch_generator
 
 WEIGHT_DECAY = 0.01
+LEAST_PATIENTS_A_PART = 2
+"""Of fewer, no error can be told."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,57 @@ class AnchorFeatures:
         rows = one_each[torch.randperm(len(one_each), generator=generator)[:num_patients]].to(self.images.device)
         return self.images[rows], self.reports[rows]
 
+    def of_patients(self, chosen: Tensor) -> AnchorFeatures:
+        """The studies of some patients, who are numbered anew, in their order.
+
+        Args:
+            chosen: Numbers of the patients `[V]`, int64, in ascending order.
+        """
+        rows = torch.isin(self.patients, chosen).nonzero().flatten()
+        numbers = torch.searchsorted(chosen, self.patients[rows])
+        on_device = rows.to(self.images.device)
+        return AnchorFeatures(self.images[on_device], self.reports[on_device], numbers)
+
     def to(self, device: str) -> AnchorFeatures:
         """The same features on a device."""
         return AnchorFeatures(self.images.to(device), self.reports.to(device), self.patients)
+
+
+class PublicParts(NamedTuple):
+    """The public studies, parted by patient.
+
+    Attributes:
+        anchors: What the first model is fitted to, and what sites contrast their studies with.
+        validation: What the server measures the model on; None where nothing is kept for it.
+    """
+
+    anchors: AnchorFeatures
+    validation: AnchorFeatures | None
+
+
+def part_public(public: AnchorFeatures, config: RunConfig) -> PublicParts:
+    """Part the public studies: the same studies and config give the same parts, at the server and at every site.
+
+    Args:
+        public: All public studies, sorted by the patients' names and numbered in that order.
+        config: Its `public_fit.validation_fraction` says how large the share of the patients is, and its seed who they
+            are.
+
+    Raises:
+        ConfigError: There are too few public patients for two parts.
+    """
+    if not config.public_fit.validation_fraction:
+        return PublicParts(public, None)
+    num_patients = int(public.patients.max()) + 1
+    num_kept = max(LEAST_PATIENTS_A_PART, round(config.public_fit.validation_fraction * num_patients))
+    if num_patients < num_kept + LEAST_PATIENTS_A_PART:
+        raise ConfigError(
+            f"public_fit.validation_fraction={config.public_fit.validation_fraction}: {num_patients} public patients "
+            "are too few for two parts; add public patients, or set it to 0"
+        )
+    order = torch.randperm(num_patients, generator=torch_generator(config.seed, "public-validation"))
+    kept, others = order[:num_kept].sort().values, order[num_kept:].sort().values
+    return PublicParts(public.of_patients(others), public.of_patients(kept))
 
 
 def fresh_model(encoder: Encoder, config: RunConfig) -> DualEncoder:
