@@ -16,7 +16,8 @@ from common.config.schema import DataConfig
 from common.console import Terminal
 from common.device import check_device
 from common.encoders.cache import FeatureCache, cache_folder
-from common.encoders.public_fit import first_model, part_public, start_of
+from common.encoders.public_fit import first_model, start_of
+from common.encoders.public_parts import part_public
 from common.encoders.registry import ENCODERS
 from common.errors import AdmissionError, ConfigError
 from common.privacy.bands import middle_of

@@ -1,6 +1,6 @@
 """The federation's first model: fitted to the public anchors alone, so that it costs no patient anything.
 
-A part of the public studies is kept from it (`part_public`): on these the server watches the model while it trains.
+A part of the public studies is kept from it (`public_parts.py`): on these the server watches the model while it trains.
 
 1. Each tower is set from the anchors' features (whitened PCA where the features are frozen).
 2. The embeddings are fitted by in-batch InfoNCE, one study a patient in each batch.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,15 +19,12 @@ from torch import Tensor, nn
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, Embedded, embed_in_batches
 from common.encoders.interface import Encoder
-from common.errors import ConfigError
 from common.hashing.head import HashHead
 from common.losses.in_batch import InBatchContrast
 from common.losses.objective import Objective, Public
 from common.seeds import torch_generator
 
 WEIGHT_DECAY = 0.01
-LEAST_PATIENTS_A_PART = 2
-"""Of fewer, no error can be told."""
 
 
 @dataclass(frozen=True)
@@ -75,43 +71,6 @@ class AnchorFeatures:
     def to(self, device: str) -> AnchorFeatures:
         """The same features on a device."""
         return AnchorFeatures(self.images.to(device), self.reports.to(device), self.patients)
-
-
-class PublicParts(NamedTuple):
-    """The public studies, parted by patient.
-
-    Attributes:
-        anchors: What the first model is fitted to, and what sites contrast their studies with.
-        validation: What the server measures the model on; None where nothing is kept for it.
-    """
-
-    anchors: AnchorFeatures
-    validation: AnchorFeatures | None
-
-
-def part_public(public: AnchorFeatures, config: RunConfig) -> PublicParts:
-    """Part the public studies: the same studies and config give the same parts, at the server and at every site.
-
-    Args:
-        public: All public studies, sorted by the patients' names and numbered in that order.
-        config: Its `public_fit.validation_fraction` says how large the share of the patients is, and its seed who they
-            are.
-
-    Raises:
-        ConfigError: There are too few public patients for two parts.
-    """
-    if not config.public_fit.validation_fraction:
-        return PublicParts(public, None)
-    num_patients = int(public.patients.max()) + 1
-    num_kept = max(LEAST_PATIENTS_A_PART, round(config.public_fit.validation_fraction * num_patients))
-    if num_patients < num_kept + LEAST_PATIENTS_A_PART:
-        raise ConfigError(
-            f"public_fit.validation_fraction={config.public_fit.validation_fraction}: {num_patients} public patients "
-            "are too few for two parts; add public patients, or set it to 0"
-        )
-    order = torch.randperm(num_patients, generator=torch_generator(config.seed, "public-validation"))
-    kept, others = order[:num_kept].sort().values, order[num_kept:].sort().values
-    return PublicParts(public.of_patients(others), public.of_patients(kept))
 
 
 def fresh_model(encoder: Encoder, config: RunConfig) -> DualEncoder:
@@ -165,6 +124,10 @@ class FrozenPart:
                 torch.cat([self.report(rows) for rows in reports.split(batch_size)]),
             )
 
+    def sees(self, studies: AnchorFeatures) -> AnchorFeatures:
+        """Public studies as the trained part sees them, on the device where they are."""
+        return AnchorFeatures(*self.features_of(studies.images, studies.reports), studies.patients)
+
 
 def split_frozen(model: DualEncoder) -> tuple[FrozenPart | None, DualEncoder]:
     """The part of a fitted model that stays, None where all of it trains, and the model that trains.
@@ -213,7 +176,7 @@ def start_of(model: DualEncoder, anchors: AnchorFeatures, config: RunConfig) -> 
     frozen, trained = split_frozen(model)
     if frozen is None:
         return Start(frozen=None, model=trained, anchors=on_device)
-    seen = AnchorFeatures(*frozen.features_of(on_device.images, on_device.reports), on_device.patients)
+    seen = frozen.sees(on_device)
     fit_to_public(trained, seen, config)
     return Start(frozen=frozen, model=trained, anchors=seen)
 

@@ -23,7 +23,7 @@ from common.config.load import config_digest
 from common.config.schema import RunConfig
 from common.device import CPU
 from common.encoders.dual import DualEncoder, trainable_names
-from common.encoders.public_fit import part_public
+from common.encoders.public_parts import part_public
 from common.errors import BudgetExhausted, CheckFailed, ConfigError
 from common.losses.objective import build_objective
 from common.privacy.bands import SMALL, band_of, delta_for

@@ -18,7 +18,8 @@ from common.config.load import config_as_yaml, config_digest
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
 from common.encoders.interface import Encoder
-from common.encoders.public_fit import first_model, fresh_model, part_public, start_of
+from common.encoders.public_fit import first_model, fresh_model, start_of
+from common.encoders.public_parts import part_public
 from common.encoders.registry import ENCODERS
 from common.errors import AdmissionError, CheckpointError, WardroundError
 from common.files import write_atomically
