@@ -42,6 +42,7 @@ class Made:
         facts: What it says of itself.
         config: The run's configuration, calibrated where it asked for that.
         num_anchors: Public studies that the first model was fitted to.
+        num_validated: Public studies that were kept for the server to watch it on.
     """
 
     content: bytes
@@ -49,6 +50,7 @@ class Made:
     facts: BundleFacts
     config: RunConfig
     num_anchors: int
+    num_validated: int
 
 
 def build_bundle(config: RunConfig, anchors: AnchorFolder, *, bands: tuple[str, ...], progress: Progress) -> Made:
@@ -100,6 +102,7 @@ def build_bundle(config: RunConfig, anchors: AnchorFolder, *, bands: tuple[str, 
         facts=facts,
         config=config,
         num_anchors=len(parts.anchors.images),
+        num_validated=0 if parts.validation is None else len(parts.validation.images),
     )
 
 

@@ -58,6 +58,7 @@ def bundle_command(
     if json_:
         typer.echo(json.dumps({"bundle": made.hash, "file": str(out), **asdict(made.facts)}, indent=2))
         return
-    typer.echo(f"Wrote {out}: {len(made.content):,} bytes, fitted to {made.num_anchors:,} public studies")
+    fitted = f"fitted to {made.num_anchors:,} public studies, to be watched on {made.num_validated:,} others"
+    typer.echo(f"Wrote {out}: {len(made.content):,} bytes, {fitted}")
     typer.echo(f"Run: {made.facts.run}")
     typer.echo(f"Bundle, to compare by telephone: {spoken(made.hash)}")

@@ -17,6 +17,7 @@ from server.deploy.runs import Ending, Outcome, RunFolder, Wanted, find_run, new
 from server.report import words
 from server.report.render import REPORT_FILE
 from server.report.summary import SUMMARY_FILE
+from server.report.watched import stepped_back
 
 ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="The consortium's consortium.yaml.")]
 Key = Annotated[str, typer.Argument(metavar="RUN", help="Key of the run, or the beginning of it.")]
@@ -92,8 +93,10 @@ def _follow(run: RunFolder, *, from_byte: int, detach: bool, as_json: bool) -> N
     if outcome.ending is not Ending.COMPLETED:
         raise RunEnded(f"{run.key}: {outcome.ending}: {outcome.reason}", exit_code=outcome.exit_code)
     if not as_json:
-        if summary is not None and (told := words.helped(json.loads(summary))) is not None:
-            typer.echo(told)
+        found = json.loads(summary) if summary is not None else None
+        for told in (stepped_back(found), words.helped(found)) if found is not None else ():
+            if told is not None:
+                typer.echo(told)
         typer.echo(f"Report: {run.path / REPORT_FILE}")
 
 

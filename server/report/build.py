@@ -15,6 +15,7 @@ from common.privacy.plan import PrivacyPlan, privacy_plan
 from common.retrieval.paired import Estimate
 from common.wire.update import arrays_digest
 from server.checkpoint import RunState
+from server.public_watch import VALUES
 from server.report.consortium import consortium, decision
 from server.report.reputation import reputation
 
@@ -112,6 +113,7 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
         "least_group": config.evaluation.least_group,
         "fairness": _fairness(groups),
         **told,
+        "public_validation": _public_validation(state),
         "pooled": dict(facts.pooled) if facts.pooled is not None else None,
         "not_private": [
             *(NOT_PRIVATE if config.evaluation.epsilon is None else ONLY_SIMULATED),
@@ -139,6 +141,22 @@ def _site(config: RunConfig, state: RunState, name: str, privacy: PrivacyPlan | 
         "start_metrics": state.start.get(name, {}).get("metrics") or latest.get("start_metrics"),
         "private": config.evaluation.epsilon is not None,
         "statistics_epsilon": config.evaluation.epsilon,
+    }
+
+
+def _public_validation(state: RunState) -> dict[str, Any] | None:
+    """What the server saw on public studies; None where it did not look."""
+    judged = [record for record in state.rounds if record.get("validation")]
+    if state.watched.start is None:
+        return None
+    last = judged[-1]["validation"] if judged else None
+    best = float(state.arrays["best"][VALUES].mean())
+    return {
+        "start": state.watched.start,
+        "final": best if last is None or last["stepped_back"] else last["value"],
+        "best_round": state.watched.best_round,
+        "step": state.watched.step,
+        "stepped_back": [record["round"] for record in judged if record["validation"]["stepped_back"]],
     }
 
 
