@@ -4,16 +4,18 @@ What is read is public: the studies that were kept from the public fit (`part_pu
 updates that the sites have released. Nothing else enters a decision, so that it costs no patient anything: it is
 post-processing. `PublicValidation` has no place for anything that a site tells.
 
-Measure, for each public patient v, over that patient's studies i, at the loss's temperature t, s the cosine similarity:
+Measure, for each public patient v, over that patient's studies i, at a temperature t, s the cosine similarity:
 
     m_v = mean over i of (log p(report i | image i) + log p(image i | report i)) / 2
     p(report i | image i) = exp(s(image i, report i) / t) / (same + sum over j of exp(s(image i, report j) / t))
 
-j runs over the studies of all other patients: a patient's own studies may share a report, and are no wrong answers. A
-log-probability moves with each step, where a recall of few studies stands still or jumps.
+j runs over the studies of all other patients: a patient's own studies may share a report, and are no wrong answers.
+Each model is measured at that of the `TEMPERATURES` at which the mean of m_v is greatest: at one for all, a model that
+is too sure of itself would gain by losing what it knows. A log-probability moves with each step, where a recall of few
+studies stands still or jumps.
 
-Rule: d_v = m_v of the new model less m_v of the best model so far, over V patients; its error is the standard error of
-a mean of pairs, sd(d) / sqrt(V).
+Rule: d_v = m_v of the new model less m_v of the best model so far, over V patients; its error is half of the interval
+of a mean of pairs at `CONFIDENCE`, q sd(d) / sqrt(V), q the quantile of Student's t with V - 1 degrees of freedom.
 
 1. mean d > 0: the new model is the best.
 2. mean d < -error: back to the best model, and the server optimizer's state with it; each later step is half as long.
@@ -35,6 +37,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import t as student
 from torch import Tensor
 
 from common.encoders.dual import DualEncoder, embed_in_batches
@@ -44,6 +47,9 @@ from server.checkpoint import RunState
 
 VALUES = "values"
 """Among the arrays of `RunState.arrays["best"]`: what the best model's patients came to, `[V]`."""
+TEMPERATURES = tuple(0.01 * 2 ** (step / 2) for step in range(21))
+"""From 0.01 to 10.24."""
+CONFIDENCE = 0.95
 _MODEL, _OPTIMIZER = "model/", "optimizer/"
 
 
@@ -54,12 +60,10 @@ class PublicValidation:
     Attributes:
         model: A model of the run's form on the CPU, written over by each measure.
         studies: The public validation, as that model sees it, on the CPU.
-        temperature: Of the run's loss.
     """
 
     model: DualEncoder
     studies: AnchorFeatures
-    temperature: float
 
     def measure(self, arrays: NamedArrays) -> NDArray[np.float64]:
         """Log-probability of the right answer for each patient, `[V]`; the same arrays give the same bits.
@@ -69,12 +73,16 @@ class PublicValidation:
         """
         load_into(self.model, arrays)
         image, report = embed_in_batches(self.model, self.studies.images, self.studies.reports)
-        similarity_NN = image.embedding.double() @ report.embedding.double().T / self.temperature
+        similarity_NN = image.embedding.double() @ report.embedding.double().T
+        values_V = [self._at(similarity_NN / temperature) for temperature in TEMPERATURES]
+        return max(values_V, key=lambda found_V: float(found_V.mean())).numpy()
+
+    def _at(self, scaled_NN: Tensor) -> Tensor:
+        """Mean of each patient's studies, both ways, `[V]`."""
         patients_N = self.studies.patients
-        value_N = (_log_right(similarity_NN, patients_N) + _log_right(similarity_NN.T, patients_N)) / 2
-        num_patients = int(patients_N.max()) + 1
-        total_V = torch.zeros(num_patients, dtype=torch.float64).index_add_(0, patients_N, value_N)
-        return (total_V / torch.bincount(patients_N, minlength=num_patients)).numpy()
+        value_N = (_log_right(scaled_NN, patients_N) + _log_right(scaled_NN.T, patients_N)) / 2
+        num_studies_V = torch.bincount(patients_N)
+        return torch.zeros(len(num_studies_V), dtype=torch.float64).index_add_(0, patients_N, value_N) / num_studies_V
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ class Comparison:
 
     Attributes:
         difference: Mean of the pairs; above 0 the model is better.
-        error: Standard error of that mean.
+        error: Half of the interval of that mean.
     """
 
     difference: float
@@ -93,7 +101,8 @@ class Comparison:
     def of(cls, values_V: NDArray[np.float64], best_V: NDArray[np.float64]) -> Comparison:
         """Compare what two models came to, patient by patient."""
         change_V = values_V - best_V
-        return cls(float(change_V.mean()), float(change_V.std(ddof=1)) / math.sqrt(len(change_V)))
+        quantile = float(student.ppf((1 + CONFIDENCE) / 2, df=len(change_V) - 1))
+        return cls(float(change_V.mean()), quantile * float(change_V.std(ddof=1)) / math.sqrt(len(change_V)))
 
     @property
     def lost(self) -> bool:
@@ -156,11 +165,11 @@ class PublicWatch:
         }
 
 
-def _log_right(similarity_NN: Tensor, patients_N: Tensor) -> Tensor:
+def _log_right(scaled_NN: Tensor, patients_N: Tensor) -> Tensor:
     """Log-probability `[N]` of each row's own column among it and the columns of other patients."""
     own_NN = patients_N[:, None] == patients_N[None, :]
     own_NN.fill_diagonal_(fill_value=False)
-    return torch.log_softmax(similarity_NN.masked_fill(own_NN, -math.inf), dim=1).diagonal()
+    return torch.log_softmax(scaled_NN.masked_fill(own_NN, -math.inf), dim=1).diagonal()
 
 
 def _go_back(state: RunState) -> None:

@@ -171,7 +171,7 @@ def validation_of(bundle: Bundle, model: DualEncoder) -> PublicValidation | None
         TrustError: It is of another form.
     """
     studies = validation_from_arrays(from_safetensors(bundle.validation, source=VALIDATION))
-    return None if studies is None else PublicValidation(model, studies, bundle.config.loss.temperature)
+    return None if studies is None else PublicValidation(model, studies)
 
 
 def keys_of(installation: Installation) -> Mapping[str, PublicKey]:

@@ -148,7 +148,7 @@ def _validation(experiment: Experiment) -> PublicValidation | None:
         return None
     # A copy: sites may be lent the experiment's model while the server measures.
     model = copy.deepcopy(experiment.model).to(CPU)
-    return PublicValidation(model, studies.to(CPU), experiment.config.loss.temperature)
+    return PublicValidation(model, studies.to(CPU))
 
 
 def _check_engine(experiment: Experiment) -> None:

@@ -22,11 +22,11 @@ from common.wire.flower import Reply, Task
 from common.wire.update import NamedArrays, model_arrays
 from server.checkpoint import RunState, load_state
 from server.federation import STEPPED_BACK, UPDATED, Federation, Setup
-from server.public_watch import Comparison, PublicValidation, PublicWatch
+from server.public_watch import TEMPERATURES, Comparison, PublicValidation, PublicWatch
 from server.recorder import NoRecorder
 from tests.server.conftest import MEASURED, MemoryTransport, World
 
-TEMPERATURE, DIM, PATIENTS = 0.2, 6, 12
+DIM, PATIENTS = 6, 30
 MOMENTUM = ("server_optimizer.name=fedavgm", "server_optimizer.momentum=0.5")
 ROUNDS = "federation.rounds=6"
 
@@ -44,13 +44,17 @@ def some_studies(*, seed: int = 0) -> AnchorFeatures:
     return AnchorFeatures(images, images + 0.5 * torch.randn(images.shape, generator=generator), patients)
 
 
-VALIDATION = PublicValidation(a_model(), some_studies(), TEMPERATURE)
+VALIDATION = PublicValidation(a_model(), some_studies())
 START = model_arrays(a_model())
 TRAINED = tuple(name for name in trainable_names(a_model()) if name.endswith("tower.linear.weight"))
 
 
 def by_loops(arrays: NamedArrays, studies: AnchorFeatures) -> list[float]:
-    """The measure of each patient, a study and an answer at a time."""
+    """The measure of each patient, a temperature, a study and an answer at a time."""
+    return max((at_temperature(t, arrays, studies) for t in TEMPERATURES), key=sum)
+
+
+def at_temperature(temperature: float, arrays: NamedArrays, studies: AnchorFeatures) -> list[float]:
 
     def unit(vector: np.ndarray) -> np.ndarray:
         return vector / np.linalg.norm(vector)
@@ -60,9 +64,9 @@ def by_loops(arrays: NamedArrays, studies: AnchorFeatures) -> list[float]:
     patients = studies.patients.tolist()
 
     def log_right(own: int, query: np.ndarray, answers: list[np.ndarray]) -> float:
-        right = math.exp(query @ answers[own] / TEMPERATURE)
+        right = math.exp(query @ answers[own] / temperature)
         wrong = sum(
-            math.exp(query @ answer / TEMPERATURE)
+            math.exp(query @ answer / temperature)
             for other, answer in enumerate(answers)
             if patients[other] != patients[own]
         )
@@ -78,6 +82,16 @@ def moved(scale: float, *, seed: int = 1) -> dict[str, Any]:
     return START | {n: START[n] + scale * generator.normal(size=START[n].shape).astype(np.float32) for n in TRAINED}
 
 
+def test_model_that_forgets_gains_nothing_by_being_less_sure() -> None:
+    """At one temperature a model that is too sure of itself would gain by telling nothing apart."""
+    unlike = replace(some_studies(), reports=some_studies(seed=1).reports)
+    nothing = START | {TRAINED[0]: np.ones((DIM, DIM), dtype=np.float32)}
+    assert sum(at_temperature(0.01, START, unlike)) < sum(at_temperature(0.01, nothing, unlike))
+    forgot, knew = VALIDATION.measure(nothing), VALIDATION.measure(START)
+    assert knew.mean() > forgot.mean() + 1.0
+    assert Comparison.of(forgot, knew).lost
+
+
 @pytest.mark.parametrize("scale", [0.0, 0.3])
 def test_measure_is_the_formula_in_plain_loops(scale: float) -> None:
     arrays = moved(scale)
@@ -91,13 +105,14 @@ def test_measure_does_not_depend_on_what_was_measured_before() -> None:
 
 
 def test_studies_of_one_patient_are_no_wrong_answers_of_each_other() -> None:
-    """A patient whose studies are all one would find the right answer in half of the cases at best."""
+    """Each study twice: each wrong answer counts twice, and the right one is no wrong one."""
     studies = some_studies()
     twice = torch.arange(len(studies.patients)).repeat_interleave(2)
     doubled = AnchorFeatures(studies.images[twice], studies.reports[twice], studies.patients[twice])
-    one = replace(VALIDATION, studies=doubled).measure(START)
-    assert (one < VALIDATION.measure(START)).all()  # each wrong answer counts twice
-    assert (one > VALIDATION.measure(START) - math.log(2)).all()  # and no right one does
+    fell = VALIDATION.measure(START) - replace(VALIDATION, studies=doubled).measure(START)
+    assert 0 < fell.mean() < math.log(2)
+    reference = by_loops(START, doubled)
+    assert replace(VALIDATION, studies=doubled).measure(START) == pytest.approx(reference, rel=1e-5)
 
 
 def test_error_is_that_of_the_mean_of_pairs() -> None:
@@ -105,12 +120,20 @@ def test_error_is_that_of_the_mean_of_pairs() -> None:
     best, change = generator.normal(size=50), generator.normal(size=50)
     found = Comparison.of(best + change, best)
     assert found.difference == pytest.approx(sum(change) / 50)
-    assert found.error == pytest.approx(math.sqrt(sum((change - change.mean()) ** 2) / 49 / 50))
+    standard = math.sqrt(sum((change - change.mean()) ** 2) / 49 / 50)
+    assert found.error == pytest.approx(2.00958 * standard, rel=1e-5)  # Student's t, 49 degrees, 97.5%
 
 
 @pytest.mark.parametrize(
     ("change", "lost"),
-    [([-1.0, -1.0], True), ([-3.0, 1.0], False), ([1.0, 1.0], False), ([0.0, 0.0], False), ([math.nan, 1.0], True)],
+    [
+        ([-1.0, -1.0], True),
+        ([-26.4, -24.4], True),
+        ([-13.6, -11.4], False),
+        ([1.0, 1.0], False),
+        ([0.0, 0.0], False),
+        ([math.nan, 1.0], True),
+    ],
 )
 def test_model_lost_where_it_fell_by_more_than_the_error(change: list[float], *, lost: bool) -> None:
     assert Comparison.of(np.array(change), np.zeros(2)).lost is lost
@@ -130,9 +153,9 @@ def towards_the_answers(_: str, round_number: int) -> NamedArrays:
 
 
 def drowned(site: str, round_number: int) -> NamedArrays:
-    """Noise as large as the model."""
+    """Noise larger than the model."""
     generator = np.random.default_rng([*site.encode(), round_number])
-    return {name: generator.normal(size=START[name].shape).astype(np.float32) for name in TRAINED}
+    return {name: generator.normal(scale=2.0, size=START[name].shape).astype(np.float32) for name in TRAINED}
 
 
 def thrown(site: str, round_number: int) -> NamedArrays:
@@ -255,7 +278,7 @@ def test_resumed_run_ends_in_the_same_bits(world: World, tmp_path: Path, before:
         """Two good rounds, one within the error, then drowned ones."""
         if number < 3:
             return towards_the_answers(site, number)
-        return {name: np.float32(0.03 if number == 3 else 0.4) * a for name, a in drowned(site, number).items()}
+        return {name: np.float32(0.01 if number == 3 else 1.0) * a for name, a in drowned(site, number).items()}
 
     whole = run_of(World(tmp_path / "whole"), sends)
     assert [record["outcome"] for record in whole.rounds].count(STEPPED_BACK) >= 2
@@ -281,8 +304,8 @@ def test_what_sites_tell_of_private_patients_changes_no_decision(world: World, t
 
 
 def test_measure_has_no_place_for_what_is_private() -> None:
-    """Public features and a temperature are all that a validation holds, the model's arrays all that it is given."""
-    assert vars(VALIDATION).keys() == {"model", "studies", "temperature"}
+    """Public features are all that a validation holds, the model's arrays all that it is given."""
+    assert vars(VALIDATION).keys() == {"model", "studies"}
     assert PublicValidation.measure.__annotations__.keys() == {"arrays", "return"}
     assert PublicWatch.judge.__annotations__.keys() == {"state", "round_number", "return"}
 
