@@ -6,6 +6,7 @@ app.fab              Flower's app bundle: pyproject.toml, which names the Server
 config.yaml          the run's configuration, as `config_as_yaml` writes it
 model.safetensors    the first model, fitted to the public studies, whole: what a site takes its frozen part from
 start.safetensors    the arrays of the first round: what trains of it, fitted to the public studies again
+validation.safetensors  the public studies that the server watches the model on, as the part that trains sees them
 
 bundle.json holds the digests of the other members, of the public studies and of the code that it was made with, and the
 keys of the hospitals that share noise in the run. So the bundle's hash, SHA-256 of app.fab, covers all of it; it is
@@ -43,7 +44,14 @@ CLIENT_APP = "client.deploy.never:app"
 """A name that a site never loads: it answers with its own installed code."""
 
 APP, CONFIG, MODEL, START = "app.fab", "config.yaml", "model.safetensors", "start.safetensors"
-MOST_BYTES: Mapping[str, int] = {APP: 1 << 16, CONFIG: 1 << 16, MODEL: 1 << 31, START: 1 << 31}
+VALIDATION = "validation.safetensors"
+MOST_BYTES: Mapping[str, int] = {
+    APP: 1 << 16,
+    CONFIG: 1 << 16,
+    MODEL: 1 << 31,
+    START: 1 << 31,
+    VALIDATION: 1 << 31,
+}
 """Members in their order, and the greatest size of each."""
 
 _PROJECT, _FACTS, _CONTENT = "pyproject.toml", "bundle.json", ".info/CONTENT"
@@ -66,6 +74,7 @@ class BundleFacts:
         config: SHA-256 of config.yaml.
         model: SHA-256 of model.safetensors.
         start: SHA-256 of start.safetensors.
+        validation: SHA-256 of validation.safetensors.
         anchors: Digest of the public studies.
         code: Digest of the wardround that made the bundle.
         versions: Of wardround, and of the libraries that it was made with.
@@ -77,6 +86,7 @@ class BundleFacts:
     config: str
     model: str
     start: str
+    validation: str
     anchors: str
     code: str
     versions: Mapping[str, str]
@@ -95,6 +105,7 @@ class Bundle:
         config_bytes: config.yaml.
         model: model.safetensors.
         start: start.safetensors.
+        validation: validation.safetensors; no arrays where nothing is kept from the public fit.
         app: app.fab, for Flower.
     """
 
@@ -104,6 +115,7 @@ class Bundle:
     config_bytes: bytes
     model: bytes
     start: bytes
+    validation: bytes
     app: bytes
 
     @property
@@ -127,11 +139,11 @@ def app_files(facts: BundleFacts) -> dict[str, bytes]:
     return {_PROJECT: _project_text(facts).encode(), _FACTS: canonical_json(asdict(facts))}
 
 
-def written_bundle(*, app: bytes, config: bytes, model: bytes, start: bytes) -> bytes:
+def written_bundle(*, app: bytes, config: bytes, model: bytes, start: bytes, validation: bytes) -> bytes:
     """The bundle of these members; the same members give the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as file:
-        for name, content in zip(MOST_BYTES, (app, config, model, start), strict=True):
+        for name, content in zip(MOST_BYTES, (app, config, model, start, validation), strict=True):
             file.writestr(_member(name), content)
     return buffer.getvalue()
 
@@ -164,7 +176,8 @@ def bundle_of(content: bytes) -> Bundle:
     """
     members = _members(content)
     facts = _facts(members[APP])
-    for name, said in ((CONFIG, facts.config), (MODEL, facts.model), (START, facts.start)):
+    said_of = {CONFIG: facts.config, MODEL: facts.model, START: facts.start, VALIDATION: facts.validation}
+    for name, said in said_of.items():
         if sha256_hex(members[name]) != said:
             raise TrustError(f"{name}: is not the one that {APP} names")
     return Bundle(
@@ -174,6 +187,7 @@ def bundle_of(content: bytes) -> Bundle:
         config_bytes=members[CONFIG],
         model=members[MODEL],
         start=members[START],
+        validation=members[VALIDATION],
         app=members[APP],
     )
 
@@ -205,10 +219,10 @@ def _members(content: bytes) -> dict[str, bytes]:
         for info in infos:
             if info.compress_type != zipfile.ZIP_STORED or info.file_size > MOST_BYTES[info.filename]:
                 raise TrustError(f"{info.filename}: is compressed, or larger than it may be")
-        app, config, model, start = (file.read(info) for info in infos)
-    if written_bundle(app=app, config=config, model=model, start=start) != content:
+        app, config, model, start, validation = (file.read(info) for info in infos)
+    if written_bundle(app=app, config=config, model=model, start=start, validation=validation) != content:
         raise TrustError("is not written as a bundle is; it is damaged")
-    return dict(zip(MOST_BYTES, (app, config, model, start), strict=True))
+    return dict(zip(MOST_BYTES, (app, config, model, start, validation), strict=True))
 
 
 def _facts(app: bytes) -> BundleFacts:
@@ -251,7 +265,7 @@ def _bounded(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 def _check_forms(facts: BundleFacts) -> None:
     if type(facts.format) is not int or facts.format != FORMAT:
         raise TrustError(f"{APP}: is of another format than {FORMAT}; update wardround")
-    digests = (facts.run, facts.config, facts.model, facts.start, facts.anchors, facts.code)
+    digests = (facts.run, facts.config, facts.model, facts.start, facts.validation, facts.anchors, facts.code)
     if not all(isinstance(digest, str) and _DIGEST.fullmatch(digest) for digest in digests):
         raise TrustError(f"{APP}: names something that is no SHA-256")
     if not all(is_name(name) and _DIGEST.fullmatch(key) for name, key in facts.cohort.items()):

@@ -20,6 +20,8 @@ from common.wire.update import NamedArrays
 
 FILE = Path("checkpoint") / "state.safetensors"
 ASKED_FILE = Path("checkpoint") / "asked.json"
+KINDS = ("model", "aggregator", "optimizer", "best")
+"""Kinds of arrays."""
 _FORMAT = "1"
 
 
@@ -37,6 +39,7 @@ class SiteHistory:
         fingerprints: Of its updates that moved the model, in the order of the rounds.
         low_rounds: The latest rounds in a row in which it counted for too little (`server/resting.py`).
         rests_from: Round from which on it is asked no more for it; None where it is asked.
+        fingerprints_of_best: How many of them had moved the best model so far.
     """
 
     patients_band: str
@@ -47,6 +50,22 @@ class SiteHistory:
     fingerprints: list[str] = field(default_factory=list)
     low_rounds: list[int] = field(default_factory=list)
     rests_from: int | None = None
+    fingerprints_of_best: int = 0
+
+
+@dataclass
+class Watched:
+    """What came of watching the model on public studies.
+
+    Attributes:
+        start: Measure of the model before round one; None where nothing is measured.
+        best_round: Round that gave the best model so far; 0 is the start.
+        step: What each later change of the model is multiplied by.
+    """
+
+    start: float | None = None
+    best_round: int = 0
+    step: float = 1.0
 
 
 @dataclass
@@ -56,11 +75,13 @@ class RunState:
     Attributes:
         config_digest: The run it belongs to.
         rounds_completed: Rounds committed so far.
-        arrays: Named arrays by kind: `model`, `aggregator`, `optimizer`.
+        arrays: Named arrays by kind: `model`, `aggregator`, `optimizer`, and `best`: what is known of the best model
+            on the public validation, and what trains of it where it is not the model itself.
         sites: Site name to its history.
         rounds: One JSON object a committed round, as `rounds.jsonl` shows it.
         start: Site name to its statistics of the model before round one.
         latest: Site name to its latest statistics.
+        watched: What came of watching the model on public studies.
     """
 
     config_digest: str
@@ -70,6 +91,12 @@ class RunState:
     rounds: list[dict[str, Any]] = field(default_factory=list)
     start: dict[str, dict[str, Any]] = field(default_factory=dict)
     latest: dict[str, dict[str, Any]] = field(default_factory=dict)
+    watched: Watched = field(default_factory=Watched)
+
+    @classmethod
+    def before_round_one(cls, config_digest: str, model: NamedArrays) -> RunState:
+        """The state that a run starts from."""
+        return cls(config_digest, 0, {kind: {} for kind in KINDS} | {"model": dict(model)})
 
     def note_statistics(self, statistics: dict[str, dict[str, Any]]) -> None:
         """Keep what the sites measured: it speaks of the model that the last committed round left."""
@@ -78,6 +105,17 @@ class RunState:
             self.rounds[-1]["metrics"] = {site: found["brief"] for site, found in statistics.items()}
         elif not self.rounds:
             self.start = statistics
+
+    def mark_best(self, round_number: int) -> None:
+        """The model is the best so far."""
+        self.watched.best_round = round_number
+        for site in self.sites.values():
+            site.fingerprints_of_best = len(site.fingerprints)
+
+    def forget_steps(self) -> None:
+        """The model is the best one again: from there an honest site may come to what it sent before."""
+        for site in self.sites.values():
+            del site.fingerprints[site.fingerprints_of_best :]
 
 
 def nobody(path: Path) -> None:
@@ -102,6 +140,7 @@ def save_state(state: RunState, folder: Path, *, vouch: Callable[[Path], None] =
         "rounds": state.rounds,
         "start": state.start,
         "latest": state.latest,
+        "watched": vars(state.watched),
     }
     flat = {
         f"{kind}/{name}": np.asarray(array, order="C")
@@ -150,7 +189,7 @@ def open_state(folder: Path, *, config_digest: str, model: NamedArrays) -> RunSt
     """
     if (folder / FILE).is_file():
         return load_state(folder, config_digest=config_digest)
-    state = RunState(config_digest, 0, {"model": dict(model), "aggregator": {}, "optimizer": {}})
+    state = RunState.before_round_one(config_digest, model)
     save_state(state, folder)
     return state
 
@@ -179,6 +218,7 @@ def load_state(folder: Path, *, config_digest: str) -> RunState:
             rounds=meta["rounds"],
             start=meta["start"],
             latest=meta["latest"],
+            watched=Watched(**meta["watched"]),
         )
         for name, count in asked.items():
             if name in state.sites:
@@ -206,7 +246,7 @@ def _content_digest(state: str, flat: Mapping[str, NDArray[Any]]) -> str:
 
 
 def _by_kind(flat: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, NDArray[Any]]]:
-    kinds: dict[str, dict[str, NDArray[Any]]] = {"model": {}, "aggregator": {}, "optimizer": {}}
+    kinds: dict[str, dict[str, NDArray[Any]]] = {kind: {} for kind in KINDS}
     for key, array in flat.items():
         kind, _, name = key.partition("/")
         kinds[kind][name] = array

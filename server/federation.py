@@ -32,6 +32,7 @@ from common.wire.preparing import PREPARING
 from common.wire.update import ArrayPlan
 from server.admission import Admission
 from server.checkpoint import RunState, SiteHistory, note_asked, save_state
+from server.public_watch import PublicValidation, PublicWatch
 from server.recorder import Recorder
 from server.resting import note_weights, resting
 from server.rounds import LATE, Phase, Round, num_needed
@@ -44,7 +45,8 @@ from strategies.optimizers.interface import build_optimizer
 NOT_TRAINED = (BudgetExhausted.reason, BundleRefused.reason, PolicyRefusal.reason, OFFLINE, PREPARING)
 """Reason codes of a site that did not train."""
 
-QUORUM_MISSED = "quorum_missed"
+UPDATED, STEPPED_BACK, QUORUM_MISSED = "updated", "stepped_back", "quorum_missed"
+"""What comes of a round: the model moved; it moved, and fell below the best on public studies; too few took part."""
 _UNCHANGED: Mapping[str, Any] = {"update_norm": None, "weights": {}}
 """Of a round that left the model as it was."""
 
@@ -77,6 +79,7 @@ class Setup:
         state: State to go on from; it holds the result at the end.
         observer: Who watches.
         recorder: Who keeps the evidence.
+        validation: What the model is measured with after each round, on public studies; None where nothing is.
         least_sites: Sites that the run counts on: it waits for them before its first round, until the deadline of one
             for those that do not answer, and the quorum is a share of them even where they never came.
         patience_seconds: How long a quorum is waited for, and sites that are preparing their studies.
@@ -90,6 +93,7 @@ class Setup:
     state: RunState
     observer: Observer
     recorder: Recorder
+    validation: PublicValidation | None = None
     least_sites: int = 1
     patience_seconds: float = 0.0
     watch_presence: Callable[[Presence], None] = nobody_watches
@@ -106,6 +110,7 @@ class Federation:
         self._state = setup.state
         self._aggregator = build_aggregator(config.aggregator, seed=config.seed)
         self._optimizer = build_optimizer(config.server_optimizer)
+        self._watch = PublicWatch(setup.validation, setup.trained) if setup.validation is not None else None
         self._plan = ArrayPlan.of({name: self._state.arrays["model"][name] for name in setup.trained})
         exact, law = config.evaluation.epsilon is None, pair_law(config)
         self._admission = Admission(
@@ -125,6 +130,8 @@ class Federation:
         """
         self._recorder.run_opened()
         self._meet_sites()
+        if self._watch is not None:
+            self._watch.open(self._state)
         rounds = self._setup.config.federation.rounds
         number = self._state.rounds_completed
         while number < rounds and not self._is_out_of_budget():
@@ -136,7 +143,7 @@ class Federation:
                 f"stopped after round {number} of {rounds}: the hospitals' privacy budgets are spent "
                 "(policy.epsilon in a simulation); their ledgers say by what"
             )
-        if rounds and not any(record["outcome"] == "updated" for record in self._state.rounds):
+        if rounds and not any(record["outcome"] in {UPDATED, STEPPED_BACK} for record in self._state.rounds):
             raise CheckFailed("no round changed the model; the report and rounds.jsonl name the sites and the reasons")
 
     def _meet_sites(self) -> None:
@@ -212,8 +219,9 @@ class Federation:
         self._charge(asked)
         round_ = self._collect(number, accept, sites=asked, train=True)
         came_of = self._update(round_, updates_SP, rows)
-        if came_of["outcome"] == "updated":
+        if came_of["outcome"] == UPDATED:
             self._remember(fingerprints)
+            came_of |= self._judge(number)
         self._commit(number, round_, {**came_of, "to_rest": self._to_rest(number, came_of["weights"])}, started)
 
     def _to_rest(self, number: int, weights: Mapping[str, float]) -> list[str]:
@@ -233,6 +241,13 @@ class Federation:
         for site, fingerprint in fingerprints.items():
             if fingerprint is not None:
                 self._state.sites[site].fingerprints.append(fingerprint)
+
+    def _judge(self, number: int) -> dict[str, Any]:
+        """Look on public studies whether the model may stay as the round left it."""
+        if self._watch is None:
+            return {}
+        seen = self._watch.judge(self._state, round_number=number)
+        return {"outcome": STEPPED_BACK if seen["stepped_back"] else UPDATED, "validation": seen}
 
     def _plan_of(self, site: str) -> PrivacyPlan | None:
         return self._setup.privacy(self._state.sites[site].patients_band)
@@ -314,14 +329,16 @@ class Federation:
             update_norm = _finite_norm(aggregate.update_P)
         except AggregationError as error:
             return {**_UNCHANGED, "outcome": str(error)}
+        if self._watch is not None:
+            self._watch.keep_best(self._state)
         change_P, optimizer = self._optimizer.step(aggregate.update_P, self._optimizer_state())
         model = self._state.arrays["model"]
-        for name, change in self._plan.unflatten(change_P.numpy()).items():
+        for name, change in self._plan.unflatten((change_P * self._state.watched.step).numpy()).items():
             model[name] = model[name] + change
         self._state.arrays["aggregator"] = _to_arrays(aggregate.state)
         self._state.arrays["optimizer"] = _to_arrays(optimizer)
         return {
-            "outcome": "updated",
+            "outcome": UPDATED,
             "update_norm": update_norm,
             "weights": dict(zip(admitted, aggregate.site_weights_S.tolist(), strict=True)),
         }
@@ -358,6 +375,7 @@ class Federation:
             "asked": list(round_.asked),
             "admitted": sorted(round_.admitted),
             "dropped": round_.dropped,
+            "validation": None,
             **came_of,
             "seconds": time.monotonic() - started,
             "metrics": {},

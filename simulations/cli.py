@@ -19,6 +19,7 @@ from common.device import CPU, check_device, devices_here
 from common.errors import ConfigError
 from server.report import words
 from server.report.robustness import Grid, hardest_grids
+from server.report.watched import stepped_back
 from simulations.display import TerminalWatcher
 from simulations.scenarios.baselines import simulate_baselines
 from simulations.scenarios.robustness import simulate_robustness
@@ -64,8 +65,9 @@ def simulate_command(
     console = Terminal()
     for table in _tables(summary):
         console.print(table)
-    if (told := words.helped(summary)) is not None:
-        console.print(told, highlight=False)
+    for told in (stepped_back(summary), words.helped(summary)):
+        if told is not None:
+            console.print(told, highlight=False)
     console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
 
 

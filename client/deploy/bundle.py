@@ -18,7 +18,8 @@ from common.config.load import config_as_yaml, config_digest
 from common.config.schema import RunConfig
 from common.device import CPU, check_device_word, is_here
 from common.encoders.cache import FeatureCache, cache_folder
-from common.encoders.public_fit import first_model, start_of
+from common.encoders.public_fit import AnchorFeatures, Start, first_model, start_of
+from common.encoders.public_parts import part_public, validation_to_arrays
 from common.encoders.registry import ENCODERS
 from common.errors import ConfigError
 from common.files import sha256_hex
@@ -43,7 +44,8 @@ class Made:
         hash: Its name.
         facts: What it says of itself.
         config: The run's configuration, calibrated where it asked for that.
-        num_anchors: Public studies.
+        num_anchors: Public studies that the first model was fitted to.
+        num_validated: Public studies that were kept for the server to watch it on.
         forecast: Whether noise will drown the run; None where the sites' bands are not known.
     """
 
@@ -52,6 +54,7 @@ class Made:
     facts: BundleFacts
     config: RunConfig
     num_anchors: int
+    num_validated: int
     forecast: Forecast | None
 
 
@@ -90,9 +93,11 @@ def build_bundle(
     progress("Reading and encoding the public studies")
     public = read_anchors(anchors, CachedEncoder(encoder, FeatureCache(cache_folder(config.encoder.cache))))
     progress("Fitting the first model to them")
-    model = first_model(encoder, public.features, fitted)
+    parts = part_public(public.features, config)
+    model = first_model(encoder, parts.anchors, fitted)
     whole = to_safetensors(model_arrays(model))
-    start = start_of(model, public.features, fitted)
+    start = start_of(model, parts.anchors, fitted)
+    validation = to_safetensors(validation_to_arrays(_seen(parts.validation, start, fitted)))
     if config.privacy.calibrate:
         config = calibrate(config, start.anchors, start.model, bands, progress=progress).config
     begun = to_safetensors(model_arrays(start.model))
@@ -102,6 +107,7 @@ def build_bundle(
         config=sha256_hex(written),
         model=sha256_hex(whole),
         start=sha256_hex(begun),
+        validation=sha256_hex(validation),
         anchors=public.digest,
         code=code_digest(),
         versions={name: version(name) for name in LIBRARIES},
@@ -109,13 +115,21 @@ def build_bundle(
     )
     app, _ = build_fab_from_files(app_files(facts))
     return Made(
-        content=written_bundle(app=app, config=written, model=whole, start=begun),
+        content=written_bundle(app=app, config=written, model=whole, start=begun, validation=validation),
         hash=sha256_hex(app),
         facts=facts,
         config=config,
-        num_anchors=len(public.features.images),
+        num_anchors=len(parts.anchors.images),
+        num_validated=0 if parts.validation is None else len(parts.validation.images),
         forecast=forecast(config, bands) if bands else None,
     )
+
+
+def _seen(validation: AnchorFeatures | None, start: Start, config: RunConfig) -> AnchorFeatures | None:
+    """The public validation as the model that trains sees it."""
+    if validation is None or start.frozen is None:
+        return validation
+    return start.frozen.sees(validation.to(config.device))
 
 
 def refuse_undeployable(config: RunConfig, bands: tuple[str, ...]) -> None:

@@ -70,7 +70,8 @@ def bundle_command(
         foretold = {"forecast": None if made.forecast is None else made.forecast.as_json()}
         typer.echo(json.dumps({"bundle": made.hash, "file": str(out), **asdict(made.facts), **foretold}, indent=2))
         return
-    typer.echo(f"Wrote {out}: {len(made.content):,} bytes, fitted to {made.num_anchors:,} public studies")
+    fitted = f"fitted to {made.num_anchors:,} public studies, to be watched on {made.num_validated:,} others"
+    typer.echo(f"Wrote {out}: {len(made.content):,} bytes, {fitted}")
     typer.echo(f"Run: {made.facts.run}")
     typer.echo(
         "Forecast: needs the bands of all sites; see --bands." if made.forecast is None else made.forecast.sentence

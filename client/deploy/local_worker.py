@@ -49,7 +49,8 @@ from client.store.store import Prepared
 from common.bundle import Bundle
 from common.code_digest import code_digest
 from common.device import check_device
-from common.encoders.public_fit import AnchorFeatures, fresh_model, split_frozen
+from common.encoders.public_fit import fresh_model, split_frozen
+from common.encoders.public_parts import part_public
 from common.encoders.registry import ENCODERS
 from common.errors import AdmissionError, ConfigError, DataError, LedgerError, PolicyRefusal, TrustError, WardroundError
 from common.evidence.audit_log import AuditLog
@@ -342,10 +343,10 @@ def open_site(
     frozen, model = split_frozen(whole.to(run.device))
     _load(model, bundle.start)
     start = model_arrays(model)
-    own, anchors = OwnStudies.of(config, prepared), prepared.anchors.features.to(run.device)
+    own, anchors = OwnStudies.of(config, prepared), part_public(prepared.anchors.features, run).anchors.to(run.device)
     if frozen is not None:
         own = own.encoded_by(frozen, device=run.device)
-        anchors = AnchorFeatures(*frozen.features_of(anchors.images, anchors.reports), anchors.patients)
+        anchors = frozen.sees(anchors)
     private = own.private()
     check_band(run, band_of(private.num_patients))
     training, held_out = accounts_of(config)

@@ -17,6 +17,7 @@ from common.console import Terminal
 from common.device import check_device
 from common.encoders.cache import FeatureCache, cache_folder
 from common.encoders.public_fit import first_model, start_of
+from common.encoders.public_parts import part_public
 from common.encoders.registry import ENCODERS
 from common.errors import AdmissionError, ConfigError
 from common.privacy.bands import middle_of
@@ -47,7 +48,8 @@ def calibrate_command(
         cached = CachedEncoder(encoder, FeatureCache(cache_folder(config.encoder.cache)))
         public = read_anchors(_folder(config.data, anchors), cached).features
         status.update("Fitting the first model to them")
-        start = start_of(first_model(encoder, public, config), public, config)
+        anchor_features = part_public(public, config).anchors
+        start = start_of(first_model(encoder, anchor_features, config), anchor_features, config)
         found = calibrate(config, start.anchors, start.model, named, progress=status.update).as_json()
     if as_json:
         typer.echo(json.dumps(found, indent=2, allow_nan=False))

@@ -44,6 +44,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "loss.num_anchors": (1, 10**6),
     "loss.agreement_weight": (0, 100),
     "loss.negative_clip": (1e-3, 100),
+    "public_fit.validation_fraction": (0, 0.5),
     "public_fit.steps": (0, 10**6),
     "public_fit.batch_size": (2, 10**6),
     "public_fit.learning_rate": (1e-8, 10),

@@ -91,6 +91,7 @@ class LossConfig:
 class PublicFitConfig:
     """The fit on the public anchors that gives the federation its first model; no patient is touched."""
 
+    validation_fraction: float = MISSING
     steps: int = MISSING
     batch_size: int = MISSING
     learning_rate: float = MISSING

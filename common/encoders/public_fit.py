@@ -1,5 +1,7 @@
 """The federation's first model: fitted to the public anchors alone, so that it costs no patient anything.
 
+A part of the public studies is kept from it (`public_parts.py`): on these the server watches the model while it trains.
+
 1. Each tower is set from the anchors' features (whitened PCA where the features are frozen).
 2. The embeddings are fitted by in-batch InfoNCE, one study a patient in each batch.
 3. The anchors' report embeddings are clustered: the prototypes that tell a record its code centre.
@@ -54,6 +56,17 @@ class AnchorFeatures:
         one_each = shuffled[order[first]]
         rows = one_each[torch.randperm(len(one_each), generator=generator)[:num_patients]].to(self.images.device)
         return self.images[rows], self.reports[rows]
+
+    def of_patients(self, chosen: Tensor) -> AnchorFeatures:
+        """The studies of some patients, who are numbered anew, in their order.
+
+        Args:
+            chosen: Numbers of the patients `[V]`, int64, in ascending order.
+        """
+        rows = torch.isin(self.patients, chosen).nonzero().flatten()
+        numbers = torch.searchsorted(chosen, self.patients[rows])
+        on_device = rows.to(self.images.device)
+        return AnchorFeatures(self.images[on_device], self.reports[on_device], numbers)
 
     def to(self, device: str) -> AnchorFeatures:
         """The same features on a device."""
@@ -111,6 +124,10 @@ class FrozenPart:
                 torch.cat([self.report(rows) for rows in reports.split(batch_size)]),
             )
 
+    def sees(self, studies: AnchorFeatures) -> AnchorFeatures:
+        """Public studies as the trained part sees them, on the device where they are."""
+        return AnchorFeatures(*self.features_of(studies.images, studies.reports), studies.patients)
+
 
 def split_frozen(model: DualEncoder) -> tuple[FrozenPart | None, DualEncoder]:
     """The part of a fitted model that stays, None where all of it trains, and the model that trains.
@@ -159,7 +176,7 @@ def start_of(model: DualEncoder, anchors: AnchorFeatures, config: RunConfig) -> 
     frozen, trained = split_frozen(model)
     if frozen is None:
         return Start(frozen=None, model=trained, anchors=on_device)
-    seen = AnchorFeatures(*frozen.features_of(on_device.images, on_device.reports), on_device.patients)
+    seen = frozen.sees(on_device)
     fit_to_public(trained, seen, config)
     return Start(frozen=frozen, model=trained, anchors=seen)
 

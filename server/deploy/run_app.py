@@ -16,10 +16,11 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from common.bundle import Bundle
+from common.bundle import VALIDATION, Bundle
 from common.config.schema import RunConfig
-from common.encoders.dual import trainable_names
+from common.encoders.dual import DualEncoder, trainable_names
 from common.encoders.public_fit import fresh_model, split_frozen
+from common.encoders.public_parts import validation_from_arrays
 from common.encoders.registry import ENCODERS
 from common.errors import TrustError, WardroundError
 from common.evidence.audit_log import AuditLog
@@ -38,6 +39,7 @@ from server.deploy.members_log import note_members
 from server.deploy.registered import SitesByNode
 from server.deploy.runs import LOG_FILE, Ending, Outcome, RunFolder, Wanted, run_of
 from server.federation import Federation, Setup
+from server.public_watch import PublicValidation
 from server.recorder import ServerRecorder
 from server.report.build import RunFacts, build_summary
 from server.report.render import REPORT_FILE
@@ -102,7 +104,8 @@ def _federate(run: RunFolder, bundle: Bundle, installation: Installation, grid: 
     write_atomically(run.path / CONFIG_FILE, bundle.config_bytes)
     start = from_safetensors(bundle.start, source=str(run.path))
     state = open_state(run.path, config_digest=bundle.run, model=start)
-    trained = trained_names(config)
+    model = trained_model(config)
+    trained = trainable_names(model)
     privacy = partial(privacy_plan, config)
     recorder = ServerRecorder(
         log,
@@ -121,6 +124,7 @@ def _federate(run: RunFolder, bundle: Bundle, installation: Installation, grid: 
         state=state,
         observer=watcher,
         recorder=recorder,
+        validation=validation_of(bundle, model),
         least_sites=len(bundle.facts.cohort) or len(members),
         patience_seconds=SECONDS_AN_HOUR * config.federation.patience_hours,
         watch_presence=watcher.presence_seen,
@@ -173,11 +177,22 @@ def _outcome_of(federation: Federation) -> Outcome:
     return Outcome(ending=Ending.COMPLETED, reason=None, exit_code=0)
 
 
-def trained_names(config: RunConfig) -> tuple[str, ...]:
-    """Names of the arrays that a run trains; the model that they are read from is thrown away."""
+def trained_model(config: RunConfig) -> DualEncoder:
+    """A model of the form that a run trains, before any fit."""
     encoder = ENCODERS.load(config.encoder.name)(config.encoder)
     _, model = split_frozen(fresh_model(encoder, config))
-    return trainable_names(model)
+    return model
+
+
+def validation_of(bundle: Bundle, model: DualEncoder) -> PublicValidation | None:
+    """What the server measures a run with; None where nothing was kept from the public fit.
+
+    Raises:
+        CheckpointError: The bundle's public validation is damaged.
+        TrustError: It is of another form.
+    """
+    studies = validation_from_arrays(from_safetensors(bundle.validation, source=VALIDATION))
+    return None if studies is None else PublicValidation(model, studies)
 
 
 def keys_of(installation: Installation) -> Mapping[str, PublicKey]:

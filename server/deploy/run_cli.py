@@ -17,6 +17,7 @@ from server.deploy.runs import Ending, Outcome, RunFolder, Wanted, find_run, new
 from server.report import words
 from server.report.render import REPORT_FILE
 from server.report.summary import SUMMARY_FILE
+from server.report.watched import stepped_back
 
 ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="The consortium's consortium.yaml.")]
 Key = Annotated[str, typer.Argument(metavar="RUN", help="Key of the run, or the beginning of it.")]
@@ -102,8 +103,8 @@ def _told(summary: str | None) -> list[str]:
     if summary is None:
         return []
     found = json.loads(summary)
-    helped = words.helped(found)
-    return [*([helped] if helped is not None else []), *words.resting(found)]
+    told = (stepped_back(found), words.helped(found))
+    return [*(sentence for sentence in told if sentence is not None), *words.resting(found)]
 
 
 def _summary_of(run: RunFolder) -> str | None:

@@ -16,6 +16,7 @@ from common.privacy.plan import PrivacyPlan, pair_law, privacy_plan
 from common.retrieval.paired import Estimate
 from common.wire.update import arrays_digest
 from server.checkpoint import RunState, SiteHistory
+from server.public_watch import VALUES
 from server.report.consortium import consortium, decision
 from server.report.reputation import reputation
 
@@ -117,6 +118,7 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
         "fairness": _fairness(groups),
         **told,
         "forecast": facts.forecast.as_json() if facts.forecast is not None else None,
+        "public_validation": _public_validation(state),
         "pooled": dict(facts.pooled) if facts.pooled is not None else None,
         "not_private": [
             *(NOT_PRIVATE if config.evaluation.epsilon is None else ONLY_SIMULATED),
@@ -153,6 +155,22 @@ def _rests(history: SiteHistory) -> dict[str, Any] | None:
     if history.rests_from is None:
         return None
     return {"low_rounds": history.low_rounds, "from_round": history.rests_from}
+
+
+def _public_validation(state: RunState) -> dict[str, Any] | None:
+    """What the server saw on public studies; None where it did not look."""
+    judged = [record for record in state.rounds if record.get("validation")]
+    if state.watched.start is None:
+        return None
+    last = judged[-1]["validation"] if judged else None
+    best = float(state.arrays["best"][VALUES].mean())
+    return {
+        "start": state.watched.start,
+        "final": best if last is None or last["stepped_back"] else last["value"],
+        "best_round": state.watched.best_round,
+        "step": state.watched.step,
+        "stepped_back": [record["round"] for record in judged if record["validation"]["stepped_back"]],
+    }
 
 
 def _common(values: Iterable[float | None]) -> float | None:

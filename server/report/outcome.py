@@ -8,6 +8,7 @@ from typing import Any
 
 from server.report import reputation, robustness, words
 from server.report.statistic import Statistic, Statistics
+from server.report.watched import stepped_back
 
 Summary = Mapping[str, Any]
 
@@ -217,10 +218,7 @@ def _notices(summary: Summary) -> list[Notice]:
     if not summary.get("pooled") and any(site.get("statistics_epsilon") is not None for site in sites.values()):
         noise = "The hospitals told their figures with noise: with few held-out patients these say little"
         notices.append(Notice(f"{noise}, as the intervals show."))
-    if warnings := reputation.warnings(summary):
-        text = "The server let these hospitals count for little, which is no proof of malice:"
-        notices.append(Notice(text, tuple(warnings)))
-    notices += _resting(summary)
+    notices += _of_the_server(summary)
     if summary.get("robustness"):
         text = "A comparison of many federations; the figures of single hospitals are of one in which nobody attacked."
         notices.insert(0, Notice(text))
@@ -232,6 +230,17 @@ def _resting(summary: Summary) -> list[Notice]:
         return []
     text = "The rule hardly used the updates of these hospitals, so that they were asked no more in this run:"
     return [Notice(text, tuple(resting))]
+
+
+def _of_the_server(summary: Summary) -> list[Notice]:
+    """What the server did with what it got."""
+    notices = []
+    if (told := stepped_back(summary)) is not None:
+        notices.append(Notice(told))
+    if warnings := reputation.warnings(summary):
+        text = "The server let these hospitals count for little, which is no proof of malice:"
+        notices.append(Notice(text, tuple(warnings)))
+    return notices + _resting(summary)
 
 
 def _drops(name: str, site: Mapping[str, Any]) -> str:

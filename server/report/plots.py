@@ -87,8 +87,8 @@ def curves_figure(curves: Sequence[Curve], *, chance: float | None) -> dict[str,
     last = max((max(curve.rounds, default=0) for curve in curves), default=0)
     # With few rounds plotly would also mark halves of them, rounded to the same label.
     step = {"dtick": 1} if last <= _ROUNDS_MARKED_EACH else {}
-    figure.update_xaxes(title_text="Round (0: public start model)", tickformat="d", **step, **_axis())
-    figure.update_yaxes(title_text="Right report in first 10", tickformat=".0%", rangemode="tozero", **_axis())
+    figure.update_xaxes(title_text="Round (0: public start model)", tickformat="d", **step, **axis())
+    figure.update_yaxes(title_text="Right report in first 10", tickformat=".0%", rangemode="tozero", **axis())
     return figure_json(figure)
 
 
@@ -114,7 +114,7 @@ def baselines_figure(rows: Sequence[BaselineRow]) -> dict[str, Any]:
         hovertemplate="mean %{x:.1%}<extra></extra>",
     )
     figure.update_layout(**figure_layout(height=90 + 38 * len(rows)), showlegend=False)
-    figure.update_xaxes(title_text="In first 10", tickformat=".0%", rangemode="tozero", **_axis())
+    figure.update_xaxes(title_text="In first 10", tickformat=".0%", rangemode="tozero", **axis())
     figure.update_yaxes(autorange="reversed", automargin=True, ticks="", ticklabelstandoff=8)
     return figure_json(figure)
 
@@ -133,7 +133,8 @@ def figure_layout(*, height: int) -> dict[str, Any]:
     }
 
 
-def _axis() -> dict[str, Any]:
+def axis() -> dict[str, Any]:
+    """What every axis has in common."""
     return {"zeroline": False, "fixedrange": True, "title_standoff": 12}
 
 

@@ -20,6 +20,7 @@ from common.files import write_atomically
 from server.report import heat_maps, plots, reputation, robustness, tables, words
 from server.report.outcome import outcome
 from server.report.statistic import Statistics
+from server.report.watched import stepped_back, watched_figure, watched_rounds
 
 REPORT_FILE = "report.html"
 REPORT_EXCERPT = 420
@@ -88,12 +89,14 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
     grids = robustness.grids(summary)
     backdoors = robustness.backdoor_rows(summary)
     weights = reputation.weight_map(summary, rounds)
+    watched = watched_rounds(summary, rounds)
     statistics = Statistics(summary)
     # Each curve is over its own hospital's gallery, so the pooled gallery's chance would be too low here.
     chance = words.mean(statistics.at("sites", curve.site, "chance_recall_at_10").value for curve in curves)
     figures = {
         "curves": plots.curves_figure(curves, chance=chance) if curves else None,
         "baselines": plots.baselines_figure(baselines) if baselines else None,
+        "watched": watched_figure(watched) if watched else None,
         "weights": heat_maps.weights_figure(weights) if weights else None,
         "backdoor": heat_maps.backdoor_figure(backdoors, grids) if backdoors else None,
         **{f"kept-{number}": heat_maps.kept_figure(grid) for number, grid in enumerate(grids)},
@@ -114,6 +117,8 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
             reputations=reputation.reputation_rows(summary),
             weights=weights,
             curves=curves,
+            watched=watched,
+            stepped_back=stepped_back(summary),
             curves_marked=not all(statistics.is_private("sites", curve.site, "metrics") for curve in curves),
             directions={
                 "Image to report": tables.retrieval_rows(summary, prefix=""),

@@ -70,7 +70,7 @@ def arrays_of_round(num_values: int, round_number: int) -> Arrays:
 def zero_state(num_values: int) -> RunState:
     """A run before its first round, its model all zeros."""
     model = {name: np.zeros_like(array) for name, array in constant_arrays(num_values).items()}
-    return RunState(CONFIG_DIGEST, 0, {"model": model, "aggregator": {}, "optimizer": {}})
+    return RunState.before_round_one(CONFIG_DIGEST, model)
 
 
 def build_noop_app(num_values: int) -> ClientApp:

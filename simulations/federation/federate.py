@@ -22,7 +22,9 @@ from client.policy.simulated import simulation_policy
 from client.site import Site, SiteAccounts
 from common.config.load import config_digest
 from common.config.schema import RunConfig
+from common.device import CPU
 from common.encoders.dual import DualEncoder, trainable_names
+from common.encoders.public_parts import part_public
 from common.errors import BudgetExhausted, CheckFailed, ConfigError
 from common.losses.objective import build_objective
 from common.pair_noise.keys import PairKey
@@ -34,6 +36,7 @@ from common.wire.update import model_arrays
 from server.app import build_server_app
 from server.checkpoint import RunState
 from server.federation import Observer, Setup
+from server.public_watch import PublicValidation
 from server.recorder import NoRecorder as NoServerRecorder
 from simulations.attacks.interface import Scene
 from simulations.attacks.omniscience import with_omniscient
@@ -132,12 +135,23 @@ def federate(experiment: Experiment) -> CheckFailed | BudgetExhausted | None:
         state=experiment.state,
         observer=experiment.observer,
         recorder=NoServerRecorder(),
+        validation=_validation(experiment),
     )
     try:
         experiment.engine.run(build_server_app(setup), experiment)
     except (CheckFailed, BudgetExhausted) as error:
         return error
     return None
+
+
+def _validation(experiment: Experiment) -> PublicValidation | None:
+    """What the server of a deployment finds in the bundle."""
+    studies = part_public(experiment.consortium.public(), experiment.config).validation
+    if studies is None:
+        return None
+    # A copy: sites may be lent the experiment's model while the server measures.
+    model = copy.deepcopy(experiment.model).to(CPU)
+    return PublicValidation(model, studies.to(CPU))
 
 
 def _check_engine(experiment: Experiment) -> None:
@@ -219,7 +233,8 @@ def _handlers(members: Members, sites: Sequence[Site]) -> list[Handler]:
 def build_sites(members: Members) -> list[Site]:
     """The members of a federation, in the order of their names; their model is a placeholder until one is lent."""
     config, consortium = members.config, members.consortium
-    digest, anchors = config_digest(config), consortium.anchors().to(config.device)
+    digest = config_digest(config)
+    anchors = part_public(consortium.public(), config).anchors.to(config.device)
     start = model_arrays(members.model)
     poison, attackers = ATTACKS.load(config.attack.name).poison, _attackers(config, sorted(members.cut))
     sites = []

@@ -19,6 +19,7 @@ from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
 from common.encoders.interface import Encoder
 from common.encoders.public_fit import first_model, fresh_model, start_of
+from common.encoders.public_parts import part_public
 from common.encoders.registry import ENCODERS
 from common.errors import AdmissionError, CheckpointError, PolicyRefusal, WardroundError
 from common.files import write_atomically
@@ -102,7 +103,7 @@ def prepare(config: RunConfig, clock: Clock, *, kept: Path | None = None) -> tup
         consortium = read_consortium(config, encoder, progress=clock.watcher.studies_read, trigger=trigger)
     with clock.phase("public_fit"):
         model = _first_model(encoder, consortium, config, kept)
-        start = start_of(model, consortium.anchors(), config)
+        start = start_of(model, part_public(consortium.public(), config).anchors, config)
         if start.frozen is not None:
             consortium = consortium.encoded_by(start.frozen, device=config.device)
     return consortium, start.model
@@ -114,7 +115,7 @@ def _first_model(encoder: Encoder, consortium: Consortium, config: RunConfig, ke
         model = fresh_model(encoder, config).to(config.device)
         _load_kept(model, kept)
         return model
-    model = first_model(encoder, consortium.anchors(), config)
+    model = first_model(encoder, part_public(consortium.public(), config).anchors, config)
     if kept is not None:
         write_atomically(kept, to_safetensors(model_arrays(model)))
     return model
@@ -201,7 +202,8 @@ def calibrated(config: RunConfig, consortium: Consortium, model: DualEncoder, fo
         ConfigError: The rule does not know this kind of run.
     """
     with clock.phase("calibrate"):
-        found = calibrate(config, consortium.anchors().to(config.device), model, bands_of(consortium))
+        anchors = part_public(consortium.public(), config).anchors.to(config.device)
+        found = calibrate(config, anchors, model, bands_of(consortium))
     write_atomically(folder / CALIBRATION_FILE, json.dumps(found.as_json(), indent=1).encode())
     return found.config
 
@@ -231,7 +233,7 @@ def open_folder(config: RunConfig, folder: Path, model: DualEncoder) -> RunState
     digest = config_digest(config)
     if (folder / CONFIG_FILE).exists():
         return load_state(folder, config_digest=digest)
-    state = RunState(digest, 0, {"model": model_arrays(model), "aggregator": {}, "optimizer": {}})
+    state = RunState.before_round_one(digest, model_arrays(model))
     # The checkpoint first: a folder with a config can always be gone on with.
     save_state(state, folder)
     write_atomically(folder / CONFIG_FILE, config_as_yaml(config).encode())
@@ -268,7 +270,7 @@ def facts_of(
         data={
             "adapter": config.data.adapter,
             "num_studies": len(consortium.records),
-            "num_public_studies": len(consortium.anchors().images),
+            "num_public_studies": len(consortium.public().images),
             "num_bad_rows": len(consortium.bad_rows),
             "bad_rows": [{"file": row.file, "row": row.row, "reason": row.reason} for row in consortium.bad_rows[:20]],
             "anchors_digest": consortium.anchors_digest,

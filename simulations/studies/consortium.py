@@ -69,8 +69,8 @@ class Consortium:
         """Names of the sites that hold private studies, sorted."""
         return tuple(sorted({self._site(i) for i, role in enumerate(self.roles) if role is Role.TRAIN}))
 
-    def anchors(self) -> AnchorFeatures:
-        """The public studies."""
+    def public(self) -> AnchorFeatures:
+        """All public studies."""
         return anchors_among(self, (i for i, role in enumerate(self.roles) if role is Role.PUBLIC))
 
     def private(self, sites: Sequence[str]) -> Records:

@@ -13,7 +13,18 @@ from typing import Any
 import pytest
 from flwr.cli.build import build_fab_from_files
 
-from common.bundle import APP, CONFIG, MODEL, MOST_BYTES, START, BundleFacts, app_files, bundle_of, read_bundle
+from common.bundle import (
+    APP,
+    CONFIG,
+    MODEL,
+    MOST_BYTES,
+    START,
+    VALIDATION,
+    BundleFacts,
+    app_files,
+    bundle_of,
+    read_bundle,
+)
 from common.bundle import written_bundle as written
 from common.config.load import config_as_yaml, config_digest, load_config
 from common.errors import TrustError
@@ -21,7 +32,7 @@ from common.files import sha256_hex
 
 RUN = load_config(["evaluation.epsilon=1"])
 CONFIG_BYTES = config_as_yaml(RUN).encode()
-PARTS = {"config": CONFIG_BYTES, "model": b"model" * 40, "start": b"start" * 20}
+PARTS = {"config": CONFIG_BYTES, "model": b"model" * 40, "start": b"start" * 20, "validation": b"studies" * 9}
 
 
 def facts(**changes: Any) -> BundleFacts:
@@ -30,6 +41,7 @@ def facts(**changes: Any) -> BundleFacts:
         config=sha256_hex(PARTS["config"]),
         model=sha256_hex(PARTS["model"]),
         start=sha256_hex(PARTS["start"]),
+        validation=sha256_hex(PARTS["validation"]),
         anchors="a" * 64,
         code="c" * 64,
         versions={"wardround": "0.1.0"},
@@ -51,7 +63,7 @@ def test_bundle_reads_back(content: bytes) -> None:
     assert found.facts == facts()
     assert found.hash == sha256_hex(app_of(facts()))
     assert (found.config, found.config_bytes) == (RUN, CONFIG_BYTES)
-    assert (found.model, found.start) == (PARTS["model"], PARTS["start"])
+    assert (found.model, found.start, found.validation) == (PARTS["model"], PARTS["start"], PARTS["validation"])
     assert (found.run, found.code, found.anchors) == (config_digest(RUN), "c" * 64, "a" * 64)
 
 
@@ -89,6 +101,7 @@ def test_every_length_but_the_whole_is_refused(content: bytes) -> None:
     [
         lambda parts: {**parts, "model": b"another"},
         lambda parts: {**parts, "start": b"another"},
+        lambda parts: {**parts, "validation": b"another"},
         lambda parts: {**parts, "config": config_as_yaml(load_config(["seed=1"])).encode()},
         lambda parts: {**parts, "app": b"no app"},
         lambda parts: {**parts, "app": app_of(facts(run="b" * 64))},
@@ -180,7 +193,8 @@ def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> 
 
 
 def members() -> dict[str, bytes]:
-    return {APP: app_of(facts()), CONFIG: PARTS["config"], MODEL: PARTS["model"], START: PARTS["start"]}
+    parts = {CONFIG: PARTS["config"], MODEL: PARTS["model"], START: PARTS["start"], VALIDATION: PARTS["validation"]}
+    return {APP: app_of(facts()), **parts}
 
 
 @pytest.mark.parametrize(
@@ -215,7 +229,7 @@ def test_file_is_named_with_the_remedy(tmp_path: Path, content: bytes) -> None:
 
 
 def test_file_that_is_larger_than_any_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.bundle.MOST_BYTES", {APP: 1, CONFIG: 1, MODEL: 1, START: 1})
+    monkeypatch.setattr("common.bundle.MOST_BYTES", {APP: 1, CONFIG: 1, MODEL: 1, START: 1, VALIDATION: 1})
     path = tmp_path / "run.bundle"
     path.write_bytes(b"\0" * 5_000)
     with pytest.raises(TrustError, match="larger than a bundle is"):

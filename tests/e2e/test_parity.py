@@ -12,6 +12,8 @@ import pytest
 
 import wardround
 from common.config.load import load_config
+from server.deploy.runs import all_runs
+from server.report.write import ROUNDS_FILE
 from simulations.cohorts.write import write_cohort
 from simulations.deployment.loopback import Loopback
 from simulations.scenarios.simulate import simulate
@@ -59,6 +61,13 @@ def test_simulation_and_deployment_give_the_same_bits(short_folder: Path, quiet_
 
     config = load_config(["federation.rounds=2"], file=loopback.run_file)
     simulated = simulate(config, short_folder / "simulated", watcher=quiet_watcher, randomness=noise_of)
+    (run,) = all_runs(loopback.centre)
+    seen, said = (
+        [record["validation"] for record in map(json.loads, (folder / ROUNDS_FILE).read_text().splitlines())]
+        for folder in (run.path, short_folder / "simulated")
+    )
+    assert seen == said
+    assert all(one is not None for one in seen)
     other = simulate(
         config,
         short_folder / "other",

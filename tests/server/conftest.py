@@ -183,7 +183,7 @@ class World:
     def fresh_state(self, config: RunConfig) -> RunState:
         """The state before round one."""
         model = {name: array.copy() for name, array in MODEL.items()}
-        return RunState(config_digest(config), 0, {"model": model, "aggregator": {}, "optimizer": {}})
+        return RunState.before_round_one(config_digest(config), model)
 
     def run(
         self,

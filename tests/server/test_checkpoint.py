@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import CheckpointError
-from server.checkpoint import FILE, RunState, SiteHistory, load_state, save_state
+from server.checkpoint import FILE, KINDS, RunState, SiteHistory, Watched, load_state, save_state
 
 DIGEST = "ab" * 32
 
@@ -26,11 +26,13 @@ def _state(rounds_completed: int = 2) -> RunState:
             "model": {"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "count": np.array(7, dtype=np.int64)},
             "aggregator": {},
             "optimizer": {"momentum": np.full(4, -0.0, dtype=np.float32)},
+            "best": {"values": np.array([-0.5, -1e-300]), "model/weight": np.ones((2, 3), dtype=np.float32)},
         },
-        sites={"St. Brigid / Ost": SiteHistory("16-31", 2, 1, {"nan": 1})},
+        sites={"St. Brigid / Ost": SiteHistory("16-31", 2, 1, {"nan": 1}, None, ["ab", "cd"], 1)},
         rounds=[{"round": 1, "admitted": ["St. Brigid / Ost"], "metrics": {}, "update_norm": 0.1}],
         start={"St. Brigid / Ost": {"brief": {"recall_at_10": 0.25}}},
         latest={"St. Brigid / Ost": {"groups": [{"group": "Größe"}]}},
+        watched=Watched(start=-1.25, best_round=1, step=0.25),
     )
 
 
@@ -62,7 +64,7 @@ def test_state_comes_back_as_it_was(tmp_path: Path) -> None:
 @settings(deadline=None, max_examples=20)
 @given(
     values=st.lists(st.floats(width=32), min_size=0, max_size=5),
-    kind=st.sampled_from(["model", "aggregator", "optimizer"]),
+    kind=st.sampled_from(KINDS),
     name=st.text(min_size=1, max_size=10).filter(lambda text: text.isprintable()),
 )
 def test_any_array_comes_back_bit_by_bit(

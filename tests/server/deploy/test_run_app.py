@@ -8,9 +8,10 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from common.config.load import load_config
+from common.encoders.dual import trainable_names
 from server.checkpoint import RunState
 from server.deploy import run_app
-from server.deploy.run_app import RunWatcher, StopRequested, trained_names
+from server.deploy.run_app import RunWatcher, StopRequested, trained_model
 from server.deploy.runs import RunFolder, Wanted
 
 STATE = RunState(
@@ -45,8 +46,8 @@ def test_stop_is_heeded_once_the_round_is_on_the_disk(run: RunFolder) -> None:
 
 
 def test_trained_arrays_are_those_of_the_heads_alone_where_the_rest_is_frozen() -> None:
-    heads = trained_names(load_config(["encoder.trainable=heads"]))
-    everything = trained_names(load_config(["encoder.trainable=all"]))
+    heads = trainable_names(trained_model(load_config(["encoder.trainable=heads"])))
+    everything = trainable_names(trained_model(load_config(["encoder.trainable=all"])))
     assert 0 < len(heads) < len(everything)
 
 

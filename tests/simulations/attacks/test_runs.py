@@ -60,7 +60,7 @@ def run(
                 *overrides,
             ]
         )
-        state = RunState(config_digest(config), 0, {"model": model_arrays(model), "aggregator": {}, "optimizer": {}})
+        state = RunState.before_round_one(config_digest(config), model_arrays(model))
         experiment = Experiment(
             config=config,
             consortium=consortium,

@@ -144,9 +144,7 @@ def test_no_attackers_do_nothing(members: Callable[..., Members], name: str, qui
 
 def test_attack_that_sees_the_others_needs_one_process(members: Callable[..., Members], quiet_watcher: Any) -> None:
     found = members("attack.name=alie", "attack.num_sites=1")
-    state = RunState(
-        config_digest(found.config), 0, {"model": model_arrays(found.model), "aggregator": {}, "optimizer": {}}
-    )
+    state = RunState.before_round_one(config_digest(found.config), model_arrays(found.model))
 
     def never(*_: object) -> None:
         raise AssertionError("the run was started")
@@ -199,7 +197,7 @@ def test_sites_that_work_at_once_never_share_a_model(
 
 def _final_model(members: Members, watcher: Any) -> dict[str, bytes]:
     model = model_arrays(members.model)
-    state = RunState(config_digest(members.config), 0, {"model": model, "aggregator": {}, "optimizer": {}})
+    state = RunState.before_round_one(config_digest(members.config), model)
     experiment = Experiment(**vars(members), state=state, observer=watcher)
     assert federate(experiment) is None
     return {name: array.tobytes() for name, array in state.arrays["model"].items()}
@@ -234,9 +232,7 @@ def test_number_of_workers_changes_no_bit(
 
 def test_run_that_changes_nothing_returns_why(members: Callable[..., Members], quiet_watcher: Any) -> None:
     found = members("attack.name=nan", "attack.num_sites=3", "federation.rounds=1")
-    state = RunState(
-        config_digest(found.config), 0, {"model": model_arrays(found.model), "aggregator": {}, "optimizer": {}}
-    )
+    state = RunState.before_round_one(config_digest(found.config), model_arrays(found.model))
     problem = federate(Experiment(**vars(found), state=state, observer=quiet_watcher))
     assert problem is not None
     assert "no round changed the model" in str(problem)

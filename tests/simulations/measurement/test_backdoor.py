@@ -40,7 +40,7 @@ def prepared(tiny_overrides: list[str], quiet_watcher: Any) -> tuple[Consortium,
 
 def _trained(prepared: tuple[Consortium, DualEncoder], config: RunConfig, folder: Path, watcher: Any) -> DualEncoder:
     consortium, model = prepared[0], copy.deepcopy(prepared[1])
-    state = RunState(config_digest(config), 0, {"model": model_arrays(model), "aggregator": {}, "optimizer": {}})
+    state = RunState.before_round_one(config_digest(config), model_arrays(model))
     experiment = Experiment(
         config=config,
         consortium=consortium,

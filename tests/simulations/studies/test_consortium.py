@@ -62,7 +62,7 @@ def _rows(folder: Path) -> list[tuple[str, ...]]:
 
 def test_every_study_stands_on_one_side(synthetic: Consortium) -> None:
     private, held_out = synthetic.private(synthetic.sites), synthetic.held_out(synthetic.sites)
-    num_studies = len(synthetic.anchors().images) + len(private.images) + len(held_out.images)
+    num_studies = len(synthetic.public().images) + len(private.images) + len(held_out.images)
     assert num_studies == len(synthetic.records) == len(synthetic.images) == len(synthetic.reports)
 
 

@@ -1,0 +1,89 @@
+"""The public studies in two parts: anchors to fit and to train with, and a validation that no training ever sees.
+
+The validation is kept from the public fit, from the anchors' own gradient at the sites and from what sites contrast
+their studies with: what a model was fitted to says nothing of whether the next step harms it. Each place parts the
+studies by itself, and comes to the same parts; the server of a deployment, which has no studies, finds the validation
+in the bundle.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from common.config.schema import RunConfig
+from common.encoders.public_fit import AnchorFeatures
+from common.errors import ConfigError, TrustError
+from common.seeds import torch_generator
+from common.wire.update import NamedArrays
+
+LEAST_PATIENTS = 2
+"""Of each part: of fewer, no error can be told."""
+
+
+class PublicParts(NamedTuple):
+    """The public studies, parted by patient.
+
+    Attributes:
+        anchors: What the first model is fitted to, and what sites contrast their studies with.
+        validation: What the server measures the model on; None where nothing is kept for it.
+    """
+
+    anchors: AnchorFeatures
+    validation: AnchorFeatures | None
+
+
+def part_public(public: AnchorFeatures, config: RunConfig) -> PublicParts:
+    """Part the public studies: the same studies and config give the same parts, at the server and at every site.
+
+    Args:
+        public: All public studies, sorted by the patients' names and numbered in that order.
+        config: Its `public_fit.validation_fraction` says how large the share of the patients is, and its seed who they
+            are.
+
+    Raises:
+        ConfigError: There are too few public patients for two parts.
+    """
+    share = config.public_fit.validation_fraction
+    if not share:
+        return PublicParts(public, None)
+    num_patients = int(public.patients.max()) + 1
+    num_kept = max(LEAST_PATIENTS, round(share * num_patients))
+    if num_patients < num_kept + LEAST_PATIENTS:
+        raise ConfigError(
+            f"public_fit.validation_fraction={share}: {num_patients} public patients are too few for two parts; "
+            "add public patients, or set it to 0"
+        )
+    order = torch.randperm(num_patients, generator=torch_generator(config.seed, "public-validation"))
+    kept, others = order[:num_kept].sort().values, order[num_kept:].sort().values
+    return PublicParts(public.of_patients(others), public.of_patients(kept))
+
+
+def validation_to_arrays(validation: AnchorFeatures | None) -> NamedArrays:
+    """The form in a bundle; no arrays where nothing is kept."""
+    if validation is None:
+        return {}
+    return {
+        "images": validation.images.cpu().numpy(),
+        "reports": validation.reports.cpu().numpy(),
+        "patients": validation.patients.numpy(),
+    }
+
+
+def validation_from_arrays(arrays: NamedArrays) -> AnchorFeatures | None:
+    """What `validation_to_arrays` wrote.
+
+    Raises:
+        TrustError: The arrays are of another form.
+    """
+    if not arrays:
+        return None
+    if arrays.keys() != {"images", "reports", "patients"} or len({len(array) for array in arrays.values()}) != 1:
+        raise TrustError("the bundle's public validation is none; ask the coordinating centre for the bundle again")
+    images, reports, patients = (torch.from_numpy(arrays[name].copy()) for name in ("images", "reports", "patients"))
+    numbers = np.unique(arrays["patients"])
+    if patients.dtype != torch.int64 or len(numbers) < LEAST_PATIENTS or not (numbers == np.arange(len(numbers))).all():
+        raise TrustError("the bundle's public validation is none; ask the coordinating centre for the bundle again")
+    return AnchorFeatures(images, reports, patients)
