@@ -29,6 +29,7 @@ from common.wire.flower import (
     SITE,
     STATISTICS,
     UPDATE,
+    Hello,
     Reply,
     hello_reply_to_records,
     reply_to_records,
@@ -67,7 +68,7 @@ def site_app(name: str, guard: Guard) -> ClientApp:
 
     @app.query(mods=mods)  # type: ignore[arg-type]
     def hello(message: Message, context: Context) -> Message:  # noqa: ARG001 - Flower's signature
-        return Message(hello_reply_to_records(name, "16-31"), reply_to=message)
+        return Message(hello_reply_to_records(Hello(site=name, patients_band="16-31")), reply_to=message)
 
     @app.train(mods=mods)  # type: ignore[arg-type]
     def train(message: Message, context: Context) -> Message:  # noqa: ARG001 - Flower's signature

@@ -11,11 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.config.load import load_config
 from common.errors import AdmissionError
 from common.privacy.bands import MOST_PATIENTS, band_of, middle_of
-from common.privacy.plan import privacy_plan
-from server.weights import CAP, noise_of, scales_of, weights_of
+from server.weights import CAP, scales_of, weights_of
 
 LARGEST = band_of(MOST_PATIENTS - 1)
 BANDS = st.integers(1, MOST_PATIENTS - 1).map(band_of)
@@ -81,18 +79,6 @@ def test_text_that_is_no_band_is_refused() -> None:
 
 def test_weights_of_nobody_are_empty() -> None:
     assert weights_of([]).tolist() == []
-
-
-def test_noise_of_a_site_is_what_its_plan_makes_of_its_band() -> None:
-    """A step's noise is rate times multiplier times clip norm over rate of sampling times the band's middle."""
-    config = load_config(["privacy.epsilon=8", "training.sampling_probability=0.3", "privacy.clip_norm=1"])
-    found = {}
-    for band in ("16-31", "256-511"):
-        plan = privacy_plan(config, band)
-        assert plan is not None
-        step = plan.learning_rate * plan.event.noise_multiplier * plan.clip_norm / (0.3 * middle_of(band))
-        found[band] = noise_of(plan, band) / step
-    assert found["16-31"] == pytest.approx(found["256-511"])
 
 
 def test_scales_shorten_what_is_noisier_than_the_median_to_its_noise() -> None:

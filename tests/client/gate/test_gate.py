@@ -33,6 +33,7 @@ from common.wire.flower import (
     SITE,
     STATISTICS,
     UPDATE,
+    Hello,
     Reply,
     Task,
     arrays_to_record,
@@ -101,19 +102,19 @@ def update_reply(entry: str | None, **changes: object) -> RecordDict:
 
 
 def unlisted_record() -> RecordDict:
-    records = hello_reply_to_records("north", "16-31")
+    records = hello_reply_to_records(Hello(site="north", patients_band="16-31"))
     records["extra"] = MetricRecord({NAME: 1.0})
     return records
 
 
 def unlisted_update() -> RecordDict:
-    records = hello_reply_to_records("north", "16-31")
+    records = hello_reply_to_records(Hello(site="north", patients_band="16-31"))
     records[UPDATE] = arrays_to_record(UPDATE_ARRAYS)
     return records
 
 
 def _with(name: str, record: ConfigRecord | MetricRecord, mechanism: Mechanism) -> RecordDict:
-    records = hello_reply_to_records("north", "16-31")
+    records = hello_reply_to_records(Hello(site="north", patients_band="16-31"))
     listed = [{"name": name, "mechanism": str(mechanism), "event": None, "ledger_entry": None}]
     listed += [{"name": SITE, "mechanism": "public", "event": None, "ledger_entry": None}] if name != SITE else []
     records[name] = record
@@ -185,20 +186,20 @@ def missing_releases() -> RecordDict:
 
 
 def more_than_releases() -> RecordDict:
-    records = hello_reply_to_records("north", "16-31")
+    records = hello_reply_to_records(Hello(site="north", patients_band="16-31"))
     records.config_records[RELEASES]["note"] = NAME
     return records
 
 
 def release_with_a_note() -> RecordDict:
-    records = hello_reply_to_records("north", "16-31")
+    records = hello_reply_to_records(Hello(site="north", patients_band="16-31"))
     listed = [{"name": SITE, "mechanism": "public", "event": None, "ledger_entry": None, "note": NAME}]
     records[RELEASES] = ConfigRecord({"json": json.dumps(listed)})
     return records
 
 
 def release_of_nothing() -> RecordDict:
-    records = hello_reply_to_records("north", "16-31")
+    records = hello_reply_to_records(Hello(site="north", patients_band="16-31"))
     listed = [{"name": name, "mechanism": "public", "event": None, "ledger_entry": None} for name in (SITE, NAME)]
     records[RELEASES] = ConfigRecord({"json": json.dumps(listed)})
     return records
@@ -342,7 +343,11 @@ def test_gate_replaces_an_error_of_the_apps_own(ledger: Ledger) -> None:
 
 def test_gate_that_allows_nothing_refuses_what_is_public(ledger: Ledger) -> None:
     nothing = Policy(run_rules=(), release_rules=(AllowedMechanisms({}),))
-    reply = reply_of(app_that_answers(lambda: hello_reply_to_records("north", "16-31"), [gate(ledger, nothing)]))
+    reply = reply_of(
+        app_that_answers(
+            lambda: hello_reply_to_records(Hello(site="north", patients_band="16-31")), [gate(ledger, nothing)]
+        )
+    )
     assert reply.error.reason == "policy"
 
 
