@@ -24,7 +24,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.config.schema import RunConfig
-from common.errors import AdmissionError, AggregationError, BudgetExhausted, BundleRefused, CheckFailed, PolicyRefusal
+from common.errors import (
+    AdmissionError,
+    AggregationError,
+    BudgetExhausted,
+    BundleRefused,
+    CheckFailed,
+    CohortSmall,
+    ContextReused,
+    PairKeyError,
+    PolicyRefusal,
+)
 from common.privacy.plan import PlanOf, PrivacyPlan, pair_law
 from common.privacy.release import Mechanism
 from common.wire.flower import Reply, Task
@@ -42,7 +52,16 @@ from strategies.composition import build_aggregator
 from strategies.interface import Aggregate, State
 from strategies.optimizers.interface import build_optimizer
 
-NOT_TRAINED = (BudgetExhausted.reason, BundleRefused.reason, PolicyRefusal.reason, OFFLINE, PREPARING)
+NOT_TRAINED = (
+    BudgetExhausted.reason,
+    BundleRefused.reason,
+    PolicyRefusal.reason,
+    PairKeyError.reason,
+    CohortSmall.reason,
+    ContextReused.reason,
+    OFFLINE,
+    PREPARING,
+)
 """Reason codes of a site that did not train."""
 
 UPDATED, STEPPED_BACK, QUORUM_MISSED = "updated", "stepped_back", "quorum_missed"

@@ -15,12 +15,14 @@ import torch
 
 from common.config.schema import RunConfig
 from common.encoders.public_fit import AnchorFeatures
-from common.errors import ConfigError, TrustError
+from common.errors import TrustError
 from common.seeds import torch_generator
 from common.wire.update import NamedArrays
 
 LEAST_PATIENTS = 2
-"""Of each part: of fewer, no error can be told."""
+"""Of a validation: of fewer, no error can be told."""
+LEAST_KEPT = 20
+"""Patients that are kept at least. Fewer see only large harm, and the public fit misses them (decision 0025)."""
 
 
 class PublicParts(NamedTuple):
@@ -28,7 +30,7 @@ class PublicParts(NamedTuple):
 
     Attributes:
         anchors: What the first model is fitted to, and what sites contrast their studies with.
-        validation: What the server measures the model on; None where nothing is kept for it.
+        validation: What the server measures the model on; None where nothing is kept for it, as of few public studies.
     """
 
     anchors: AnchorFeatures
@@ -41,21 +43,12 @@ def part_public(public: AnchorFeatures, config: RunConfig) -> PublicParts:
     Args:
         public: All public studies, sorted by the patients' names and numbered in that order.
         config: Its `public_fit.validation_fraction` says how large the share of the patients is, and its seed who they
-            are.
-
-    Raises:
-        ConfigError: There are too few public patients for two parts.
+            are. Where that were fewer than `LEAST_KEPT`, nothing is kept.
     """
-    share = config.public_fit.validation_fraction
-    if not share:
-        return PublicParts(public, None)
     num_patients = int(public.patients.max()) + 1
-    num_kept = max(LEAST_PATIENTS, round(share * num_patients))
-    if num_patients < num_kept + LEAST_PATIENTS:
-        raise ConfigError(
-            f"public_fit.validation_fraction={share}: {num_patients} public patients are too few for two parts; "
-            "add public patients, or set it to 0"
-        )
+    num_kept = round(config.public_fit.validation_fraction * num_patients)
+    if num_kept < LEAST_KEPT:
+        return PublicParts(public, None)
     order = torch.randperm(num_patients, generator=torch_generator(config.seed, "public-validation"))
     kept, others = order[:num_kept].sort().values, order[num_kept:].sort().values
     return PublicParts(public.of_patients(others), public.of_patients(kept))

@@ -42,6 +42,9 @@ DROP_REASONS = {
     "worker": "lost the process that trains",
     "replayed": "got an earlier message again, and refused it",
     "stale": "got a message of an earlier round, and refused it",
+    "pair_key": "was to share noise with who it does not know, or was started anew",
+    "cohort_small": "had fewer hospitals to share noise with than it asks for",
+    "context_reused": "was asked for noise that it has drawn before, and refused",
     "preparing": "was still preparing its studies",
 }
 MOST_CHANCE = 0.5

@@ -21,6 +21,9 @@ EXIT_CODES = {
     "EvidenceError": 4,
     "ReplayedError": 4,
     "StaleError": 4,
+    "PairKeyError": 4,
+    "CohortSmall": 3,
+    "ContextReused": 3,
     "LedgerError": 4,
     "AccountingError": 1,
 }

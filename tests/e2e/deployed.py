@@ -16,7 +16,7 @@ privacy: {epsilon: 8.0, delta: 1.0e-5}
 evaluation: {epsilon: 2.0}
 aggregator: {name: mean, num_byzantine: 0}
 federation: {quorum: 0.3, deadline_seconds: 25.0}
-public_fit: {steps: 20}
+public_fit: {steps: 20, validation_fraction: 0.25}
 encoder: {width: 32, image_depth: 1, report_depth: 1, embedding_dim: 32}
 code: {bit_width: 48}
 training: {steps_per_round: 1}

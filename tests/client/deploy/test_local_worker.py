@@ -293,9 +293,9 @@ def test_few_runs_are_kept_warm(
     opened: list[str] = []
     real = local_worker.open_site
 
-    def counted(config: Any, bundle: Bundle, *rest: Any) -> Any:
+    def counted(config: Any, bundle: Bundle, *rest: Any, **named: Any) -> Any:
         opened.append(bundle.hash)
-        return real(config, bundle, *rest)
+        return real(config, bundle, *rest, **named)
 
     monkeypatch.setattr(local_worker, "open_site", counted)
     contents = [content, cohort.bundle("seed=1"), cohort.bundle("seed=2")]

@@ -175,7 +175,7 @@ def update_that_nobody_reserved() -> RecordDict:
 
 
 def unknown_mechanism() -> RecordDict:
-    records = hello_reply_to_records(NAME, "16-31")
+    records = hello_reply_to_records(Hello(site=NAME, patients_band="16-31"))
     listed = [{"name": SITE, "mechanism": "trust_me", "event": None, "ledger_entry": None}]
     records[RELEASES] = ConfigRecord({"json": json.dumps(listed)})
     return records
