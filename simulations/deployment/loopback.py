@@ -29,6 +29,7 @@ from pathlib import Path
 
 from client.data.splits import PUBLIC_SITE
 from common.config.load import load_config
+from common.config.schema import RunConfig
 from common.errors import CheckFailed
 from common.evidence.run_audit import LEDGERS_FOLDER, LOGS_FOLDER
 from common.privacy.plan import SHARED
@@ -62,6 +63,8 @@ training:
   losses: [any]
   encoders: [any]
   devices: [any]
+privacy:
+  least_peers: 1
 update:
   most_values: 20_000_000
   most_bytes: 80_000_000
@@ -208,22 +211,23 @@ class Loopback:
             overrides: Further KEY=VALUE.
         """
         self.run_file.write_text(run, encoding="utf-8")
-        shared = load_config(overrides, file=self.run_file).privacy.noise == SHARED
-        cohort = ("--cohort", self._cohort()) if shared else ()
+        who = self._who_takes_part(load_config(overrides, file=self.run_file))
         public = self.folder / PUBLIC
-        self.command(
-            "bundle", "--config", self.run_file, "--anchors", public, "--out", self.bundle, *cohort, *overrides
-        )
+        self.command("bundle", "--config", self.run_file, "--anchors", public, "--out", self.bundle, *who, *overrides)
 
-    def _cohort(self) -> Path:
-        """The file that says who shares noise: each hospital tells its band, as its own check shows it."""
-        file = self.folder / COHORT
+    def _who_takes_part(self, config: RunConfig) -> tuple[str | Path, ...]:
+        """What a bundle is told of the hospitals, where it asks: each tells its band, as its own check shows it."""
+        if config.privacy.noise != SHARED and not config.privacy.calibrate:
+            return ()
         checks = {
             site: self.command("site", "check", "--config", self.site_file(site), "--json") for site in self.sites
         }
-        bands = [f"{site}={json.loads(check)['data']['patients_band']}" for site, check in checks.items()]
-        self.command("server", "cohort", *bands, "--out", file, "--config", self.consortium_file)
-        return file
+        bands = {site: str(json.loads(check)["data"]["patients_band"]) for site, check in checks.items()}
+        if config.privacy.noise != SHARED:
+            return "--bands", ",".join(bands.values())
+        file, named = self.folder / COHORT, [f"{site}={band}" for site, band in bands.items()]
+        self.command("server", "cohort", *named, "--out", file, "--config", self.consortium_file)
+        return "--cohort", file
 
     def approve(self, sites: Iterable[str] | None = None) -> None:
         """Let hospitals approve it."""

@@ -12,7 +12,7 @@ from simulations.cohorts.plan import CohortPlan
 from simulations.deployment.loopback import Loopback
 
 RUN = """\
-privacy: {epsilon: 8.0, delta: 1.0e-5}
+privacy: {epsilon: 8.0, delta: 1.0e-5, calibrate: false, noise: shared}
 evaluation: {epsilon: 2.0}
 aggregator: {name: mean, num_byzantine: 0}
 federation: {quorum: 0.3, deadline_seconds: 25.0}

@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from client.state_folder import LEDGER_FILE
 from common.evidence.log_entries import Kind, LogEntry, line_from_bytes
 from common.evidence.log_files import LOG_FILE
+from common.files import sha256_hex
+from common.ledger.entries import Reserved
+from common.ledger.read import read_books
 from server.deploy.runs import all_runs
 from server.report.summary import validate
 from simulations.deployment.loopback import Loopback
@@ -37,6 +41,8 @@ def test_three_hospitals_train_over_tls_and_the_signed_report_holds(loopback: Lo
     first, second = all_runs(loopback.centre)
     report = (second.path / "report.html").read_text(encoding="utf-8")
     assert "hospitals, over TLS" in report
+    assert all(site["epsilon_alone"] > site["epsilon"] for site in summary["sites"].values())
+    _check_each_round_was_shared(loopback, summary["config_digest"])
     _check_nothing_of_a_patient_left(loopback)
 
     next_summary: dict[str, Any] = json.loads(next_said)
@@ -59,6 +65,20 @@ def test_three_hospitals_train_over_tls_and_the_signed_report_holds(loopback: Lo
 def entries_of(folder: Path) -> list[LogEntry]:
     """The entries of a log that nobody has open."""
     return [line_from_bytes(line).entry for line in (folder / LOG_FILE).read_bytes().splitlines()]
+
+
+def _check_each_round_was_shared(loopback: Loopback, run: str) -> None:
+    """Every ledger says of each round who shared its noise, and names the entry of the server's log that opened it."""
+    opened = [
+        sha256_hex(entry.as_bytes())
+        for entry in entries_of(loopback.centre / "log")
+        if entry.kind is Kind.ROUND_OPENED and entry.fields["run"] == run
+    ]
+    for site in loopback.sites:
+        bodies = [entry.body for entry in read_books(loopback.state(site) / LEDGER_FILE)]
+        shared = [body.shared for body in bodies if isinstance(body, Reserved) and body.run == run and body.shared]
+        assert [one.context for one in shared] == opened[:3]
+        assert all((one.peers, one.absent, one.colluding) == (2, 0, 1) for one in shared)
 
 
 def _check_nothing_of_a_patient_left(loopback: Loopback) -> None:
