@@ -6,6 +6,8 @@
    owns. Rows that say CPU give user and system time over both threads instead of the wall clock.
 2. Linear heads on cached features, 256 expected patients a step, one thread as a simulated site has: sampling, closed
    form, clip and noise.
+3. The noise of a step alone, a million values, one thread: a site's own, and with what it shares with nine peers beside
+   it. The bound of the second is ten times the first: a draw a peer.
 
 Each kind of step has a process of its own, for its own peak memory (some 400 MiB of it are libraries) and because what
 one leaves in the allocator slows another. The processes take turns, step by step, because the speed of a shared machine
@@ -31,6 +33,7 @@ from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 
 from client.dp.engine import PatientDpSgd
+from client.dp.grid_noise import NoiseParts, SharedPart, add_grid_noise
 from client.dp.randomness import SystemRandomness
 from client.dp.records import Gradients, Records
 from common.config.load import load_config
@@ -41,11 +44,13 @@ from common.encoders.registry import ENCODERS
 from common.encoders.whitened_head import WhitenedHead
 from common.hashing.head import HashHead
 from common.losses.objective import Objective, Public, build_objective, embed_public
+from common.privacy.keystream import Keystream
 from simulations.benchmarks.report import Row, peak_mib
 
 NUM_THREADS = 2
 NUM_STEPS = 5
 NUM_HEADS_STEPS = 50
+NUM_PEERS = 9
 CHUNK_SIZES = {"vmap": 16, "ghost": 32, "auto": 32}
 """Studies at once; `vmap` keeps a gradient of each."""
 PEER = "opacus hooks"
@@ -87,8 +92,18 @@ def bench_dp() -> list[Row]:
     """Private steps of a transformer and of heads."""
     measured = measure(tuple(partial(transformer_step, name) for name in KINDS), NUM_STEPS)
     (heads,) = measure((heads_step,), NUM_HEADS_STEPS)
+    own, shared = measure((partial(noise_step, 0), partial(noise_step, NUM_PEERS)), NUM_STEPS)
     rows = transformer_rows(dict(zip(KINDS, measured, strict=True)))
-    return [*rows, Row(name="heads on cached features", seconds=heads.wall, peak_mib=heads.peak_mib)]
+    return [
+        *rows,
+        Row(name="heads on cached features", seconds=heads.wall, peak_mib=heads.peak_mib),
+        Row(name="noise of 1M values, own", seconds=own.wall),
+        Row(
+            name=f"noise of 1M values, shared with {NUM_PEERS}",
+            seconds=shared.wall,
+            bound_seconds=(1 + NUM_PEERS) * own.wall,
+        ),
+    ]
 
 
 def transformer_rows(measured: Mapping[str, Measured]) -> list[Row]:
@@ -164,6 +179,19 @@ def heads_step(num_patients: int = 853, overrides: tuple[str, ...] = ()) -> Step
     work = heads(num_patients, load_config(["encoder.embedding_dim=64", "code.bit_width=128", *overrides]))
     engine = _engine("auto", work, sampling_probability=0.3)
     return _stepping(work.model, lambda: engine.gradient(work.model, work.records, work.public))
+
+
+def noise_step(num_peers: int, num_values: int = 10**6) -> Step:
+    """The noise of a step, added to a sum of so many values; what peers share is drawn anew each time."""
+    torch.set_num_threads(1)
+    total = torch.zeros(num_values, dtype=torch.float64)
+
+    def step() -> None:
+        shared = tuple(SharedPart(factor=1, stream=Keystream.fresh()) for _ in range(num_peers))
+        parts = NoiseParts(shared=shared)
+        add_grid_noise(total, standard_deviation=1.0, stream=Keystream.fresh(), parts=parts)
+
+    return step
 
 
 def transformer(batch: int, overrides: tuple[str, ...]) -> Workload:
