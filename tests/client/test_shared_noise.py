@@ -156,6 +156,19 @@ def test_fifty_false_drop_outs_are_all_charged(cohort: Open, tmp_path: Path) -> 
     assert all(body.shared is not None and body.shared.absent == 2 for body in bodies)
 
 
+def test_member_that_leaves_out_its_part_widens_the_sum_and_no_message(cohort: Open) -> None:
+    """The third site is asked, and sends nothing: what the others share with it stays in their sum."""
+    sites = cohort()
+    keys = statements(sites)
+    updates = np.stack(
+        [np.concatenate([a.ravel() for a in asked(sites[name], keys).values()]) for name in ("east", "north")]
+    )
+    step = PLAN.learning_rate * PLAN.clip_norm / PLAN.expected_patients
+    alone = step * PLAN.own_multiplier * np.sqrt(PLAN.event.steps)
+    assert updates.std(axis=1) == pytest.approx(alone * np.sqrt(1 + LAW.peers), rel=0.1)
+    assert updates.sum(axis=0).std() == pytest.approx(alone * np.sqrt(2 * (1 + 1)), rel=0.15)
+
+
 def test_run_of_shared_noise_draws_nothing_without_knowing_with_whom(cohort: Open) -> None:
     site = cohort()["north"]
     with pytest.raises(LedgerError, match="with whom"):
