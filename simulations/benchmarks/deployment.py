@@ -1,8 +1,8 @@
 """`wardround bench round --deployment`: a round over real processes and TLS, beside Flower's plain way, in one run.
 
-Ours is a whole private round of a small model: TLS, node keys, gate, ledger, audit logs, checkpoint and manifest; the
-sites train one step. Flower's is a round of sites that send back what they got, without TLS. So the ratio is a lower
-bound.
+Ours is a whole private round of a small model: TLS, node keys, shared noise, gate, ledger, audit logs, checkpoint and
+manifest; the sites train one step. Flower's is a round of sites that send back what they got, without TLS. So the ratio
+is a lower bound.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NUM_ROUNDS = 8
 NUM_PEER_ROUNDS = 5
 PEER = "flower superlink and supernodes"
 RUN = """\
-privacy: {epsilon: 8.0, delta: 1.0e-5}
+privacy: {epsilon: 8.0, delta: 1.0e-5, calibrate: false, noise: shared}
 evaluation: {epsilon: 2.0}
 aggregator: {name: mean, num_byzantine: 0}
 federation: {quorum: 1.0}
