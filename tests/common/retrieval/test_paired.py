@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from common.fairness.intervals import Interval
+from common.privacy.keystream import KEY_BYTES, Keystream
 from common.privacy.mechanisms import DiscreteLaplaceMechanism
 from common.retrieval.paired import CONFIDENCE, Paired, Published, published
 
@@ -69,7 +70,9 @@ def test_verdict_needs_the_whole_interval(low: float, high: float, verdict: str)
 def covered(shares: tuple[float, float, float, float], *, patients: int, epsilon: float, seed: int) -> dict[str, float]:
     """How often intervals of rate and difference hold the truth, over those of 2,000 hospitals that tell a figure."""
     generator = np.random.default_rng(seed)
-    noise = DiscreteLaplaceMechanism(noise_scale=2 / epsilon, sensitivity=UNITS)
+    noise = DiscreteLaplaceMechanism(
+        noise_scale=2 / epsilon, sensitivity=UNITS, stream=lambda: Keystream(bytes([seed % 256] * KEY_BYTES))
+    )
     drawn = UNITS * generator.multinomial(patients, shares, size=2000)
     told = noise.noised(drawn.astype(np.int64)) / UNITS
     final, gain = shares[0] + shares[2], shares[2] - shares[1]
@@ -87,7 +90,11 @@ def covered(shares: tuple[float, float, float, float], *, patients: int, epsilon
 @pytest.mark.parametrize("patients", [30, 100, 300])
 @pytest.mark.parametrize("epsilon", [1.0, 2.0])
 def test_intervals_cover_sampling_and_noise(patients: int, epsilon: float) -> None:
-    """Of 2,000 at 95% a right interval covers fewer than 93% with probability 4e-5."""
+    """Of 2,000 at 95% a right interval covers fewer than 93% with probability 4e-5.
+
+    That of a difference is a little wide where noise drowns 30 patients: over 24,000 hospitals it covers 96.7%. So
+    sampling and noise have a key each, and the test sees the same hospitals each time.
+    """
     for shares in ((0.2, 0.05, 0.1, 0.65), (0.4, 0.1, 0.1, 0.4)):
         found = covered(shares, patients=patients, epsilon=epsilon, seed=patients)
         assert all(0.93 <= share <= 0.97 for share in found.values()), (shares, found)
