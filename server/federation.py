@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -304,11 +305,14 @@ class Federation:
         )
         task = Task(round_number=number, config_digest=self._state.config_digest, train=train)
         self._setup.observer.round_opened(number, sites)
-        self._recorder.round_opened(number, self._transport.present(sites), self._state.arrays["model"])
+        # Whoever comes now is asked from the next round on: the log would not name it among those of this one.
+        here = self._transport.present(sites)
+        self._recorder.round_opened(number, here, self._state.arrays["model"])
+        answers = self._transport.ask(
+            task, self._state.arrays["model"], self._plan, sites=here, deadline_seconds=federation.deadline_seconds
+        )
         statistics: dict[str, dict[str, Any]] = {}
-        for answer in self._transport.ask(
-            task, self._state.arrays["model"], self._plan, sites=sites, deadline_seconds=federation.deadline_seconds
-        ):
+        for answer in chain((Answer(site, None, OFFLINE) for site in sites if site not in here), answers):
             if answer.site not in round_.waiting:
                 continue  # not even looked at: a second answer must not overwrite an admitted update
             problem = self._refusal(answer, task)

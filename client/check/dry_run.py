@@ -21,7 +21,7 @@ from common.config.schema import RunConfig
 from common.errors import ConfigError
 from common.privacy.bands import delta_for
 from common.privacy.forecast import Forecast, forecast_known
-from common.privacy.plan import check_band, privacy_plan
+from common.privacy.plan import check_shared_noise, privacy_plan
 from common.wire.update import ArrayPlan
 
 
@@ -97,7 +97,7 @@ def dry_run(
         return DryRun(site=site.site, readiness=readiness, problems=problems, run=None, budget=budget, forecast=None)
     cohort = cohort if cohort is not None else tuple(run.privacy.cohort.values()) or None
     _refuse_others(cohort, readiness.patients_band)
-    check_band(run, readiness.patients_band)
+    check_shared_noise(run, readiness.patients_band)
     plan, digest = privacy_plan(run, readiness.patients_band), config_digest(run)
     request = RunRequest(
         config=run,

@@ -60,7 +60,7 @@ from common.ledger.books import Books
 from common.ledger.read import read_books
 from common.pair_noise.keys import PairKey
 from common.privacy.bands import band_of
-from common.privacy.plan import check_band, pair_law, privacy_plan
+from common.privacy.plan import check_shared_noise, pair_law, privacy_plan
 from common.trust.keys import PublicKey, SigningKey
 from common.wire.update import from_safetensors, load_into, model_arrays
 
@@ -348,7 +348,7 @@ def open_site(
         own = own.encoded_by(frozen, device=run.device)
         anchors = frozen.sees(anchors)
     private = own.private()
-    check_band(run, band_of(private.num_patients))
+    check_shared_noise(run, band_of(private.num_patients))
     training, held_out = accounts_of(config)
     return Site(
         name=config.site,

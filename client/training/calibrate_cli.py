@@ -12,6 +12,7 @@ from client.data.anchors import AnchorFolder, read_anchors
 from client.data.features import CachedEncoder
 from client.training.calibrate import calibrate
 from common.config.load import read_run_config
+from common.config.ranges import check_band
 from common.config.schema import DataConfig
 from common.console import Terminal
 from common.device import check_device
@@ -19,8 +20,7 @@ from common.encoders.cache import FeatureCache, cache_folder
 from common.encoders.public_fit import first_model, start_of
 from common.encoders.public_parts import part_public
 from common.encoders.registry import ENCODERS
-from common.errors import AdmissionError, ConfigError
-from common.privacy.bands import middle_of
+from common.errors import ConfigError
 
 
 def calibrate_command(
@@ -80,8 +80,5 @@ def bands_of(text: str) -> tuple[str, ...]:
     """
     bands = tuple(text.split(",")) if text else ()
     for band in bands:
-        try:
-            middle_of(band)
-        except AdmissionError as error:
-            raise ConfigError(f"--bands {band}: not a band; give those of site check, such as 64-127") from error
+        check_band(band, "--bands")
     return bands

@@ -107,7 +107,7 @@ def check_ranges(config: Mapping[str, Any]) -> None:
         if key in CHOICES and value not in CHOICES[key]:
             raise ConfigError(f"{key}={value}: unknown; {near(str(value), list(CHOICES[key]))}")
     for site, band in config["privacy"]["cohort"].items():
-        check_band(band, f"privacy.cohort.{site}")
+        check_band(band, f"privacy.cohort.{site}:")
     if config["code"]["bit_width"] % 8:
         raise ConfigError(f"code.bit_width={config['code']['bit_width']}: must be a multiple of 8")
     if config["code"]["num_centres"] >= config["code"]["bit_width"]:
@@ -123,7 +123,7 @@ def check_band(band: str, where: str) -> None:
 
     Args:
         band: The text.
-        where: Key or file that holds it, for the error.
+        where: What stands before it in the error: the option, the key, or the file and the site.
 
     Raises:
         ConfigError: It is not.
@@ -131,7 +131,7 @@ def check_band(band: str, where: str) -> None:
     try:
         middle_of(band)
     except AdmissionError as error:
-        raise ConfigError(f"{where}: {band} is not a band; give that of site check, such as 64-127") from error
+        raise ConfigError(f"{where} {band}: not a band; give those of site check, such as 64-127") from error
 
 
 def _leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -67,5 +67,5 @@ def _member(path: Path, name: str, value: Any) -> Member:  # noqa: ANN401 - what
     member = Member(band=str(value["band"]), key=str(value["key"]))
     if not _KEY.fullmatch(member.key):
         raise ConfigError(f"{path}: {name}: key is no public key of 64 of 0-9 and a-f; {_REMEDY}")
-    check_band(member.band, f"{path}: {name}")
+    check_band(member.band, f"{path}: {name}:")
     return member

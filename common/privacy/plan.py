@@ -138,7 +138,7 @@ def with_cohort(config: RunConfig, bands: Mapping[str, str]) -> RunConfig:
     return replace(config, privacy=replace(config.privacy, cohort=dict(sorted(bands.items()))))
 
 
-def check_band(config: RunConfig, patients_band: str) -> None:
+def check_shared_noise(config: RunConfig, patients_band: str) -> None:
     """Return where the noise that a run's sites share is enough for a site of a band.
 
     Raises:

@@ -37,7 +37,7 @@ def cohort_command(
         site, _, band = given.partition("=")
         if site not in members or site in cohort:
             raise ConfigError(f"{given}: {site or 'nobody'} is no member, or named twice; give each SITE=BAND once")
-        check_band(band, site)
+        check_band(band, f"{site}:")
         cohort[site] = Member(band=band, key=members[site].signing_key)
     write_atomically(out, cohort_as_yaml(cohort).encode())
     typer.echo(f"Wrote {out}: {len(cohort)} hospitals")
