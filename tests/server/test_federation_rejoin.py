@@ -113,3 +113,18 @@ def test_new_run_waits_for_all_it_is_told_of_and_a_resumed_one_for_a_quorum(worl
     resumed = world.transport()
     world.run(resumed, state=state, least_sites=4)
     assert (new.met, resumed.met) == ([4], [2])
+
+
+def test_site_that_comes_once_the_round_is_opened_is_not_asked(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log's entry does not name it, so that it would refuse what it is asked."""
+    transport = world.transport(private=True)
+    gone = iter([("south",), (), (), ()])
+
+    def present(sites: tuple[str, ...]) -> tuple[str, ...]:
+        away = next(gone)
+        return tuple(site for site in sites if site not in away)
+
+    monkeypatch.setattr(transport, "present", present)
+    state = world.run(transport, privacy=world.privacy)
+    assert state.rounds[0]["dropped"] == {"south": "offline"}
+    assert (state.sites["south"].rounds_asked, state.sites["south"].rounds_joined) == (2, 2)
