@@ -124,7 +124,15 @@ def test_site_that_comes_once_the_round_is_opened_is_not_asked(world: Any, monke
         away = next(gone)
         return tuple(site for site in sites if site not in away)
 
+    asked: list[tuple[str, ...]] = []
+
+    def ask(*arguments: Any, sites: tuple[str, ...], **options: Any) -> Any:
+        asked.append(sites)
+        return type(transport).ask(transport, *arguments, sites=sites, **options)
+
     monkeypatch.setattr(transport, "present", present)
+    monkeypatch.setattr(transport, "ask", ask)
     state = world.run(transport, privacy=world.privacy)
+    assert ["south" in sites for sites in asked] == [False, True, True, True]
     assert state.rounds[0]["dropped"] == {"south": "offline"}
     assert (state.sites["south"].rounds_asked, state.sites["south"].rounds_joined) == (2, 2)
