@@ -49,10 +49,17 @@ class StudyRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Study:
-    """One study as an adapter yields it: its record and its decoded image."""
+    """One study as an adapter yields it, decoded.
+
+    Attributes:
+        record: What is known of it beside its images.
+        image: Its first image.
+        other_images: Its further images, in the order of the data set: other views of the same record.
+    """
 
     record: StudyRecord
     image: Image
+    other_images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
