@@ -20,8 +20,7 @@ from client.training.train import train
 from common.errors import LedgerError, PolicyRefusal
 from common.ledger.entries import SharedNoise
 from common.privacy.events import Event
-from common.privacy.held_out import FIGURES, noise_of
-from common.privacy.plan import PrivacyPlan
+from common.privacy.held_out import SharedCountNoise, noise_of
 from common.privacy.release import Mechanism, Release
 from common.wire.evidence import context_of
 from common.wire.flower import (
@@ -99,7 +98,7 @@ def answer(site: Site, task: Task, arrays: NamedArrays, *, context: str) -> Repl
     check_arrays(site.model, arrays)
     releases = [Release(name=SITE, mechanism=Mechanism.PUBLIC)]
     statistics, update = None, None
-    if (measured := _measured(site, task, arrays)) is not None:
+    if (measured := _measured(site, task, arrays, context)) is not None:
         statistics, release = measured
         releases.append(release)
     if task.train:
@@ -116,7 +115,7 @@ def answer(site: Site, task: Task, arrays: NamedArrays, *, context: str) -> Repl
     )
 
 
-def _measured(site: Site, task: Task, arrays: NamedArrays) -> tuple[dict[str, Any], Release] | None:
+def _measured(site: Site, task: Task, arrays: NamedArrays, context: str) -> tuple[dict[str, Any], Release] | None:
     """What is told of the held-out patients, and how it was made; None where that is nothing."""
     noise = noise_of(site.config)
     if noise is None and not is_measurable(site):
@@ -127,12 +126,14 @@ def _measured(site: Site, task: Task, arrays: NamedArrays) -> tuple[dict[str, An
         return exact, Release(name=STATISTICS, mechanism=Mechanism.NOT_PRIVATE)
     if task.train:
         return None
-    event = noise.event(FIGURES)
-    entry = _reserve(site, task, STATISTICS, event)
-    noised = noised_statistics(site, arrays, noise)
+    round_noise, shared = None, None
+    if isinstance(noise, SharedCountNoise) and site.pairing is not None:
+        round_noise, shared = _share(site.pairing, task, context, own_multiplier=noise.own_multiplier)
+    entry = _reserve(site, task, STATISTICS, noise.event, shared)
+    noised = noised_statistics(site, arrays, noise, round_number=task.round_number, round_noise=round_noise)
     if noised is None:
         return None
-    return noised, Release(name=STATISTICS, mechanism=Mechanism.DISCRETE_LAPLACE, event=event, ledger_entry=entry)
+    return noised, Release(name=STATISTICS, mechanism=noise.mechanism, event=noise.event, ledger_entry=entry)
 
 
 def _trained(site: Site, task: Task, arrays: NamedArrays, context: str) -> tuple[NamedArrays, Release]:
@@ -141,20 +142,22 @@ def _trained(site: Site, task: Task, arrays: NamedArrays, context: str) -> tuple
         open_update = train(site, arrays, round_number=task.round_number)
         return open_update, Release(name=UPDATE, mechanism=Mechanism.NOT_PRIVATE)
     event = site.privacy.event
-    noise, shared = None, None
+    round_noise, shared = None, None
     if site.pairing is not None:
-        # With whom noise is shared is checked before the ledger is charged, and none of it drawn before it was.
-        noise = site.pairing.open_round(task.pair_keys, context=context)
-        shared = _shared_noise(site.privacy, site.pairing, noise)
+        round_noise, shared = _share(site.pairing, task, context, own_multiplier=site.privacy.own_multiplier)
     entry = _reserve(site, task, UPDATE, event, shared)
-    update = train(site, arrays, round_number=task.round_number, round_noise=noise)
+    update = train(site, arrays, round_number=task.round_number, round_noise=round_noise)
     return update, Release(name=UPDATE, mechanism=Mechanism.PATIENT_DP_SGD, event=event, ledger_entry=entry)
 
 
-def _shared_noise(privacy: PrivacyPlan, pairing: Pairing, noise: RoundNoise) -> SharedNoise:
-    """What the ledger is told of a round's noise."""
-    return SharedNoise(
-        own_multiplier=privacy.own_multiplier,
+def _share(pairing: Pairing, task: Task, context: str, *, own_multiplier: float) -> tuple[RoundNoise, SharedNoise]:
+    """A round's noise, and what the ledger is told of it.
+
+    With whom it is shared is checked before the ledger is charged, and none of it is drawn before it was.
+    """
+    noise = pairing.open_round(task.pair_keys, context=context)
+    return noise, SharedNoise(
+        own_multiplier=own_multiplier,
         factor=noise.law.factor,
         peers=len(noise.pairs),
         absent=noise.absent,

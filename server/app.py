@@ -155,7 +155,7 @@ class GridTransport:
         """See `Transport`. The model is encoded once for all sites."""
         record, here = arrays_to_record(model), self._here(sites)
         keys = tuple(self._pair_keys[site] for site in here if site in self._pair_keys)
-        task = replace(task, pair_keys=keys if task.train else ())
+        task = replace(task, pair_keys=keys)
         messages = {site: self._task(task, record, site, deadline_seconds) for site in here}
         waiting = self._push(messages)
         self._greet(deadline_seconds)

@@ -106,6 +106,11 @@ class RunState:
         elif not self.rounds:
             self.start = statistics
 
+    def forget_counts(self) -> None:
+        """Counts add up with those of the same asking: elsewhere the noise that sites share does not cancel."""
+        for found in self.latest.values():
+            found.pop("paired", None)
+
     def mark_best(self, round_number: int) -> None:
         """The model is the best so far."""
         self.watched.best_round = round_number

@@ -36,6 +36,7 @@ from common.errors import (
     PairKeyError,
     PolicyRefusal,
 )
+from common.privacy import held_out
 from common.privacy.plan import PlanOf, PrivacyPlan, pair_law
 from common.privacy.release import Mechanism
 from common.wire.flower import Reply, Task
@@ -132,11 +133,11 @@ class Federation:
         self._optimizer = build_optimizer(config.server_optimizer)
         self._watch = PublicWatch(setup.validation, setup.trained) if setup.validation is not None else None
         self._plan = ArrayPlan.of({name: self._state.arrays["model"][name] for name in setup.trained})
-        exact, law = config.evaluation.epsilon is None, pair_law(config)
+        counts, law = held_out.noise_of(config), pair_law(config)
         self._admission = Admission(
             plan=self._plan,
             max_norm=config.federation.max_update_norm * (law.growth if law is not None else 1.0),
-            statistics_by=Mechanism.NOT_PRIVATE if exact else Mechanism.DISCRETE_LAPLACE,
+            statistics_by=Mechanism.NOT_PRIVATE if counts is None else counts.mechanism,
         )
 
     def run(self) -> None:
@@ -290,6 +291,7 @@ class Federation:
     def _measure(self, number: int) -> None:
         self._await_sites()
         everybody = tuple(self._state.sites)
+        self._state.forget_counts()
         self._collect(number, lambda reply, site: None, sites=everybody, train=False)  # noqa: ARG005 - nothing to admit
         self._save()
 

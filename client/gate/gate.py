@@ -73,7 +73,7 @@ CONFIG_FIELDS: Mapping[str, Mapping[str, type]] = {
 
 MECHANISMS = {
     SITE: frozenset({Mechanism.PUBLIC}),
-    STATISTICS: frozenset({Mechanism.DISCRETE_LAPLACE, Mechanism.NOT_PRIVATE}),
+    STATISTICS: frozenset({Mechanism.DISCRETE_LAPLACE, Mechanism.DISCRETE_GAUSSIAN, Mechanism.NOT_PRIVATE}),
     UPDATE: frozenset({Mechanism.PATIENT_DP_SGD, Mechanism.NOT_PRIVATE}),
 }
 """How each record of a reply can have been made at all; the site's policy allows some of it."""

@@ -4,15 +4,15 @@ Each held-out patient's images are looked up among the *public anchors'* reports
 patient's figure reads another patient: in a gallery of the site's own reports, removing one patient would move the rank
 of every other. It is done by the model that the run began with and by the one that it ended with, in one release.
 
-Guarantee: the release is (`evaluation.epsilon`, 0)-differentially private for each held-out patient, but for the delta
-    that `common/privacy/mechanisms.py` states.
+Guarantee: the release is `evaluation.epsilon`-differentially private for each held-out patient, at the delta of its
+    noise (`common/privacy/held_out.py`).
 Unit of privacy: the patient. A patient's share of found studies counts, in `UNITS` parts, whatever their number.
 Neighbouring relation: add or remove one patient.
 Sensitivity: two vectors. A patient's parts are spread over four counts (found by both models, by one, by the other,
-    by neither), which they move by `UNITS` altogether: noise for that sensitivity in each of them spends the epsilon of
-    one value (Dwork et al., TCC 2006, doi:10.1007/11681878_14, for the L1 norm). One count says how many parts the
-    final model's codes find, and is moved by at most `UNITS`. The number of patients is the sum of the four: it costs
-    nothing.
+    by neither), which they move by `UNITS` altogether: Laplace noise for that sensitivity in each of them spends the
+    epsilon of one value (Dwork et al., TCC 2006, doi:10.1007/11681878_14, for the L1 norm), and in the L2 norm they
+    move no further. One count says how many parts the final model's codes find, and is moved by at most `UNITS`. The
+    number of patients is the sum of the four: it costs nothing.
 Edge cases: where the noised number of patients is below `evaluation.least_group` nothing is told; that is decided on
     the noised number, so it costs nothing. Rates are cut to [0, 1]: post-processing.
 
@@ -29,10 +29,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from client.dp.round_noise import RoundNoise
 from client.site import Site
 from common.encoders.dual import Embedded, embed_in_batches
-from common.privacy.held_out import UNITS, variance_of
-from common.privacy.mechanisms import DiscreteLaplaceMechanism
+from common.errors import LedgerError
+from common.privacy.held_out import UNITS, CountNoise, OwnCountNoise
 from common.retrieval.paired import Estimate, Paired, rate_of
 from common.wire.update import NamedArrays, load_into
 
@@ -73,22 +74,36 @@ class Counts:
     by_code: int
 
 
-def noised_statistics(site: Site, arrays: NamedArrays, mechanism: DiscreteLaplaceMechanism) -> dict[str, Any] | None:
+def noised_statistics(
+    site: Site, arrays: NamedArrays, noise: CountNoise, *, round_number: int, round_noise: RoundNoise | None = None
+) -> dict[str, Any] | None:
     """Recall at 10 among the public reports, at the run's start and now; None where it would speak of too few patients.
 
     Args:
         site: The site; its model is overwritten.
         arrays: The model to measure.
-        mechanism: Noise for a sensitivity of `UNITS`; its event was reserved before.
+        noise: Its event was reserved before.
+        round_number: The round.
+        round_noise: What other sites share of it; None where all of it is the site's own.
 
     Raises:
         AdmissionError: The arrays are not those of the site's model.
+        LedgerError: The noise is to be shared, and with whom was not said.
     """
-    exact = counts_of(site, arrays)
-    values = mechanism.noised(np.array(astuple(exact), dtype=np.int64))
-    *cells, by_code = (int(value) for value in values)
+    exact = np.array(astuple(counts_of(site, arrays)), dtype=np.int64)
+    if isinstance(noise, OwnCountNoise):
+        values = noise.laplace.noised(exact).tolist()
+    elif round_noise is None:
+        raise LedgerError(f"{site.name}: the noise of its counts is to be shared, and with whom was not said")
+    else:
+        values = (
+            site.randomness(round_number)
+            .noised(torch.from_numpy(exact), standard_deviation=noise.deviation, parts=round_noise.next_step())
+            .tolist()
+        )
+    *cells, by_code = values
     told = dict(zip(CELLS, (cell / UNITS for cell in cells), strict=True))
-    variance = variance_of(mechanism)
+    variance = noise.variance
     paired = Paired(**told, noise_variance=variance)
     if paired.num_patients < site.config.evaluation.least_group:
         return None

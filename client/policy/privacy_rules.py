@@ -13,6 +13,7 @@ from client.policy.interface import Refusal, RunRequest
 from client.policy.release_rules import Allowed, refuse_record
 from common.pair_noise.peers import num_peers
 from common.privacy.events import DiscreteLaplace
+from common.privacy.held_out import noise_of
 from common.privacy.release import Mechanism
 
 if TYPE_CHECKING:
@@ -221,8 +222,8 @@ class LeastGroup:
 
 def _planned(config: RunConfig) -> dict[str, Mechanism]:
     """The records of a reply that say something of patients, and what will make them."""
-    open_training, exact_figures = config.privacy.epsilon is None, config.evaluation.epsilon is None
+    counts = noise_of(config)
     return {
-        UPDATE: Mechanism.NOT_PRIVATE if open_training else Mechanism.PATIENT_DP_SGD,
-        STATISTICS: Mechanism.NOT_PRIVATE if exact_figures else Mechanism.DISCRETE_LAPLACE,
+        UPDATE: Mechanism.NOT_PRIVATE if config.privacy.epsilon is None else Mechanism.PATIENT_DP_SGD,
+        STATISTICS: Mechanism.NOT_PRIVATE if counts is None else counts.mechanism,
     }

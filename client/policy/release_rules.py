@@ -18,7 +18,7 @@ from common.privacy.release import Mechanism
 if TYPE_CHECKING:
     from common.wire.update import ArrayPlan
 
-COUNTS = frozenset({Mechanism.DISCRETE_LAPLACE, Mechanism.NOT_PRIVATE})
+COUNTS = frozenset({Mechanism.DISCRETE_LAPLACE, Mechanism.DISCRETE_GAUSSIAN, Mechanism.NOT_PRIVATE})
 """Mechanisms whose releases show counts of patients."""
 
 Allowed = Mapping[str, AbstractSet[Mechanism]]

@@ -95,7 +95,7 @@ def privacy_plan(config: RunConfig, patients_band: str) -> PrivacyPlan | None:
     """
     if config.privacy.epsilon is None:
         return None
-    coupling, delta = private_coupling(config), _delta(config, patients_band)
+    coupling, delta = private_coupling(config), delta_of(config, patients_band)
     noise, law = _noise(config, patients_band, coupling), pair_law(config)
     whole = _training(config, patients_band, coupling)
     own = own_multiplier(noise, law)
@@ -168,7 +168,7 @@ def _needed(config: RunConfig, patients_band: str, coupling: Coupling) -> float:
     return _least_noise(
         _training(config, patients_band, coupling),
         epsilon=config.privacy.epsilon,
-        delta=_delta(config, patients_band),
+        delta=delta_of(config, patients_band),
     )
 
 
@@ -177,11 +177,12 @@ def _training(config: RunConfig, patients_band: str, coupling: Coupling) -> _Tra
         sampling_probability=config.training.sampling_probability,
         steps=config.training.steps_per_round * config.federation.rounds,
         most_patients=most_of(patients_band) if coupling is Coupling.PAIRS else None,
-        overflow=_delta(config, patients_band),
+        overflow=delta_of(config, patients_band),
     )
 
 
-def _delta(config: RunConfig, patients_band: str) -> float:
+def delta_of(config: RunConfig, patients_band: str) -> float:
+    """Delta at which a run states what it costs a site of a band."""
     return config.privacy.delta if config.privacy.delta is not None else delta_for(patients_band)
 
 

@@ -18,6 +18,8 @@ class Mechanism(StrEnum):
     """Patient-level DP-SGD; costs its event."""
     DISCRETE_LAPLACE = "discrete_laplace"
     """Integers with discrete Laplace noise; costs its event."""
+    DISCRETE_GAUSSIAN = "discrete_gaussian"
+    """Integers with discrete Gaussian noise, part of it shared with other sites; costs its event."""
     NOT_PRIVATE = "not_private"
     """Computed from patients without noise; only a policy that knows no real patients may let it pass."""
     PUBLIC = "public"
@@ -26,7 +28,7 @@ class Mechanism(StrEnum):
     @property
     def costs_privacy(self) -> bool:
         """Whether it has a privacy event, which a ledger must have reserved before the noise was drawn."""
-        return self in (Mechanism.PATIENT_DP_SGD, Mechanism.DISCRETE_LAPLACE)
+        return self not in (Mechanism.NOT_PRIVATE, Mechanism.PUBLIC)
 
 
 @dataclass(frozen=True, kw_only=True)

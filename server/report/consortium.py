@@ -2,7 +2,9 @@
 
 Sums of noised counts are noised counts, so this is post-processing and costs nobody anything; the sum says more than
 any part, for patients add up faster than noise does. A hospital that tells more patients than its public band, or
-counts that no noise makes, is left out; within these bounds a liar moves the result by its share of the patients.
+counts that no noise makes, is left out; within these bounds a liar moves the result by its share of the patients. Where
+hospitals share the noise of their counts it cancels between those that are added up; one that leaves out its part of it
+moves the sum by that part, which no figure shows, as it could by lying.
 """
 
 from __future__ import annotations
@@ -13,12 +15,12 @@ from typing import Any
 
 from common.config.schema import RunConfig
 from common.privacy.bands import most_of
-from common.privacy.held_out import noise_of, variance_of
+from common.privacy.held_out import CountNoise, noise_of
 from common.retrieval.paired import Estimate, Paired, published
 from server.checkpoint import RunState
 
 _DEVIATIONS = 10.0
-"""Noise reaches so far with a probability below 1e-6 (discrete Laplace)."""
+"""Noise reaches so far with a probability below 1e-6 (discrete Laplace; Gaussian below 1e-22)."""
 
 NOTHING: Mapping[str, Any] = {"consortium": None, "difference": None, "published": None}
 
@@ -28,13 +30,11 @@ def consortium(config: RunConfig, state: RunState) -> dict[str, Any]:
     noise = noise_of(config)
     if noise is None:
         return dict(NOTHING)
-    told = {
-        site: Paired(**cells, noise_variance=variance_of(noise))
-        for site, found in state.latest.items()
-        if (cells := found.get("paired")) is not None
-    }
-    believed = [paired for site, paired in told.items() if _can_be(paired, state.sites[site].patients_band)]
-    whole = Paired.sum_of(believed)
+    told = {site: found["paired"] for site, found in state.latest.items() if found.get("paired") is not None}
+    believed = [site for site, cells in told.items() if _can_be(cells, noise, state.sites[site].patients_band)]
+    whole = Paired.sum_of(
+        [Paired(**told[site], noise_variance=noise.variance_in_sum(site, among=believed)) for site in believed]
+    )
     if not whole.speaks:
         return dict(NOTHING)
     return {
@@ -58,7 +58,6 @@ def as_json(estimate: Estimate) -> dict[str, float]:
     return {"recall_at_10": estimate.value, "low": estimate.interval.low, "high": estimate.interval.high}
 
 
-def _can_be(paired: Paired, patients_band: str) -> bool:
-    reach = _DEVIATIONS * math.sqrt(paired.noise_variance)
-    cells = (paired.both, paired.start_only, paired.final_only, paired.neither)
-    return min(cells) >= -reach and paired.num_patients <= most_of(patients_band) + 2 * reach
+def _can_be(cells: Mapping[str, float], noise: CountNoise, patients_band: str) -> bool:
+    reach = _DEVIATIONS * math.sqrt(noise.variance)
+    return min(cells.values()) >= -reach and sum(cells.values()) <= most_of(patients_band) + 2 * reach

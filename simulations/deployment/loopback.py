@@ -73,7 +73,7 @@ releases:
   allowed:
     site: [public]
     update: [patient_dp_sgd]
-    statistics: [discrete_laplace]
+    statistics: [discrete_laplace, discrete_gaussian]
   least_cell: 11
 """
 """What a hospital here allows: any private run within a wide budget. None that is real should."""

@@ -19,11 +19,18 @@ def test_release_cannot_be_changed() -> None:
 
 
 def test_mechanism_names_are_those_on_the_wire() -> None:
-    assert sorted(map(str, Mechanism)) == ["discrete_laplace", "not_private", "patient_dp_sgd", "public"]
+    assert sorted(map(str, Mechanism)) == [
+        "discrete_gaussian",
+        "discrete_laplace",
+        "not_private",
+        "patient_dp_sgd",
+        "public",
+    ]
 
 
 def test_noise_is_what_costs_privacy() -> None:
     assert {mechanism for mechanism in Mechanism if mechanism.costs_privacy} == {
         Mechanism.DISCRETE_LAPLACE,
+        Mechanism.DISCRETE_GAUSSIAN,
         Mechanism.PATIENT_DP_SGD,
     }
