@@ -19,6 +19,7 @@ from common.device import CPU, check_device, devices_here
 from common.errors import ConfigError
 from server.report import words
 from server.report.robustness import Grid, hardest_grids
+from server.report.tables import site_rows
 from server.report.watched import stepped_back
 from simulations.display import TerminalWatcher
 from simulations.scenarios.baselines import simulate_baselines
@@ -122,6 +123,7 @@ def _sites_table(summary: Mapping[str, Any]) -> Table:
     table = Table(title=f"Recall at 10, image to report, on held-out patients ({exact})")
     for column in ("site", "patients", "rounds", "dropped", "start", "now", "codes", "epsilon"):
         table.add_column(column, justify="left" if column == "site" else "right")
+    silent = [row.name for row in site_rows(summary) if row.says_little]
     for name, site in summary["sites"].items():
         drops = ", ".join(f"{reason} {count}" for reason, count in site["drops"].items())
         table.add_row(
@@ -129,10 +131,14 @@ def _sites_table(summary: Mapping[str, Any]) -> Table:
             site["patients_band"],
             str(site["rounds_joined"]),
             drops or words.DASH,
-            *(words.rate(_rate(site[kind]), chance=site["chance_recall_at_10"]) for kind in RATES),
+            *(
+                words.DASH if name in silent else words.rate(_rate(site[kind]), chance=site["chance_recall_at_10"])
+                for kind in RATES
+            ),
             words.epsilon(site["epsilon"]),
         )
-    table.caption = "\n".join([*words.not_measured(summary), *words.resting(summary)]) or None
+    notes = [*words.too_few_to_say(silent), *words.not_measured(summary), *words.resting(summary)]
+    table.caption = "\n".join(notes) or None
     table.caption_justify = "left"
     pooled = summary["pooled"]
     chance = pooled["chance_recall_at_10"]

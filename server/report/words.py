@@ -6,7 +6,7 @@ A number that is absent or not finite is an en dash, never `nan` or `None`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -132,6 +132,11 @@ def rate(value: float | None, *, chance: float | None) -> str:
     if value is None or chance is None or not math.isfinite(value) or chance <= MOST_CHANCE:
         return percent(value)
     return f"{100 * (value - chance):+.1f} over {100 * chance:.0f}%"
+
+
+def too_few_to_say(sites: Sequence[str]) -> list[str]:
+    """Whose own figures the noise drowns, in a sentence; nothing where that is nobody."""
+    return [f"Too few patients to say under the noise: {', '.join(sites)}."] if sites else []
 
 
 def not_measured(summary: Mapping[str, Any]) -> list[str]:
