@@ -321,5 +321,6 @@ def test_real_pack_is_examined_in_a_process_of_its_own(site_file: Path) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert ended.returncode == 0, ended.stderr
     data = json.loads(ended.stdout)["data"]
-    assert data["num_studies"] + len(data["bad_rows"]) == 2050
+    assert data["num_studies"] + data["unpaired"]["without_report"] == 2050
+    assert data["bad_rows"] == []
     assert (data["num_on_two_sides"], data["num_repeated"], data["patients_band"]) == (0, 0, "256-511")

@@ -43,7 +43,7 @@ def test_opened_store_encodes_and_decodes_nothing(
 ) -> None:
     list(open_store().prepare())
     encoder.images.clear()
-    monkeypatch.setattr("client.data.manifest.decode_picture", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr("client.data.view_files.decode_picture", lambda *_: pytest.fail("decoded"))
     assert open_store().open() is not None
     assert not encoder.images
 
