@@ -115,12 +115,12 @@ def _parsed(text: str) -> Element:
     try:
         tree: Element = fromstring(text.encode(), forbid_dtd=True)
     except DefusedXmlException as error:
-        raise UnusableRow(
-            "XML declares a document type or entities, which are refused; fetch the file again"
-        ) from error
+        raise UnusableRow("XML declares a document type or entities, which is refused; fetch the file again") from error
     except ParseError as error:
         line, _ = error.position
         raise UnusableRow(f"XML is damaged in line {line}; fetch the file again") from error
+    except (ValueError, LookupError) as error:  # an encoding that the parser does not know
+        raise UnusableRow("XML is in an unknown encoding; fetch the file again") from error
     return tree
 
 

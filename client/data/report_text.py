@@ -46,16 +46,17 @@ def read_report(root: Path, relative: str) -> str | None:
 def describing_sections(text: str) -> str:
     """Findings and impression of a report whose sections begin with names in capitals and a colon, a line each.
 
-    A report without either is taken whole, without its title: many have one unnamed paragraph.
+    A report without either is taken whole, but for its title and the names of its sections: many have one unnamed
+    paragraph.
     """
     headings = list(_HEADING.finditer(text))
     ends = [heading.start() for heading in headings[1:]] + [len(text)]
     found = [
         text[heading.end() : end]
-        for heading, end in zip(headings, ends, strict=True)
+        for heading, end in zip(headings, ends, strict=False)  # without a heading there is one end
         if _DESCRIBES & set(re.split(r"[^A-Z]+", heading["name"]))
     ]
-    return joined(found) or joined([_TITLE.sub("", text)])
+    return joined(found) or joined([_HEADING.sub("\n", _TITLE.sub("", text))])
 
 
 def joined(sections: list[str]) -> str:
