@@ -45,8 +45,8 @@ class AnchorFolder:
     def studies(self) -> Iterator[Study]:
         """The public studies in the order of the folder; at least one.
 
-        Others are skipped as they come. Rows that cannot be read are skipped too, for whether they are public is not
-        known.
+        Others are skipped as they come, and so are unpaired ones, which no study can be compared with. Rows that cannot
+        be read are skipped too, for whether they are public is not known.
 
         Raises:
             ConfigError: The layout or the split is unknown.
