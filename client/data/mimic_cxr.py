@@ -44,6 +44,7 @@ ROLES = {"train": Role.TRAIN, "test": Role.TEST}
 """Words of the split; studies of `validate` take no part."""
 
 _NUMBER = re.compile(r"[0-9]{2,20}")
+_YEARS = re.compile(r"[0-9]{1,4}")
 _REPORT_FILE = re.compile(r".*/p(?P<patient>[0-9]{2,20})/s(?P<study>[0-9]{2,20})\.txt")
 
 
@@ -81,11 +82,11 @@ class _Tables:
         row = self.patients.get(patient)
         if row is None:
             return demographics_of(sex=None, age=None)
-        age, anchored = row.get("anchor_age") or "", row.get("anchor_year") or ""
-        if age.isdecimal() and anchored.isdecimal() and study_date[:4].isdecimal():
-            age = str(int(age) + int(study_date[:4]) - int(anchored))
-        else:
-            age = ""
+        texts = (row.get("anchor_age") or "", study_date[:4], row.get("anchor_year") or "")
+        age = None
+        if all(map(_YEARS.fullmatch, texts)):
+            anchor_age, study_year, anchor_year = map(int, texts)
+            age = str(anchor_age + study_year - anchor_year)
         return demographics_of(sex=row.get("gender"), age=age)
 
 

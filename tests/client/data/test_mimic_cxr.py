@@ -186,10 +186,13 @@ def test_mimic_cxr_tables_that_cannot_be_read_stop_before_the_first_item(tmp_pat
         read(root)
 
 
-def test_mimic_cxr_age_needs_the_year_of_the_study(tmp_path: Path) -> None:
-    root = jpg_form(tmp_path, [*row("a-1")[:5], ""])
+@pytest.mark.parametrize(
+    ("anchor_age", "date"), [("52", ""), ("52", "soon"), ("", "21800506"), ("9" * 5000, "21800506")]
+)
+def test_mimic_cxr_age_needs_the_year_of_the_study_and_its_anchor(tmp_path: Path, anchor_age: str, date: str) -> None:
+    root = jpg_form(tmp_path, [*row("a-1")[:5], date])
     header = ["subject_id", "gender", "anchor_age", "anchor_year"]
-    write_csv(root / "patients.csv", [header, ["10000032", "?", "52", "2178"]])
+    write_csv(root / "patients.csv", [header, ["10000032", "?", anchor_age, "2178"]])
     (study,) = read(root)
     assert isinstance(study, Study)
     assert (study.record.sex, study.record.age, study.record.unread) == (None, None, ())
