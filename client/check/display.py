@@ -52,7 +52,7 @@ def show(result: DryRun, site: SiteConfig, console: Console) -> None:
         console.print(f"Digest of this run's config: {result.run.config_digest}", soft_wrap=True, highlight=False)
     if result.forecast is not None:
         console.print(escape(result.forecast.sentence), highlight=False)
-    for remark in result.readiness.remarks.sentences()[1:]:
+    for remark in _remarks(result.readiness):
         console.print(f"{REMARK}: {escape(remark)}", highlight=False)
     for problem in result.problems:
         console.print(f"{WRONG}: {escape(problem)}", highlight=False)
@@ -60,6 +60,12 @@ def show(result: DryRun, site: SiteConfig, console: Console) -> None:
         console.print(f"{REFUSES}: {escape(refusal)}", highlight=False)
     if not (result.problems or result.budget.refusals or (result.run is not None and result.run.refusals)):
         console.print(f"{FINE}: nothing stands against {'the data' if result.run is None else 'this run'}")
+
+
+def _remarks(data: Readiness) -> Iterator[str]:
+    if data.unpaired and data.num_studies:
+        yield f"unpaired studies are counted and not trained on yet: {'; '.join(data.unpaired.remedies)}"
+    yield from data.remarks.sentences()[1:]
 
 
 def _run_as_json(run: RunCheck) -> dict[str, Any]:
@@ -130,6 +136,7 @@ def _data_rows(data: Readiness, site: SiteConfig) -> Iterator[tuple[str, str, st
     yield "repeated study ids", f"{data.num_repeated:,}", REMARK if data.num_repeated else FINE
     yield "same image", _copies_in_words(data.same_images), _copies_mark(data.same_images)
     yield "same report", _copies_in_words(data.same_reports), _copies_mark(data.same_reports)
+    yield "unpaired studies", data.unpaired.in_words, REMARK if data.unpaired else FINE
     yield "unreadable rows", f"{len(data.bad_rows):,}", REMARK if data.bad_rows else FINE
     yield "burned-in text", *_burned_in(data, site)
 
@@ -153,7 +160,7 @@ def _copies_mark(copies: Copies) -> str:
 
 
 def _burned_in(data: Readiness, site: SiteConfig) -> tuple[str, str]:
-    if site.data.adapter != "dicom":
+    if site.data.adapter != "dicom" and not data.num_burned_in:
         return "a picture cannot declare it: look at a few", REMARK
     if site.data.allow_burned_in:
         return "data.allow_burned_in lets it in, uncounted", REMARK

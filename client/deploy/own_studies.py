@@ -10,6 +10,7 @@ from torch import Tensor
 from client.check.dry_run import delta_problems
 from client.check.site_cut import SiteCut, cut_site
 from client.data.splits import Role
+from client.data.unpaired import UnpairedCount, UnpairedTally
 from client.dp.records import Records
 from client.policy.site_schema import SiteConfig
 from client.site import HeldOut
@@ -18,7 +19,7 @@ from client.studies import held_out_among, private_among
 from common.encoders.public_fit import FrozenPart
 from common.errors import DataError
 from common.privacy.bands import band_of
-from common.types import BadRow, StudyRecord
+from common.types import BadRow, StudyRecord, Unpaired
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,19 +66,27 @@ class OwnStudies:
         return (i for i, record in enumerate(self.records) if roles.get(record.split_group) is role)
 
 
-def check_listed(site: SiteConfig, listed: Iterable[StudyRecord | BadRow]) -> None:
+def check_listed(site: SiteConfig, listed: Iterable[StudyRecord | Unpaired | BadRow]) -> None:
     """Check what a hospital's folder lists, before an image of it is decoded.
 
     Raises:
         DataError: The studies cannot be used, whatever their images are; `wardround site check` says more.
     """
-    found = list(listed)
-    records = [item for item in found if isinstance(item, StudyRecord)]
-    _usable_cut(site, records, num_bad_rows=len(found) - len(records))
+    records, num_bad_rows, tally = [], 0, UnpairedTally()
+    for item in listed:
+        if isinstance(item, StudyRecord):
+            records.append(item)
+        elif isinstance(item, Unpaired):
+            tally.add(item)
+        else:
+            num_bad_rows += 1
+    _usable_cut(site, records, num_bad_rows=num_bad_rows, unpaired=tally.count)
 
 
-def _usable_cut(site: SiteConfig, records: Sequence[StudyRecord], *, num_bad_rows: int) -> SiteCut:
-    cut = cut_site(site.data, records, num_bad_rows=num_bad_rows)
+def _usable_cut(
+    site: SiteConfig, records: Sequence[StudyRecord], *, num_bad_rows: int, unpaired: UnpairedCount | None = None
+) -> SiteCut:
+    cut = cut_site(site.data, records, num_bad_rows=num_bad_rows, unpaired=unpaired)
     problems = [*cut.problems, *delta_problems(site, band_of(len(cut.patients[Role.TRAIN])))]
     if problems:
         raise DataError(f"{site.data.root}: {problems[0]}; wardround site check shows all")

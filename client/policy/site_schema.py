@@ -27,7 +27,8 @@ class SiteData:
             added or mended; data sets that share patients share one name.
         adapter: Layout of the folder.
         root: The folder.
-        split: Column of `splits.csv` in the folder; "" cuts by patient, the same way for every run.
+        split: Column of `splits.csv` in the folder; `published`: of the data set's authors; "" cuts by patient, the
+            same way for every run.
         site_column: Column that names the site.
         test_fraction: Share of the patients held out for evaluation where there is no `split`.
         max_bad_fraction: Greatest share of the rows that may be unreadable.

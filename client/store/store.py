@@ -36,7 +36,7 @@ from common.encoders.cache import FeatureCache
 from common.encoders.interface import Encoder, FeatureKeys
 from common.encoders.registry import ENCODERS
 from common.errors import DataError
-from common.types import BadRow, Study, StudyRecord
+from common.types import BadRow, Study, StudyRecord, Unpaired
 
 FEATURES_FOLDER, PREPARED_FOLDER = "features", "prepared"
 """In the state folder; both are as private as the studies, and can be computed again."""
@@ -118,7 +118,7 @@ class StudyStore:
     def _file(self) -> Path:
         return self._site.state_folder / PREPARED_FOLDER / f"{self.key}.json"
 
-    def listed(self) -> Iterator[StudyRecord | BadRow]:
+    def listed(self) -> Iterator[StudyRecord | Unpaired | BadRow]:
         """The hospital's own studies as its folder lists them, without decoding an image.
 
         Raises:
@@ -228,12 +228,12 @@ class _Gathered:
 
     def take(
         self,
-        items: Sequence[Study | BadRow],
+        items: Sequence[Study | Unpaired | BadRow],
         ensure: Callable[[Sequence[Study], Sequence[tuple[str, str]]], int],
     ) -> int:
         """Add a batch, encoded; how many images and reports had to be."""
         studies = [item for item in items if isinstance(item, Study)]
-        self.num_bad_rows += len(items) - len(studies)
+        self.num_bad_rows += sum(isinstance(item, BadRow) for item in items)
         if not studies:
             return 0
         contents = [content_of(study) for study in studies]

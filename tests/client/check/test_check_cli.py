@@ -25,6 +25,7 @@ from common.ledger.entries import HELD_OUT, TRAINING, Account, Budget
 from common.privacy.accountant import epsilon_of
 from common.privacy.plan import privacy_plan
 from common.trust.keys import SigningKey
+from tests.client.data.trees import write_picture, write_text
 
 ROOT = Path(wardround.__file__).parent
 PACK = Path(os.environ.get("WARDROUND_DATA", ROOT.parent / "shared" / "data")) / "medpix2"
@@ -71,6 +72,23 @@ def site_file(site_yaml: dict[str, Any], write_site: Callable[..., Path], write_
     write_studies(GOOD)
     site_yaml["budget"]["delta"] = 1e-3
     return write_site(site_yaml)
+
+
+@pytest.fixture
+def open_i_tree(tmp_path: Path) -> Path:
+    """Thirty reports of two images each in the published form, and five without an image."""
+    root = tmp_path / "open-i"
+    for number in range(GOOD + 5):
+        images = [f"CXR{number}_IM-{view}" for view in (1, 2)] if number < GOOD else []
+        for view, image in enumerate(images):
+            write_picture(root / "NLMCXR_png" / f"{image}.png", 100 * view + number)
+        write_text(
+            root / "ecgen-radiology" / f"{number}.xml",
+            f'<eCitation><uId id="CXR{number}"/><AbstractText Label="FINDINGS">Number {number}.</AbstractText>'
+            + "".join(f'<parentImage id="{image}"/>' for image in images)
+            + "</eCitation>",
+        )
+    return root
 
 
 def edit(path: Path, section: str, **changes: object) -> None:
@@ -321,5 +339,17 @@ def test_real_pack_is_examined_in_a_process_of_its_own(site_file: Path) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert ended.returncode == 0, ended.stderr
     data = json.loads(ended.stdout)["data"]
-    assert data["num_studies"] + len(data["bad_rows"]) == 2050
+    assert data["num_studies"] + data["unpaired"]["without_report"] == 2050
+    assert data["bad_rows"] == []
     assert (data["num_on_two_sides"], data["num_repeated"], data["patients_band"]) == (0, 0, "256-511")
+
+
+def test_public_layout_is_examined_with_its_unpaired_studies(check: Check, site_file: Path, open_i_tree: Path) -> None:
+    edit(site_file, "data", adapter="open_i", root=str(open_i_tree))
+    ended = check("--config", site_file)
+    assert ended.code == 0, ended.err
+    assert "30 of 30 patients" in ended.out
+    assert "0 without report, 5 without image" in ended.out
+    assert "unpaired studies are counted and not trained on yet" in " ".join(ended.out.split())
+    data = check("--config", site_file, "--json").json["data"]
+    assert (data["unpaired"]["without_image"], data["bad_rows"], data["problems"]) == (5, [], [])

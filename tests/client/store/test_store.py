@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from client.deploy.own_studies import check_listed
+from client.policy.site_config import study_folder
 from client.policy.site_schema import SiteConfig
 from client.store.store import PREPARED_FOLDER, STUDIES_A_STEP, PreparedElsewhere, StudyStore
 from common.errors import DataError
@@ -43,9 +45,26 @@ def test_opened_store_encodes_and_decodes_nothing(
 ) -> None:
     list(open_store().prepare())
     encoder.images.clear()
-    monkeypatch.setattr("client.data.manifest.decode_picture", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr("client.data.view_files.decode_picture", lambda *_: pytest.fail("decoded"))
     assert open_store().open() is not None
     assert not encoder.images
+
+
+def test_unpaired_studies_are_neither_prepared_nor_counted_as_bad_rows(open_store: OpenStore, site: SiteConfig) -> None:
+    with (site.data.root / "manifest.csv").open("a", encoding="utf-8") as table:
+        table.write("u1,p1,0.png,,F,40\nu2,p2,,text,F,40\nbad,p3,gone.png,text,F,40\n")
+    progress = list(open_store().prepare())
+    assert progress[-1].done == progress[-1].total == NUM_OWN + NUM_PUBLIC + 3
+    prepared = open_store().open()
+    assert prepared is not None
+    assert (len(prepared.records), prepared.num_bad_rows) == (NUM_OWN, 1)
+
+
+def test_folder_of_unpaired_studies_alone_is_refused_before_an_image_is_decoded(site: SiteConfig) -> None:
+    (site.data.root / "manifest.csv").write_text("study_id,patient_id,image_path,report\nu1,p1,0.png,\n")
+    with pytest.raises(DataError, match="no study has both a report and an image: 1 without report") as caught:
+        check_listed(site, study_folder(site.data).records())
+    assert "column report" in str(caught.value)
 
 
 @pytest.mark.parametrize("steps", range(1, 6))
