@@ -5,7 +5,8 @@ accession_number, report; optional sex, age, race, site, findings (";" between),
 goes before the one in the DICOM header, so that a wrong header can be corrected without touching the image.
 
 Every file of the tree is read, in the order of its path; links to folders are not followed. Reports that no
-image asked for are listed last, in the order of their lines.
+image asked for are listed last, in the order of their lines. What `wardround site import` keeps to itself in the tree
+is passed over.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ T = TypeVar("T")
 V = TypeVar("V", int, str)
 
 REPORTS = "reports.csv"
+ROOM_OF_IMPORT = ".import"
+"""Folder in the root where an import keeps its journal, and studies without a report."""
+
 REQUIRED = ("accession_number", "report")
 
 
@@ -81,8 +85,8 @@ class DicomAdapter:
                 yield bad
 
     def _files(self) -> list[str]:
-        names = [path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if not path.is_dir()]
-        return sorted(name for name in names if name != REPORTS)
+        paths = [path.relative_to(self.root) for path in self.root.rglob("*") if not path.is_dir()]
+        return sorted(path.as_posix() for path in paths if path.parts[0] not in {REPORTS, ROOM_OF_IMPORT})
 
     def _admitted(self, dataset: Dataset, *, reports: dict[str, Row], asked: set[str], seen: set[str]) -> StudyRecord:
         """The record of an instance that may become a study."""

@@ -1,0 +1,316 @@
+"""An archive over DIMSE (DICOM PS3.4 C, PS3.7), as every archive speaks it: C-FIND, C-GET or C-MOVE, by `pynetdicom`.
+
+C-GET brings instances back over the connection that asked. An archive that does not offer it is told by C-MOVE to send
+them to our AE title, at an address that its people have entered: `Listener` takes them there, from that archive's AE
+title alone, and only while something was asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+
+from pydicom import Dataset
+from pydicom.config import disable_value_validation
+from pynetdicom import AE, Association, build_role, evt
+from pynetdicom.sop_class import (
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
+)
+
+from client.pacs.faults import ArchiveSilent, StudyRefused
+from client.pacs.interface import FoundSeries, FoundStudy, whole_number
+from client.pacs.landing import Landing
+from client.pacs.storage_classes import STORAGE_CLASSES, transfer_syntaxes
+from common.errors import ConfigError
+
+FIND = StudyRootQueryRetrieveInformationModelFind
+GET = StudyRootQueryRetrieveInformationModelGet
+MOVE = StudyRootQueryRetrieveInformationModelMove
+
+_ANSWER_SECONDS = 300.0
+"""Between two answers: an archive may have to fetch a study from a slower one behind it."""
+
+_CONNECT_SECONDS = 15.0
+
+_SUCCESS = 0x0000
+_PENDING = {0xFF00, 0xFF01}
+_OUT_OF_RESOURCES = 0xA700
+_NOT_ASKED_FOR = 0x0124
+"""Not authorised (PS3.7 C.5.20)."""
+
+_PERMANENT = 1
+"""Result of an association that was rejected and would be the next time (PS3.8, 9.3.4)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DimseAddress:
+    """Where an archive is, and who asks.
+
+    Attributes:
+        title: The archive's AE title.
+        host: Its host.
+        port: Its port.
+        own_title: Our AE title, which its people have entered.
+    """
+
+    title: str
+    host: str
+    port: int
+    own_title: str
+
+
+@dataclass
+class _Receiver:
+    """Takes the instances of the fetch that is going on, if there is one; pynetdicom calls it from its threads.
+
+    Attributes:
+        landing: Of that fetch.
+        fault: What went wrong with what came.
+    """
+
+    landing: Landing | None = None
+    fault: Exception | None = None
+    _num_bytes: int = field(default=0)
+
+    @contextmanager
+    def into(self, landing: Landing) -> Iterator[None]:
+        """Take instances during the block; what went wrong with one is raised at its end."""
+        self.landing, self.fault, self._num_bytes = landing, None, 0
+        try:
+            yield
+        finally:
+            self.landing = None
+            if self.fault is not None:
+                raise self.fault
+
+    @property
+    def handlers(self) -> list[tuple[evt.EventType, object]]:
+        """For pynetdicom."""
+        return [(evt.EVT_C_STORE, self._store), (evt.EVT_DATA_RECV, self._count)]
+
+    def _store(self, event: evt.Event) -> int:
+        self._num_bytes = 0
+        landing = self.landing
+        if landing is None:
+            return _NOT_ASKED_FOR
+        try:
+            landing.land(event.encoded_dataset())
+        except Exception as error:
+            self.fault = error
+            return _OUT_OF_RESOURCES
+        return _SUCCESS
+
+    def _count(self, event: evt.Event) -> None:
+        """An instance is held in memory while it comes: end the association where it is too long."""
+        self._num_bytes += len(event.data)
+        try:
+            Landing.check_bytes(self._num_bytes)
+        except StudyRefused as error:
+            self.fault = error
+            event.assoc.abort()
+
+
+class DimseArchive:
+    """An archive over DIMSE, by C-GET; see `Archive`.
+
+    Args:
+        address: Where it is, and who asks.
+    """
+
+    def __init__(self, address: DimseAddress) -> None:
+        logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # it logs what it cannot handle, data and all
+        self._address = address
+        self._receiver = _Receiver()
+
+    def studies_of(self, day: date) -> list[FoundStudy]:
+        """See `Archive`."""
+        query = _query("STUDY", StudyDate=f"{day:%Y%m%d}", StudyInstanceUID="")
+        query.ModalitiesInStudy, query.NumberOfStudyRelatedInstances = "", ""
+        found = [
+            FoundStudy(
+                _text(entry, "StudyInstanceUID"),
+                frozenset(filter(None, _text(entry, "ModalitiesInStudy").split("\\"))),
+                whole_number(_text(entry, "NumberOfStudyRelatedInstances")),
+            )
+            for entry in self._find(query)
+        ]
+        return list({study.uid: study for study in found}.values())
+
+    def series_of(self, study_uid: str) -> list[FoundSeries]:
+        """See `Archive`."""
+        query = _query("SERIES", StudyInstanceUID=study_uid, SeriesInstanceUID="")
+        query.Modality, query.NumberOfSeriesRelatedInstances = "", ""
+        return [
+            FoundSeries(
+                _text(entry, "SeriesInstanceUID"),
+                _text(entry, "Modality"),
+                whole_number(_text(entry, "NumberOfSeriesRelatedInstances")),
+            )
+            for entry in self._find(query)
+        ]
+
+    def fetch(self, study_uid: str, series_uid: str, landing: Landing) -> None:
+        """See `Archive`."""
+        query = _query("SERIES", StudyInstanceUID=study_uid, SeriesInstanceUID=series_uid)
+        with self._receiver.into(landing), self._associated(GET) as association:
+            _check_retrieved([status for status, _ in association.send_c_get(query, GET)])
+
+    def _find(self, query: Dataset) -> list[Dataset]:
+        found = []
+        with self._associated(FIND) as association:
+            for status, entry in association.send_c_find(query, FIND):
+                code = status.get("Status")
+                if code in _PENDING and entry is not None:
+                    found.append(entry)
+                elif code != _SUCCESS:
+                    raise ArchiveSilent(f"the archive broke a search off{_in_hex(code)}")
+        return found
+
+    @contextmanager
+    def _associated(self, model: str) -> Iterator[Association]:
+        """An association for one kind of question, released or aborted after it."""
+        entity = AE(ae_title=self._address.own_title)
+        entity.acse_timeout = entity.connection_timeout = _CONNECT_SECONDS
+        entity.dimse_timeout = entity.network_timeout = _ANSWER_SECONDS
+        entity.add_requested_context(model)
+        roles = []
+        if model == GET:
+            for storage in STORAGE_CLASSES:
+                entity.add_requested_context(storage, transfer_syntaxes())
+                roles.append(build_role(storage, scp_role=True))
+        address = self._address
+        association = entity.associate(
+            address.host,
+            address.port,
+            ae_title=address.title,
+            ext_neg=roles,
+            evt_handlers=self._receiver.handlers if model == GET else [],
+        )
+        _check_established(association, model)
+        try:
+            with disable_value_validation():
+                yield association
+        finally:
+            if association.is_established:
+                association.release()
+
+
+class MovingArchive(DimseArchive):
+    """An archive over DIMSE, by C-MOVE to ourselves; see `Archive`.
+
+    Args:
+        address: Where it is, and who asks.
+    """
+
+    def fetch(self, study_uid: str, series_uid: str, landing: Landing) -> None:
+        """See `Archive`."""
+        query = _query("SERIES", StudyInstanceUID=study_uid, SeriesInstanceUID=series_uid)
+        with self._receiver.into(landing), self._associated(MOVE) as association:
+            answers = association.send_c_move(query, self._address.own_title, MOVE)
+            _check_retrieved([status for status, _ in answers])
+
+    @contextmanager
+    def listening(self, port: int) -> Iterator[None]:
+        """Take what the archive sends, during the block, on the address of this machine that faces it.
+
+        Raises:
+            ConfigError: The port cannot be listened on.
+        """
+        entity = AE(ae_title=self._address.own_title)
+        entity.require_called_aet = True
+        entity.require_calling_aet = [self._address.title]
+        entity.maximum_associations = 4
+        entity.network_timeout = _ANSWER_SECONDS
+        for storage in STORAGE_CLASSES:
+            entity.add_supported_context(storage, transfer_syntaxes())
+        try:
+            own = _facing(self._address)
+            server = entity.start_server((own, port), block=False, evt_handlers=self._receiver.handlers)
+        except OSError as error:
+            raise ConfigError(
+                f"--listen {port}: cannot be listened on ({error.strerror}); give another port"
+            ) from error
+        try:
+            yield
+        finally:
+            server.shutdown()
+            entity.shutdown()
+
+
+def _facing(address: DimseAddress) -> str:
+    """The address of this machine from which it would speak to the archive; nothing is sent."""
+    family, *_, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(where)
+        return str(probe.getsockname()[0])
+
+
+def _query(level: str, **keys: str) -> Dataset:
+    query = Dataset()
+    query.QueryRetrieveLevel = level
+    for keyword, value in keys.items():
+        setattr(query, keyword, value)
+    return query
+
+
+def _text(entry: Dataset, keyword: str) -> str:
+    """A value as text, several of them with a backslash between, as DICOM has it."""
+    try:
+        value = entry.get(keyword)
+    except Exception as error:  # a damaged value raises nearly anything
+        raise ArchiveSilent("the archive's answer to a search is damaged") from error
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, str) or not hasattr(value, "__iter__") else "\\".join(map(str, value))
+
+
+def _check_established(association: Association, model: str) -> None:
+    """Check that the archive speaks with us.
+
+    Raises:
+        ArchiveSilent: It does not, now.
+        ConfigError: It never will, or does not offer this kind of question.
+    """
+    if association.is_rejected:
+        answer = association.acceptor.primitive
+        if answer is not None and answer.result == _PERMANENT:
+            raise ConfigError(
+                f"--aet: the archive does not accept {association.requestor.ae_title} asking for "
+                f"{association.acceptor.ae_title}; have our AE title entered there, or look at --aet and --own-aet"
+            )
+    if any(context.abstract_syntax == model for context in association.rejected_contexts):
+        association.abort()
+        remedy = "; give --listen PORT and have our AE title, host and port entered there" if model == GET else ""
+        raise ConfigError(f"--aet: the archive does not offer {_NAMES[model]} to us{remedy}")
+    if not association.is_established:
+        raise ArchiveSilent("the archive does not answer at --aet")
+
+
+_NAMES: dict[str, str] = {FIND: "C-FIND", GET: "C-GET", MOVE: "C-MOVE"}
+
+
+def _check_retrieved(statuses: list[Dataset]) -> None:
+    """Check the last answer to a C-GET or C-MOVE (PS3.4 C.4.2.1.5, C.4.3.1.4).
+
+    Raises:
+        ArchiveSilent: Not all came, or the archive did not say so.
+        ConfigError: The archive does not know where to send it.
+    """
+    code = statuses[-1].get("Status") if statuses else None
+    if code == _MOVE_DESTINATION_UNKNOWN:
+        raise ConfigError("--listen: the archive does not know our AE title as a destination; have it entered there")
+    if code != _SUCCESS:
+        raise ArchiveSilent(f"the archive did not send a series whole{_in_hex(code)}")
+
+
+_MOVE_DESTINATION_UNKNOWN = 0xA801
+
+
+def _in_hex(code: object) -> str:
+    return f" (status 0x{code:04X})" if isinstance(code, int) else ""

@@ -1,0 +1,135 @@
+"""An HTTP session that asks one archive and nobody else, and believes no more of an answer than is whole and bounded.
+
+No redirect is followed, no proxy, password file or other setting of the environment is taken up, and a certificate is
+checked always. The session checks each body while it comes: `dicomweb-client`, which reads it, takes a message that
+breaks off for one that has ended, and holds an instance in memory however long it is.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from client.pacs.faults import ArchiveSilent
+from client.pacs.landing import Landing
+from common.errors import ConfigError
+
+MOST_SECONDS = 3600.0
+"""Longest that one answer may take, however slowly it drips."""
+
+_TAIL_BYTES = 512
+"""How far from its end the last line of a multipart body may stand."""
+
+Chunks = Callable[..., Iterator[bytes]]
+
+
+def web_session(*, login: tuple[str, str] | str | None, authority: Path | None) -> requests.Session:
+    """A session for one archive.
+
+    Args:
+        login: User and password, or a token, or None.
+        authority: Certificates to believe in place of the usual ones.
+
+    Raises:
+        ConfigError: There is no such file.
+    """
+    if authority is not None and not authority.is_file():
+        raise ConfigError(f"{authority}: no such file; name the PEM file of the archive's certificate authority")
+    session = requests.Session()
+    session.trust_env = False
+    session.max_redirects = 0
+    session.verify = True if authority is None else str(authority)
+    if isinstance(login, str):
+        session.headers["Authorization"] = f"Bearer {login}"
+    else:
+        session.auth = login
+    session.headers["Accept-Encoding"] = "identity"  # a packed body could unpack to any length
+    session.hooks["response"].append(_watch)
+    return session
+
+
+def check_url(url: str, *, plain: bool) -> None:
+    """Check the address of an archive.
+
+    Raises:
+        ConfigError: It is none, holds a password, or is http to another machine and nobody said that this is known.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError("--dicomweb: not an address; write https://HOST/PATH") from error
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ConfigError("--dicomweb: not an address; write https://HOST/PATH")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError("--dicomweb: holds a login, which others can read; use --login FILE")
+    if parts.query or parts.fragment:
+        raise ConfigError("--dicomweb: holds a ? or #; write https://HOST/PATH alone")
+    if parts.scheme == "http":
+        check_line(host, plain=plain, option="--dicomweb", remedy="use https")
+
+
+def check_line(host: str, *, plain: bool, option: str, remedy: str) -> None:
+    """Check that an unencrypted line does not leave this machine, unless the hospital said that it may.
+
+    Raises:
+        ConfigError: It would.
+    """
+    if not plain and not is_loopback(host):
+        raise ConfigError(
+            f"{option}: patients' data would come unencrypted; {remedy}, or give --plain where the network may see them"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _watch(response: requests.Response, *_: Any, **__: Any) -> requests.Response:  # noqa: ANN401 - requests' own
+    """A hook of requests: it comes before a body is read, by whichever way."""
+    response.iter_content = _checked(response, response.iter_content)
+    return response
+
+
+def _checked(response: requests.Response, chunks: Chunks) -> Chunks:
+    """The body in chunks, and an error where it is too long, too slow or breaks off."""
+    marker = _marker(response.headers.get("Content-Type", ""))
+
+    def iter_content(*arguments: Any, **options: Any) -> Iterator[bytes]:  # noqa: ANN401 - requests' own
+        ends = time.monotonic() + MOST_SECONDS
+        part_bytes, tail = 0, b""
+        for chunk in chunks(*arguments, **options):
+            seen = tail + chunk
+            at = seen.rfind(marker) if marker else -1
+            part_bytes = part_bytes + len(chunk) if at < 0 else len(seen) - at
+            Landing.check_bytes(part_bytes)
+            if time.monotonic() > ends:
+                raise ArchiveSilent("the archive's answer takes more than an hour")
+            tail = seen[-_TAIL_BYTES:]
+            yield chunk
+        if marker and marker + b"--" not in tail:
+            raise ArchiveSilent("the archive's answer broke off")
+
+    return iter_content
+
+
+def _marker(content_type: str) -> bytes:
+    """What stands between the parts of a multipart body; nothing for another body."""
+    kind, *attributes = (part.strip() for part in content_type.split(";"))
+    for attribute in attributes if kind.lower() == "multipart/related" else ():
+        name, _, value = attribute.partition("=")
+        if name.lower() == "boundary":
+            return b"--" + value.strip('"').encode()
+    return b""
