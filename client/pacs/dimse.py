@@ -1,18 +1,20 @@
 """An archive over DIMSE (DICOM PS3.4 C, PS3.7), as every archive speaks it: C-FIND, C-GET or C-MOVE, by `pynetdicom`.
 
 C-GET brings instances back over the connection that asked. An archive that does not offer it is told by C-MOVE to send
-them to our AE title, at an address that its people have entered: `Listener` takes them there, from that archive's AE
-title alone, and only while something was asked for.
+them to our AE title, at an address that its people have entered: `MovingArchive.listening` takes them there, from that
+archive's AE title alone, and only while something was asked for.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from threading import Lock
 
 from pydicom import Dataset
 from pydicom.config import disable_value_validation
@@ -76,12 +78,14 @@ class _Receiver:
 
     landing: Landing | None = None
     fault: Exception | None = None
-    _num_bytes: int = field(default=0)
+    _num_bytes: Counter[Association] = field(default_factory=Counter)
+    _lock: Lock = field(default_factory=Lock)
 
     @contextmanager
     def into(self, landing: Landing) -> Iterator[None]:
         """Take instances during the block; what went wrong with one is raised at its end."""
-        self.landing, self.fault, self._num_bytes = landing, None, 0
+        self.landing, self.fault = landing, None
+        self._num_bytes.clear()
         try:
             yield
         finally:
@@ -95,22 +99,22 @@ class _Receiver:
         return [(evt.EVT_C_STORE, self._store), (evt.EVT_DATA_RECV, self._count)]
 
     def _store(self, event: evt.Event) -> int:
-        self._num_bytes = 0
-        landing = self.landing
-        if landing is None:
-            return _NOT_ASKED_FOR
-        try:
-            landing.land(event.encoded_dataset())
-        except Exception as error:
-            self.fault = error
-            return _OUT_OF_RESOURCES
-        return _SUCCESS
+        with self._lock:  # an archive may send over several associations at a time
+            self._num_bytes[event.assoc] = 0
+            if self.landing is None:
+                return _NOT_ASKED_FOR
+            try:
+                self.landing.land(event.encoded_dataset())
+            except Exception as error:  # this is a thread of pynetdicom's: it is raised in ours
+                self.fault = error
+                return _OUT_OF_RESOURCES
+            return _SUCCESS
 
     def _count(self, event: evt.Event) -> None:
         """An instance is held in memory while it comes: end the association where it is too long."""
-        self._num_bytes += len(event.data)
+        self._num_bytes[event.assoc] += len(event.data)
         try:
-            Landing.check_bytes(self._num_bytes)
+            Landing.check_bytes(self._num_bytes[event.assoc])
         except StudyRefused as error:
             self.fault = error
             event.assoc.abort()
@@ -245,7 +249,10 @@ class MovingArchive(DimseArchive):
 
 def _facing(address: DimseAddress) -> str:
     """The address of this machine from which it would speak to the archive; nothing is sent."""
-    family, *_, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)[0]
+    try:
+        family, *_, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)[0]
+    except OSError as error:
+        raise ConfigError(f"--aet: {address.host} is no host that is known here; give its name or address") from error
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect(where)
         return str(probe.getsockname()[0])

@@ -81,10 +81,11 @@ def show_summary(done: Done, pairing: Pairing, table: ReportTable, *, folder: Pa
     waiting = {
         "with images, waiting for a report (--reports, or import again when it is written)": pairing.num_without_report,
         "without an image that is taken": pairing.num_without_images,
-        "without an accession number or a patient identifier, so that nothing can be joined": (
+        "without one accession number or a patient identifier, so that nothing can be joined": (
             pairing.num_without_number
         ),
         "whose accession number is another patient's too, so that nothing is joined": pairing.num_ambiguous,
+        "that were taken out of the folder, and stay out": pairing.num_removed,
     }
     for what, number in waiting.items():
         if number:

@@ -78,20 +78,20 @@ class ImportFolder:
             flush(self._fetching)
             _move(self._fetching, self._waiting / study_uid)
 
-    def place(self, study_uid: str, *, paired: bool) -> bool:
+    def has(self, study_uid: str) -> bool:
+        """Whether a study's images are still there: who took its folder away, for a patient who objects, meant it."""
+        return (self.root / study_uid).exists() or (self._waiting / study_uid).exists()
+
+    def place(self, study_uid: str, *, paired: bool) -> None:
         """Put a study's images where the adapter reads them, or where it does not.
 
         What waits is newer than what was paired: a study that had changed was fetched again.
-
-        Returns:
-            Whether there are any: whoever took a study's folder away wants it to be away.
         """
         waiting, ready = self._waiting / study_uid, self.root / study_uid
         if paired and waiting.exists():
             _move(waiting, ready)
         elif not paired and ready.exists():
             _move(ready, waiting)
-        return (ready if paired else waiting).exists()
 
     def write_reports(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Write the table that the adapter reads, where it says something new: a file that changes is read again."""

@@ -153,7 +153,10 @@ class Import:
 
     def _is_here(self, study: FoundStudy) -> bool:
         listed = self.journal.listed(study.uid)
-        return listed is not None and study.num_instances in {None, listed.num_instances}
+        if listed is None:
+            return False
+        removed = listed.num_images > 0 and not self.folder.has(study.uid)
+        return removed or study.num_instances in {None, listed.num_instances}
 
     def _fetched(self, study_uid: str) -> Contents:
         folder = self.folder.fetching()

@@ -28,7 +28,7 @@ class Contents:
     Attributes:
         study_uid: Its StudyInstanceUID.
         patient_id: Of all its instances; "" where they have none, or there are none.
-        accession: The same of the AccessionNumber.
+        accession: AccessionNumber of all its images, or without any of all its instances; "" where it is not one.
         num_images: Images of it on the disk.
         report: Text of its structured reports; "" where there are none.
     """
@@ -49,7 +49,7 @@ def look_at(study_uid: str, landed: Mapping[str, Sequence[Path]]) -> Contents:
 
     Raises:
         StudyRefused: An instance is no DICOM, damaged, of another study or series, or there twice; or the instances
-            name several patients or accession numbers.
+            name several patients.
         OSError: A file cannot be renamed or removed.
     """
     seen: set[str] = set()
@@ -68,10 +68,12 @@ def look_at(study_uid: str, landed: Mapping[str, Sequence[Path]]) -> Contents:
             of_others.add(dataset.AccessionNumber)
             documents += [dataset] if is_report(dataset) else []
             path.unlink()
+    if len(patients - {""}) > 1:
+        raise StudyRefused("its instances name several patients")
     return Contents(
         study_uid,
-        patient_id=_only(patients, "patients"),
-        accession=_only(of_images or of_others, "accession numbers"),
+        patient_id=_only(patients),
+        accession=_only(of_images or of_others),
         num_images=num_images,
         report=_report(documents),
     )
@@ -105,11 +107,9 @@ def _check(dataset: Dataset, study_uid: str, series_uid: str, seen: set[str]) ->
     seen.add(name)
 
 
-def _only(values: set[str], what: str) -> str:
-    """The one value of all instances, "" where they are not one: then nothing can be paired."""
-    if len(values - {""}) > 1:
-        raise StudyRefused(f"its instances name several {what}")
-    return values.pop() if len(values) == 1 else ""
+def _only(values: set[str]) -> str:
+    """The one value of all; "" where they are not one: then nothing can be joined."""
+    return next(iter(values)) if len(values) == 1 else ""
 
 
 def _report(documents: list[Dataset]) -> str:

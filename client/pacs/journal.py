@@ -37,9 +37,11 @@ class Listed:
 
     Attributes:
         num_instances: How many instances the archive listed then; None where it did not say.
+        num_images: Images that were kept of it.
     """
 
     num_instances: int | None
+    num_images: int
 
 
 class Journal:
@@ -68,8 +70,10 @@ class Journal:
 
     def listed(self, study_uid: str) -> Listed | None:
         """What is written down of a study; None where it was not fetched."""
-        row = self._connection.execute("SELECT num_listed FROM studies WHERE study_uid = ?", (study_uid,)).fetchone()
-        return None if row is None else Listed(row[0])
+        row = self._connection.execute(
+            "SELECT num_listed, num_images FROM studies WHERE study_uid = ?", (study_uid,)
+        ).fetchone()
+        return None if row is None else Listed(*row)
 
     def write_down(self, contents: Contents, *, day: date, num_listed: int | None) -> None:
         """Write down that a study is here; it is on the disk when this returns."""

@@ -28,6 +28,7 @@ class Pairing:
         num_without_images: Studies of which there is a report alone, or nothing that is taken.
         num_without_number: Studies with images that have no accession number, or no patient's identifier.
         num_ambiguous: Studies with images whose accession number stands under several patients.
+        num_removed: Studies whose images someone took out of the folder; they are not fetched again.
     """
 
     num_ready: int = 0
@@ -36,6 +37,7 @@ class Pairing:
     num_without_images: int = 0
     num_without_number: int = 0
     num_ambiguous: int = 0
+    num_removed: int = 0
 
 
 def pair(journal: Journal, folder: ImportFolder) -> Pairing:
@@ -58,9 +60,12 @@ def _rows(journal: Journal, folder: ImportFolder, more: Sequence[str], counts: P
         ready = False
         for study in studies:
             paired = bool(report and study.num_images and study.patient_id and len(patients) == 1)
-            there = folder.place(study.study_uid, paired=paired)
-            ready |= paired and there
-            _count(counts, study, paired=paired and there, accession=accession, several=len(patients) > 1)
+            if study.num_images and not folder.has(study.study_uid):
+                counts.num_removed += 1
+                continue
+            folder.place(study.study_uid, paired=paired)
+            ready |= paired
+            _count(counts, study, paired=paired, accession=accession, several=len(patients) > 1)
         if ready:
             yield accession, report, *(told.get(name, "") for name in more)
 

@@ -1,6 +1,6 @@
 """A real archive for tests: Orthanc with its DICOMweb plugin, on free ports of loopback, with a folder of its own.
 
-Debian packages `orthanc` and `orthanc-dicomweb`. It calls nobody: no peers, no modalities but ourselves, no web lookups.
+Debian packages `orthanc` and `orthanc-dicomweb`. It calls nobody but us.
 """
 
 from __future__ import annotations
@@ -36,21 +36,26 @@ class Orthanc:
 
     @property
     def url(self) -> str:
+        """Its DICOMweb."""
         return f"http://127.0.0.1:{self.http_port}/dicom-web"
 
     @property
     def aet(self) -> str:
+        """As the command line has it."""
         return f"{TITLE}@127.0.0.1:{self.dicom_port}"
 
     def store(self, *instances: Dataset) -> None:
+        """Put instances in."""
         for instance in instances:
             self._ask("POST", "instances", data=encoded(instance)).raise_for_status()
 
     def clear(self) -> None:
+        """Take all out."""
         for study in self._ask("GET", "studies").json():
             self._ask("DELETE", f"studies/{study}").raise_for_status()
 
     def is_up(self) -> bool:
+        """Whether it answers."""
         try:
             return self._ask("GET", "system").ok
         except requests.ConnectionError:
