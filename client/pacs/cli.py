@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -21,12 +22,15 @@ from client.pacs.interface import Archive
 from client.pacs.journal import opened_journal
 from client.pacs.pace import Pace
 from client.pacs.report_table import ReportTable, read_report_table
-from client.pacs.web_session import check_line, check_url, web_session
+from client.pacs.web_session import WebSession, check_line, check_url
 from client.policy.hours import Hours, hours_of
 from common.console import Terminal
 from common.errors import CheckFailed, ConfigError
 
 _MOST_TITLE_CHARACTERS = 16
+
+_TALKATIVE = ("pydicom", "pynetdicom", "dicomweb_client", "retrying", "urllib3")
+"""Libraries whose log quotes what they were given: names of patients, addresses with studies in them."""
 
 
 def import_command(
@@ -98,6 +102,8 @@ def import_command(
         raise ConfigError(f"--since {since}: is after the last day, {wanted.until}; give an earlier one")
     pace = Pace(per_minute, _hours(hours))
     table = ReportTable() if reports is None else read_report_table(reports)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     folder, done, display = ImportFolder(out), Done(), Display(Terminal(stderr=True))
     with (
         _archive(dicomweb, aet, own_aet, listen=listen, login=login, ca=ca, plain=plain) as archive,
@@ -132,7 +138,7 @@ def _archive(
         if listen is not None:
             raise ConfigError("--listen: goes with --aet, not with --dicomweb; leave it out")
         check_url(dicomweb, plain=plain)
-        with web_session(login=login_of(login, os.environ), authority=ca) as session:
+        with closing(WebSession(login=login_of(login, os.environ), authority=ca)) as session:
             yield DicomWebArchive(dicomweb, session)
         return
     if login is not None or ca is not None:

@@ -7,7 +7,6 @@ here. `dicomweb-client` raises nearly anything at an answer that is not what it 
 from __future__ import annotations
 
 import io
-import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from pydicom.config import disable_value_validation
 from client.pacs.faults import ArchiveSilent, StudyRefused
 from client.pacs.interface import FoundSeries, FoundStudy, whole_number
 from client.pacs.landing import Landing
+from client.pacs.web_session import WebSession
 from common.errors import ConfigError, TrustError, WardroundError
 
 _SECONDS = (10.0, 120.0)
@@ -45,20 +45,19 @@ class DicomWebArchive:
         session: A session for it.
     """
 
-    def __init__(self, url: str, session: requests.Session) -> None:
-        for name in ("dicomweb_client", "urllib3"):  # what they log quotes addresses with studies in them
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    def __init__(self, url: str, session: WebSession) -> None:
         try:
-            self._client = DICOMwebClient(url.rstrip("/"), session=session, timeout=_SECONDS)
+            self._client = DICOMwebClient(url.rstrip("/"), session=session.requests, timeout=_SECONDS)
         except ValueError as error:
             raise ConfigError("--dicomweb: not an address; write https://HOST/PATH") from error
+        self._session = session
         self._client.set_http_retry_params(retry=False)  # tries again by itself: client/pacs/pace.py, for every way
 
     def studies_of(self, day: date) -> list[FoundStudy]:
         """See `Archive`; page after page, until one holds nothing new."""
         found: dict[str, FoundStudy] = {}
         while len(found) <= _MOST_OF_A_DAY:
-            with _in_words(of_study=False):
+            with self._asking(of_study=False):
                 page = self._client.search_for_studies(
                     search_filters={"StudyDate": f"{day:%Y%m%d}"},
                     fields=["ModalitiesInStudy", "NumberOfStudyRelatedInstances"],
@@ -74,7 +73,7 @@ class DicomWebArchive:
 
     def series_of(self, study_uid: str) -> list[FoundSeries]:
         """See `Archive`."""
-        with _in_words(of_study=True):
+        with self._asking(of_study=True):
             entries = self._client.search_for_series(study_uid, fields=["NumberOfSeriesRelatedInstances"])
             return [
                 FoundSeries(
@@ -87,11 +86,31 @@ class DicomWebArchive:
 
     def fetch(self, study_uid: str, series_uid: str, landing: Landing) -> None:
         """See `Archive`."""
-        with _in_words(of_study=True):
+        with self._asking(of_study=True):
             for dataset in self._client.iter_series(study_uid, series_uid):
                 content = io.BytesIO()
                 dcmwrite(content, dataset, enforce_file_format=True)
                 landing.land(content.getvalue())
+
+    @contextmanager
+    def _asking(self, *, of_study: bool) -> Iterator[None]:
+        """Turn whatever the block raises into one of the errors of `Archive`.
+
+        Args:
+            of_study: Whether the question is about one study.
+        """
+        try:
+            # What is odd in an instance is judged when it is read from the disk.
+            with disable_value_validation(), warnings.catch_warnings(action="ignore"):
+                yield
+        except requests.RequestException as error:
+            raise _of_request(error, of_study=of_study) from error
+        except (WardroundError, OSError):
+            raise
+        except Exception as error:
+            raise _not_dicomweb(of_study=of_study) from error
+        finally:
+            self._session.end_answer()
 
     def _study(self, entry: Mapping[str, Any]) -> FoundStudy:
         return FoundStudy(
@@ -108,27 +127,13 @@ class DicomWebArchive:
         return list(entry.get(self._client.lookup_tag(keyword), {}).get("Value", ()))
 
 
-@contextmanager
-def _in_words(*, of_study: bool) -> Iterator[None]:
-    """Turn whatever the block raises into one of the errors of `Archive`.
-
-    Args:
-        of_study: Whether the question was about one study.
-    """
-    try:
-        # What is odd in an instance is judged when it is read from the disk.
-        with disable_value_validation(), warnings.catch_warnings(action="ignore"):
-            yield
-    except (WardroundError, OSError) as error:
-        if isinstance(error, requests.RequestException):
-            raise _of_request(error, of_study=of_study) from error
-        raise
-    except Exception as error:
-        said = "the archive's answer is not DICOMweb's"
-        raise (StudyRefused if of_study else ConfigError)(said) from error
+def _not_dicomweb(*, of_study: bool) -> WardroundError:
+    return (StudyRefused if of_study else ConfigError)("the archive's answer is not DICOMweb's")
 
 
 def _of_request(error: requests.RequestException, *, of_study: bool) -> WardroundError:
+    if isinstance(error, requests.exceptions.InvalidJSONError):
+        return _not_dicomweb(of_study=of_study)
     if isinstance(error, requests.exceptions.SSLError):
         return TrustError("--dicomweb: the archive's certificate is not believed; give --ca FILE of its authority")
     if isinstance(error, requests.TooManyRedirects):

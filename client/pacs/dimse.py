@@ -7,10 +7,9 @@ archive's AE title alone, and only while something was asked for.
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -45,6 +44,8 @@ _PENDING = {0xFF00, 0xFF01}
 _OUT_OF_RESOURCES = 0xA700
 _NOT_ASKED_FOR = 0x0124
 """Not authorised (PS3.7 C.5.20)."""
+
+_MOVE_DESTINATION_UNKNOWN = 0xA801
 
 _PERMANENT = 1
 """Result of an association that was rejected and would be the next time (PS3.8, 9.3.4)."""
@@ -128,7 +129,6 @@ class DimseArchive:
     """
 
     def __init__(self, address: DimseAddress) -> None:
-        logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # it logs what it cannot handle, data and all
         self._address = address
         self._receiver = _Receiver()
 
@@ -163,7 +163,29 @@ class DimseArchive:
         """See `Archive`."""
         query = _query("SERIES", StudyInstanceUID=study_uid, SeriesInstanceUID=series_uid)
         with self._receiver.into(landing), self._associated(GET) as association:
-            _check_retrieved([status for status, _ in association.send_c_get(query, GET)])
+            self._check_retrieved("C-GET", association.send_c_get(query, GET))
+
+    def _check_retrieved(self, how: str, answers: Iterable[tuple[Dataset, Dataset | None]]) -> None:
+        """Check the last answer to a C-GET or C-MOVE (PS3.4 C.4.2.1.5, C.4.3.1.4).
+
+        Raises:
+            ArchiveSilent: Not all came, or the archive did not say so.
+            ConfigError: The archive does not know where to send it.
+        """
+        code = None
+        for status, _ in answers:
+            code = status.get("Status")
+        if code == _MOVE_DESTINATION_UNKNOWN:
+            raise ConfigError(
+                f"--listen: the archive does not know {self._address.own_title} as a destination; have it entered there"
+            )
+        if code != _SUCCESS:
+            raise ArchiveSilent(self._broke_off(f"a {how}", code))
+
+    def _broke_off(self, at: str, code: int | None) -> str:
+        if code is not None:
+            return f"the archive did not end {at} well (status 0x{code:04X})"
+        return f"the archive ended the connection at {at}; it may not let {self._address.own_title} do it"
 
     def _find(self, query: Dataset) -> list[Dataset]:
         found = []
@@ -173,7 +195,7 @@ class DimseArchive:
                 if code in _PENDING and entry is not None:
                     found.append(entry)
                 elif code != _SUCCESS:
-                    raise ArchiveSilent(f"the archive broke a search off{_in_hex(code)}")
+                    raise ArchiveSilent(self._broke_off("a search", code))
         return found
 
     @contextmanager
@@ -216,8 +238,7 @@ class MovingArchive(DimseArchive):
         """See `Archive`."""
         query = _query("SERIES", StudyInstanceUID=study_uid, SeriesInstanceUID=series_uid)
         with self._receiver.into(landing), self._associated(MOVE) as association:
-            answers = association.send_c_move(query, self._address.own_title, MOVE)
-            _check_retrieved([status for status, _ in answers])
+            self._check_retrieved("C-MOVE", association.send_c_move(query, self._address.own_title, MOVE))
 
     @contextmanager
     def listening(self, port: int) -> Iterator[None]:
@@ -300,24 +321,3 @@ def _check_established(association: Association, model: str) -> None:
 
 
 _NAMES: dict[str, str] = {FIND: "C-FIND", GET: "C-GET", MOVE: "C-MOVE"}
-
-
-def _check_retrieved(statuses: list[Dataset]) -> None:
-    """Check the last answer to a C-GET or C-MOVE (PS3.4 C.4.2.1.5, C.4.3.1.4).
-
-    Raises:
-        ArchiveSilent: Not all came, or the archive did not say so.
-        ConfigError: The archive does not know where to send it.
-    """
-    code = statuses[-1].get("Status") if statuses else None
-    if code == _MOVE_DESTINATION_UNKNOWN:
-        raise ConfigError("--listen: the archive does not know our AE title as a destination; have it entered there")
-    if code != _SUCCESS:
-        raise ArchiveSilent(f"the archive did not send a series whole{_in_hex(code)}")
-
-
-_MOVE_DESTINATION_UNKNOWN = 0xA801
-
-
-def _in_hex(code: object) -> str:
-    return f" (status 0x{code:04X})" if isinstance(code, int) else ""

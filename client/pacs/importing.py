@@ -23,7 +23,7 @@ from client.pacs.pairing import Pairing, pair
 from client.pacs.report_table import ReportTable
 
 MOST_SILENT = 5
-"""Studies in a row that the archive does not give, after which it counts as down."""
+"""Studies in a row that the archive does not give, after which it is asked whether it is up at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,8 @@ class Import:
                 done.failed.append((study.uid, day.isoformat(), str(error)))
                 silent = silent + 1 if isinstance(error, ArchiveSilent) else 0
                 if silent >= MOST_SILENT:
-                    raise
+                    self._check_up(day, str(error))
+                    silent = 0
             else:
                 silent = 0
                 self.folder.keep(study.uid)
@@ -150,6 +151,16 @@ class Import:
                     done.failed.append(("", day.isoformat(), "the archive names it by what is no UID"))
                 elif self.wanted.takes(study.modalities) and not self._is_here(study):
                     yield day, study
+
+    def _check_up(self, day: date, said: str) -> None:
+        """Check that the archive answers a search, and has ever given a study; else all would fail, one by one.
+
+        Raises:
+            ArchiveSilent: It is down, or does not let us fetch.
+        """
+        self.archive.studies_of(day)
+        if self.journal.is_empty:
+            raise ArchiveSilent(f"no study comes, after {MOST_SILENT}: {said}; see to it, and give the same again")
 
     def _is_here(self, study: FoundStudy) -> bool:
         listed = self.journal.listed(study.uid)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import Dataset
+from pydicom.pixels.utils import get_expected_length
 
 from client.data.dicom_image import PIXEL_KEYWORDS, mended, read_instance
 from client.data.rows import UnusableRow
@@ -85,6 +86,7 @@ def _read(path: Path, study_uid: str, series_uid: str, seen: set[str]) -> Datase
         dataset = read_instance(path)
         with mended():
             _check(dataset, study_uid, series_uid, seen)
+            _check_picture(dataset)
             for keyword in ("PatientID", "AccessionNumber"):
                 setattr(dataset, keyword, str(dataset.get(keyword) or "").strip(" \0"))
     except StudyRefused:
@@ -105,6 +107,15 @@ def _check(dataset: Dataset, study_uid: str, series_uid: str, seen: set[str]) ->
     if name in seen:
         raise StudyRefused("an instance came twice")
     seen.add(name)
+
+
+def _check_picture(dataset: Dataset) -> None:
+    """Check that the grey values of a picture are all there; of a compressed one only that there are some."""
+    is_there = any(dataset.get(keyword) for keyword in PIXEL_KEYWORDS)
+    if "PixelData" in dataset and not dataset.file_meta.TransferSyntaxUID.is_compressed:
+        is_there = len(dataset.PixelData or b"") >= get_expected_length(dataset)
+    if dataset.get("Rows") and not is_there:
+        raise StudyRefused("an instance is cut short")
 
 
 def _only(values: set[str]) -> str:

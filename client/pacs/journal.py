@@ -68,6 +68,11 @@ class Journal:
             said = ",".join(sorted(before)) or "no --modality"
             raise ConfigError(f"--modality: this folder was begun with {said}; give the same, or another --out")
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no study was ever fetched."""
+        return self._connection.execute("SELECT 1 FROM studies").fetchone() is None
+
     def listed(self, study_uid: str) -> Listed | None:
         """What is written down of a study; None where it was not fetched."""
         row = self._connection.execute(

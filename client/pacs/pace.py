@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from datetime import time as time_of_day
@@ -14,7 +14,7 @@ from client.policy.hours import Hours
 
 T = TypeVar("T")
 
-WAITS_SECONDS = (2.0, 10.0, 60.0)
+WAITS_SECONDS = (2.0, 10.0, 30.0)
 """Before an archive that did not answer is asked the same again; after the last one, no more."""
 
 _LOOK_SECONDS = 20.0
@@ -66,13 +66,9 @@ class Pace:
         Raises:
             ArchiveSilent: It never did.
         """
-        for seconds in self._waits():
+        for seconds in WAITS_SECONDS:
             try:
                 return ask()
             except ArchiveSilent:
                 self.sleep(seconds)
         return ask()
-
-    @staticmethod
-    def _waits() -> Iterator[float]:
-        yield from WAITS_SECONDS

@@ -29,8 +29,8 @@ _TAIL_BYTES = 512
 Chunks = Callable[..., Iterator[bytes]]
 
 
-def web_session(*, login: tuple[str, str] | str | None, authority: Path | None) -> requests.Session:
-    """A session for one archive.
+class WebSession:
+    """A session for one archive, to be closed.
 
     Args:
         login: User and password, or a token, or None.
@@ -39,19 +39,38 @@ def web_session(*, login: tuple[str, str] | str | None, authority: Path | None) 
     Raises:
         ConfigError: There is no such file.
     """
-    if authority is not None and not authority.is_file():
-        raise ConfigError(f"{authority}: no such file; name the PEM file of the archive's certificate authority")
-    session = requests.Session()
-    session.trust_env = False
-    session.max_redirects = 0
-    session.verify = True if authority is None else str(authority)
-    if isinstance(login, str):
-        session.headers["Authorization"] = f"Bearer {login}"
-    else:
-        session.auth = login
-    session.headers["Accept-Encoding"] = "identity"  # a packed body could unpack to any length
-    session.hooks["response"].append(_watch)
-    return session
+
+    def __init__(self, *, login: tuple[str, str] | str | None = None, authority: Path | None = None) -> None:
+        if authority is not None and not authority.is_file():
+            raise ConfigError(f"{authority}: no such file; name the PEM file of the archive's certificate authority")
+        self.requests = requests.Session()
+        self.requests.trust_env = False
+        self.requests.max_redirects = 0
+        self.requests.verify = True if authority is None else str(authority)
+        if isinstance(login, str):
+            self.requests.headers["Authorization"] = f"Bearer {login}"
+        else:
+            self.requests.auth = login
+        self.requests.headers["Accept-Encoding"] = "identity"  # a packed body could unpack to any length
+        self.requests.hooks["response"].append(self._watch)
+        self._answer: requests.Response | None = None
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.end_answer()
+        self.requests.close()
+
+    def end_answer(self) -> None:
+        """Close the last answer, of which nobody may have read all."""
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
+
+    def _watch(self, response: requests.Response, *_: Any, **__: Any) -> requests.Response:  # noqa: ANN401 - requests' own
+        """A hook of requests: it comes before a body is read, by whichever way."""
+        self._answer = response
+        response.iter_content = _checked(response, response.iter_content)
+        return response
 
 
 def check_url(url: str, *, plain: bool) -> None:
@@ -95,12 +114,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _watch(response: requests.Response, *_: Any, **__: Any) -> requests.Response:  # noqa: ANN401 - requests' own
-    """A hook of requests: it comes before a body is read, by whichever way."""
-    response.iter_content = _checked(response, response.iter_content)
-    return response
 
 
 def _checked(response: requests.Response, chunks: Chunks) -> Chunks:

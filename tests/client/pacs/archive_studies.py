@@ -24,6 +24,7 @@ def study_uid(number: int) -> str:
     return f"{ROOT}.{number}"
 
 
+@disable_value_validation()
 def image(number: int, *, series: int = 1, instance: int = 1, side: int = SIDE, **header: Any) -> Dataset:
     """An image of study `number`, whose grey values say which image it is."""
     found = _instance(ComputedRadiographyImageStorage, number, series, instance)
@@ -37,6 +38,7 @@ def image(number: int, *, series: int = 1, instance: int = 1, side: int = SIDE, 
     return _with(found, header)
 
 
+@disable_value_validation()
 def report(number: int, text: str, *, series: int = 9, instance: int = 1, **header: Any) -> Dataset:
     """A structured report of study `number`: findings below a heading, and who observed."""
     found = _instance(BasicTextSRStorage, number, series, instance)
@@ -52,6 +54,7 @@ def report(number: int, text: str, *, series: int = 9, instance: int = 1, **head
     return _with(found, header)
 
 
+@disable_value_validation()
 def item(kind: str, relationship: str, concept: str, **values: Any) -> Dataset:
     """A content item."""
     found = Dataset()
@@ -92,7 +95,6 @@ def _code(value: str, meaning: str) -> Dataset:
 
 
 def _with(dataset: Dataset, values: dict[str, Any]) -> Dataset:
-    with disable_value_validation():
-        for keyword, value in values.items():
-            setattr(dataset, keyword, value)
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
     return dataset

@@ -52,8 +52,13 @@ def orthanc(archive: Orthanc) -> Orthanc:
 
 
 @pytest.fixture
-def import_(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    """Runs the command on `tmp_path/studies`, for the days around the tests' studies, without waits."""
+def import_(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> Command:
+    """Runs the command on `tmp_path/studies`, for the days of the tests' studies, without waits; it logs nothing."""
     monkeypatch.setattr(pace, "WAITS_SECONDS", (0.0, 0.0))
 
     def run(*arguments: str | Path) -> Ended:
@@ -63,6 +68,7 @@ def import_(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         with pytest.raises(SystemExit) as ended:
             wardround.main()
         out, err = capsys.readouterr()
+        assert not caplog.text
         return Ended(int(ended.value.code or 0), out, err)
 
     return run
