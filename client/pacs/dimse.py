@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from threading import Lock
@@ -112,13 +112,15 @@ class _Receiver:
             return _SUCCESS
 
     def _count(self, event: evt.Event) -> None:
-        """An instance is held in memory while it comes: end the association where it is too long."""
+        """An instance is held in memory while it comes: hang up where it is too long."""
         self._num_bytes[event.assoc] += len(event.data)
         try:
             Landing.check_bytes(self._num_bytes[event.assoc])
         except StudyRefused as error:
             self.fault = error
-            event.assoc.abort()
+            # Aborting leaves whoever waits for an answer waiting; a connection that has gone does not.
+            with suppress(OSError):
+                event.assoc.dul.socket.socket.shutdown(socket.SHUT_RDWR)
 
 
 class DimseArchive:
