@@ -54,12 +54,7 @@ def import_command(
     ] = "",
     reports: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE.csv",
-            exists=True,
-            dir_okay=False,
-            help="Reports by accession_number; go before the archive's.",
-        ),
+        typer.Option(metavar="FILE.csv", help="Reports by accession_number; they go before the archive's."),
     ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Fetch at most so many studies now.")] = None,
     per_minute: Annotated[

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from client.data.dicom import REQUIRED
 from client.data.rows import Row, read_table
+from common.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,11 @@ def read_report_table(path: Path) -> ReportTable:
     """Read a table with the columns accession_number and report; any others go along.
 
     Raises:
+        ConfigError: There is no such file.
         DataError: It cannot be read, or a column is missing.
     """
+    if not path.is_file():
+        raise ConfigError(f"--reports {path}: no such file; name the table of reports")
     rows: dict[str, Mapping[str, str]] = {}
     unusable: list[tuple[int, str]] = []
     for row in read_table(path, required=REQUIRED).rows:

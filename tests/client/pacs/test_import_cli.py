@@ -35,6 +35,7 @@ from tests.client.pacs.lying_archive import lying_archive
         (["--dicomweb", "https://pacs/", "--ca", "nowhere.pem"], "nowhere.pem: no such file; name the PEM file"),
         (["--dicomweb", "https://pacs/", "--since", "31.1.2024"], "--since 31.1.2024: not a day; write YYYY-MM-DD"),
         (["--dicomweb", "https://pacs/", "--since", "2024-03-01"], "--since 2024-03-01: is after the last day"),
+        (["--dicomweb", "https://pacs/", "--reports", "nowhere.csv"], "--reports nowhere.csv: no such file; name the"),
         (["--dicomweb", "https://pacs/", "--hours", "8-9"], "--hours: not hours; write"),
     ],
 )
