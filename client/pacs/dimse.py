@@ -17,7 +17,7 @@ from threading import Lock
 
 from pydicom import Dataset
 from pydicom.config import disable_value_validation
-from pynetdicom import AE, Association, build_role, evt
+from pynetdicom import AE, Association, build_context, build_role, evt
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
@@ -27,7 +27,7 @@ from pynetdicom.sop_class import (
 from client.pacs.faults import ArchiveSilent, StudyRefused
 from client.pacs.interface import FoundSeries, FoundStudy, whole_number
 from client.pacs.landing import Landing
-from client.pacs.storage_classes import STORAGE_CLASSES, transfer_syntaxes
+from client.pacs.storage_classes import STORAGE_CLASSES, UNCOMPRESSED, decodable, storage_contexts
 from common.errors import ConfigError
 
 FIND = StudyRootQueryRetrieveInformationModelFind
@@ -206,19 +206,15 @@ class DimseArchive:
         entity = AE(ae_title=self._address.own_title)
         entity.acse_timeout = entity.connection_timeout = _CONNECT_SECONDS
         entity.dimse_timeout = entity.network_timeout = _ANSWER_SECONDS
-        entity.add_requested_context(model)
-        roles = []
-        if model == GET:
-            for storage in STORAGE_CLASSES:
-                entity.add_requested_context(storage, transfer_syntaxes())
-                roles.append(build_role(storage, scp_role=True))
+        takes = model == GET
+        entity.requested_contexts = [build_context(model), *(storage_contexts() if takes else ())]
         address = self._address
         association = entity.associate(
             address.host,
             address.port,
             ae_title=address.title,
-            ext_neg=roles,
-            evt_handlers=self._receiver.handlers if model == GET else [],
+            ext_neg=[build_role(storage, scp_role=True) for storage in STORAGE_CLASSES] if takes else [],
+            evt_handlers=self._receiver.handlers if takes else [],
         )
         _check_established(association, model)
         try:
@@ -255,7 +251,7 @@ class MovingArchive(DimseArchive):
         entity.maximum_associations = 4
         entity.network_timeout = _ANSWER_SECONDS
         for storage in STORAGE_CLASSES:
-            entity.add_supported_context(storage, transfer_syntaxes())
+            entity.add_supported_context(storage, [*UNCOMPRESSED, *decodable()])
         try:
             own = _facing(self._address)
             server = entity.start_server((own, port), block=False, evt_handlers=self._receiver.handlers)

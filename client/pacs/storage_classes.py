@@ -40,6 +40,8 @@ from pydicom.uid import (
     XRayAngiographicImageStorage,
     XRayRadiofluoroscopicImageStorage,
 )
+from pynetdicom import build_context
+from pynetdicom.presentation import PresentationContext
 
 from client.pacs.structured_report import REPORT_CLASSES
 
@@ -71,6 +73,8 @@ STORAGE_CLASSES: tuple[UID, ...] = (
 )
 """Pictures as a radiologist sees them: raw data "for processing" and objects of therapy are left where they are."""
 
+UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+
 _COMPRESSED = (
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
@@ -84,10 +88,12 @@ _COMPRESSED = (
 )
 
 
-def transfer_syntaxes() -> list[UID]:
-    """Encodings that are taken: those without compression first, then those for which a decoder is installed."""
-    return [
-        ExplicitVRLittleEndian,
-        ImplicitVRLittleEndian,
-        *(syntax for syntax in _COMPRESSED if get_decoder(syntax).is_available),
-    ]
+def decodable() -> list[UID]:
+    """Compressed encodings for which a decoder is installed."""
+    return [syntax for syntax in _COMPRESSED if get_decoder(syntax).is_available]
+
+
+def storage_contexts() -> list[PresentationContext]:
+    """What an archive may send us, each class without compression and with: it may not be able to convert."""
+    encodings = [encoding for encoding in (list(UNCOMPRESSED), decodable()) if encoding]
+    return [build_context(storage, encoding) for storage in STORAGE_CLASSES for encoding in encodings]
