@@ -95,8 +95,16 @@ def test_uid_with_a_path_in_it_is_never_asked_for(
     liar.lies["studies"] = listed([entry(StudyInstanceUID=study_uid(HONEST)), {"0020000D": {"Value": [uid]}}])
     ended = import_("--dicomweb", liar.url)
     assert (ended.code, "the archive names it by what is no UID: 3" in ended.out) == (1, True)
-    liar.lies[f"/studies/{study_uid(HONEST)}/series"] = listed([{"0020000E": {"Value": [uid]}}])
-    assert all(path.startswith(f"/studies/{study_uid(HONEST)}/series") for path in set(liar.asked) - {"/studies"})
+    series = f"/studies/{study_uid(HONEST)}/series"
+    assert all(path.startswith(series) for path in set(liar.asked) - {"/studies"})
+    check_clean(tmp_path, ended.out + ended.err, also=(f"{ROOT}.{HONEST}/{ROOT}.{HONEST}.1.1.dcm",))
+
+
+def test_series_with_a_path_is_never_asked_for(liar: LyingArchive, import_: Command, tmp_path: Path) -> None:
+    liar.lies[f"/studies/{study_uid(LIED_ABOUT)}/series"] = listed([{"0020000E": {"Value": ["1/../../x"]}}])
+    ended = import_("--dicomweb", liar.url)
+    assert (ended.code, "the archive names a series of it by what is no UID: 1" in ended.out) == (1, True)
+    assert not [path for path in liar.asked if ".." in path or path.startswith(SERIES)]
     check_clean(tmp_path, ended.out + ended.err, also=(f"{ROOT}.{HONEST}/{ROOT}.{HONEST}.1.1.dcm",))
 
 
@@ -130,13 +138,17 @@ def test_search_that_never_ends_is_ended(liar: LyingArchive, import_: Command, m
     assert import_("--dicomweb", liar.url).code == 0
 
 
-def test_archive_that_sends_on_is_not_followed(liar: LyingArchive, import_: Command, tmp_path: Path) -> None:
+def test_nobody_but_the_archive_is_asked(
+    liar: LyingArchive, import_: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with lying_archive() as other:
+        monkeypatch.setenv("http_proxy", other.url)
+        assert import_("--dicomweb", liar.url).code == 0
         liar.lies["studies"] = Said(status=302, headers=(("Location", f"{other.url}/studies"),))
         ended = import_("--dicomweb", liar.url)
         assert (ended.code, "sends on to another address" in ended.line) == (2, True)
         assert not other.asked
-    check_clean(tmp_path, ended.out + ended.err)
+    check_clean(tmp_path, ended.out + ended.err, also=(f"{ROOT}.{HONEST}/{ROOT}.{HONEST}.1.1.dcm",))
 
 
 def test_archive_that_is_not_there_is_one_line(import_: Command) -> None:

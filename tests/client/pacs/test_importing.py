@@ -158,3 +158,11 @@ def test_full_disk_is_one_line_and_the_same_command_goes_on(
         assert (ended.code, "make room, and run the same again" in ended.line) == (1, True), ended
         assert import_("--dicomweb", archive.url).code == 0
     assert len(records(tmp_path / "studies")) == 2
+
+
+def test_studies_are_asked_for_at_the_pace_and_not_all_at_once(tmp_path: Path) -> None:
+    waited: list[float] = []
+    pace = Pace(30, sleep=waited.append, seconds=lambda: sum(waited))
+    with importing(tmp_path / "out", ArchiveInMemory([image(1), image(2), image(3)]), pace) as work:
+        work.run(Done())
+    assert waited == [2.0, 2.0]
