@@ -131,6 +131,7 @@ class Import:
                     silent = 0
             else:
                 silent = 0
+                self.journal.forget(study.uid)  # of one that has changed: the older images go before the newer come
                 self.folder.keep(study.uid)
                 self.journal.write_down(contents, day=day, num_listed=study.num_instances)
                 done.num_fetched += 1

@@ -80,11 +80,16 @@ class Journal:
         ).fetchone()
         return None if row is None else Listed(*row)
 
+    def forget(self, study_uid: str) -> None:
+        """Forget a study, so that it will be fetched again; a study that is not here is none."""
+        with self._connection:
+            self._connection.execute("DELETE FROM studies WHERE study_uid = ?", (study_uid,))
+
     def write_down(self, contents: Contents, *, day: date, num_listed: int | None) -> None:
         """Write down that a study is here; it is on the disk when this returns."""
         with self._connection:
             self._connection.execute(
-                "INSERT OR REPLACE INTO studies VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO studies VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     contents.study_uid,
                     day.isoformat(),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset
 
+from client.pacs import import_folder
 from client.pacs.faults import ArchiveSilent
 from client.pacs.import_folder import ImportFolder
 from client.pacs.importing import Done, Import, Wanted
@@ -39,8 +42,8 @@ class ArchiveInMemory:
 
     def studies_of(self, day: date) -> list[FoundStudy]:
         """See `Archive`."""
-        uids = dict.fromkeys(one.StudyInstanceUID for one in self.instances if one.StudyDate == f"{day:%Y%m%d}")
-        return [FoundStudy(uid) for uid in uids]
+        uids = Counter(one.StudyInstanceUID for one in self.instances if one.StudyDate == f"{day:%Y%m%d}")
+        return [FoundStudy(uid, num_instances=number) for uid, number in uids.items()]
 
     def series_of(self, study_uid: str) -> list[FoundSeries]:
         """See `Archive`."""
@@ -166,3 +169,23 @@ def test_studies_are_asked_for_at_the_pace_and_not_all_at_once(tmp_path: Path) -
     with importing(tmp_path / "out", ArchiveInMemory([image(1), image(2), image(3)]), pace) as work:
         work.run(Done())
     assert waited == [2.0, 2.0]
+
+
+def test_study_that_has_changed_is_not_lost_where_it_takes_the_place_of_the_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: Path, target: Path) -> None:
+        shutil.rmtree(target)
+        raise InterruptedError
+
+    archive = ArchiveInMemory([image(1)])
+    with importing(tmp_path / "out", archive, Pace(1e6, sleep=lambda _: None)) as work:
+        work.run(Done())
+        archive.instances.append(image(1, instance=2))
+        with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+            patch.setattr(import_folder, "_move", killed)
+            work.run(Done())
+    with importing(tmp_path / "out", archive, Pace(1e6, sleep=lambda _: None)) as work:
+        work.run(done := Done())
+        assert (done.num_fetched, work.settle().num_without_report) == (1, 1)
+    assert len(list((tmp_path / "out/.import/waiting").rglob("*.dcm"))) == 2

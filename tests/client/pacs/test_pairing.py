@@ -41,6 +41,7 @@ def imported(folder: ImportFolder, journal: Journal) -> Imported:
             here = folder.fetching()
             for number in range(study.num_images):
                 (here / f"{number}.dcm").write_bytes(study.study_uid.encode())
+            journal.forget(study.study_uid)
             folder.keep(study.study_uid)
             journal.write_down(study, day=date(2024, 1, 31), num_listed=1)
         return pair(journal, folder), _table(folder)
