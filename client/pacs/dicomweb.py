@@ -7,7 +7,6 @@ here. `dicomweb-client` raises nearly anything at an answer that is not what it 
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -16,10 +15,9 @@ from typing import Any
 import requests
 from dicomweb_client import DICOMwebClient
 from pydicom import dcmwrite
-from pydicom.config import disable_value_validation
 
 from client.pacs.faults import ArchiveSilent, StudyRefused
-from client.pacs.interface import FoundSeries, FoundStudy, whole_number
+from client.pacs.interface import FoundSeries, FoundStudy, lenient, whole_number
 from client.pacs.landing import Landing
 from client.pacs.web_session import WebSession
 from common.errors import ConfigError, TrustError, WardroundError
@@ -47,7 +45,9 @@ class DicomWebArchive:
 
     def __init__(self, url: str, session: WebSession) -> None:
         try:
-            self._client = DICOMwebClient(url.rstrip("/"), session=session.requests, timeout=_SECONDS)
+            self._client = DICOMwebClient(
+                url.rstrip("/"), session=session.requests, timeout=_SECONDS, permissive_uid=True
+            )
         except ValueError as error:
             raise ConfigError("--dicomweb: not an address; write https://HOST/PATH") from error
         self._session = session
@@ -100,8 +100,7 @@ class DicomWebArchive:
             of_study: Whether the question is about one study.
         """
         try:
-            # What is odd in an instance is judged when it is read from the disk.
-            with disable_value_validation(), warnings.catch_warnings(action="ignore"):
+            with lenient():
                 yield
         except requests.RequestException as error:
             raise _of_request(error, of_study=of_study) from error

@@ -8,24 +8,22 @@ archive's AE title alone, and only while something was asked for.
 from __future__ import annotations
 
 import socket
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
-from threading import Lock
 
 from pydicom import Dataset
-from pydicom.config import disable_value_validation
-from pynetdicom import AE, Association, build_context, build_role, evt
+from pynetdicom import AE, Association, build_context, build_role
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
 )
 
-from client.pacs.faults import ArchiveSilent, StudyRefused
-from client.pacs.interface import FoundSeries, FoundStudy, whole_number
+from client.pacs.dimse_receiver import Receiver
+from client.pacs.faults import ArchiveSilent
+from client.pacs.interface import FoundSeries, FoundStudy, lenient, whole_number
 from client.pacs.landing import Landing
 from client.pacs.storage_classes import STORAGE_CLASSES, UNCOMPRESSED, decodable, storage_contexts
 from common.errors import ConfigError
@@ -41,10 +39,6 @@ _CONNECT_SECONDS = 15.0
 
 _SUCCESS = 0x0000
 _PENDING = {0xFF00, 0xFF01}
-_OUT_OF_RESOURCES = 0xA700
-_NOT_ASKED_FOR = 0x0124
-"""Not authorised (PS3.7 C.5.20)."""
-
 _MOVE_DESTINATION_UNKNOWN = 0xA801
 
 _PERMANENT = 1
@@ -68,61 +62,6 @@ class DimseAddress:
     own_title: str
 
 
-@dataclass
-class _Receiver:
-    """Takes the instances of the fetch that is going on, if there is one; pynetdicom calls it from its threads.
-
-    Attributes:
-        landing: Of that fetch.
-        fault: What went wrong with what came.
-    """
-
-    landing: Landing | None = None
-    fault: Exception | None = None
-    _num_bytes: Counter[Association] = field(default_factory=Counter)
-    _lock: Lock = field(default_factory=Lock)
-
-    @contextmanager
-    def into(self, landing: Landing) -> Iterator[None]:
-        """Take instances during the block; what went wrong with one is raised at its end."""
-        self.landing, self.fault = landing, None
-        self._num_bytes.clear()
-        try:
-            yield
-        finally:
-            self.landing = None
-            if self.fault is not None:
-                raise self.fault
-
-    @property
-    def handlers(self) -> list[tuple[evt.EventType, object]]:
-        """For pynetdicom."""
-        return [(evt.EVT_C_STORE, self._store), (evt.EVT_DATA_RECV, self._count)]
-
-    def _store(self, event: evt.Event) -> int:
-        with self._lock:  # an archive may send over several associations at a time
-            self._num_bytes[event.assoc] = 0
-            if self.landing is None:
-                return _NOT_ASKED_FOR
-            try:
-                self.landing.land(event.encoded_dataset())
-            except Exception as error:  # this is a thread of pynetdicom's: it is raised in ours
-                self.fault = error
-                return _OUT_OF_RESOURCES
-            return _SUCCESS
-
-    def _count(self, event: evt.Event) -> None:
-        """An instance is held in memory while it comes: hang up where it is too long."""
-        self._num_bytes[event.assoc] += len(event.data)
-        try:
-            Landing.check_bytes(self._num_bytes[event.assoc])
-        except StudyRefused as error:
-            self.fault = error
-            # Aborting leaves whoever waits for an answer waiting; a connection that has gone does not.
-            with suppress(OSError):
-                event.assoc.dul.socket.socket.shutdown(socket.SHUT_RDWR)
-
-
 class DimseArchive:
     """An archive over DIMSE, by C-GET; see `Archive`.
 
@@ -132,7 +71,7 @@ class DimseArchive:
 
     def __init__(self, address: DimseAddress) -> None:
         self._address = address
-        self._receiver = _Receiver()
+        self._receiver = Receiver()
 
     def studies_of(self, day: date) -> list[FoundStudy]:
         """See `Archive`."""
@@ -218,8 +157,10 @@ class DimseArchive:
         )
         _check_established(association, model)
         try:
-            with disable_value_validation():
+            with lenient():
                 yield association
+        except (RuntimeError, ValueError) as error:  # of pynetdicom, where the connection has gone meanwhile
+            raise ArchiveSilent("the archive ended the connection") from error
         finally:
             if association.is_established:
                 association.release()
@@ -279,16 +220,18 @@ def _facing(address: DimseAddress) -> str:
 
 def _query(level: str, **keys: str) -> Dataset:
     query = Dataset()
-    query.QueryRetrieveLevel = level
-    for keyword, value in keys.items():
-        setattr(query, keyword, value)
+    with lenient():
+        query.QueryRetrieveLevel = level
+        for keyword, value in keys.items():
+            setattr(query, keyword, value)
     return query
 
 
 def _text(entry: Dataset, keyword: str) -> str:
     """A value as text, several of them with a backslash between, as DICOM has it."""
     try:
-        value = entry.get(keyword)
+        with lenient():
+            value = entry.get(keyword)
     except Exception as error:  # a damaged value raises nearly anything
         raise ArchiveSilent("the archive's answer to a search is damaged") from error
     if value is None:

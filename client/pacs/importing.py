@@ -182,7 +182,8 @@ class Import:
         return look_at(study_uid, landed)
 
     def _series(self, study_uid: str) -> list[FoundSeries]:
-        series = [found for found in self.archive.series_of(study_uid) if self.wanted.takes_series(found.modality)]
+        listed = {found.uid: found for found in self.archive.series_of(study_uid)}
+        series = [found for found in listed.values() if self.wanted.takes_series(found.modality)]
         if not all(is_uid(found.uid) for found in series):
             raise StudyRefused("the archive names a series of it by what is no UID")
         return series

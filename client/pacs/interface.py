@@ -7,9 +7,14 @@ lands is bounded (`client/pacs/landing.py`), and whose it is is read from each i
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
+
+from pydicom.config import disable_value_validation
 
 from client.pacs.landing import Landing
 
@@ -48,6 +53,16 @@ class FoundSeries:
     uid: str
     modality: str = ""
     num_instances: int | None = None
+
+
+@contextmanager
+def lenient() -> Iterator[None]:
+    """Let pydicom say nothing of odd values in the block: what lands is judged when it is read from the disk.
+
+    Its warnings quote values, and so patients. Both settings are the process's.
+    """
+    with disable_value_validation(), warnings.catch_warnings(action="ignore"):
+        yield
 
 
 class Archive(Protocol):

@@ -23,6 +23,9 @@ from common.errors import ConfigError
 MOST_SECONDS = 3600.0
 """Longest that one answer may take, however slowly it drips."""
 
+_MOST_SEARCH_BYTES = 64 << 20
+"""Longest answer to a search that is read."""
+
 _TAIL_BYTES = 512
 """How far from its end the last line of a multipart body may stand."""
 
@@ -118,7 +121,8 @@ def is_loopback(host: str) -> bool:
 
 def _checked(response: requests.Response, chunks: Chunks) -> Chunks:
     """The body in chunks, and an error where it is too long, too slow or breaks off."""
-    marker = _marker(response.headers.get("Content-Type", ""))
+    kind = response.headers.get("Content-Type", "")
+    marker, is_search = _marker(kind), "json" in kind.lower()
 
     def iter_content(*arguments: Any, **options: Any) -> Iterator[bytes]:  # noqa: ANN401 - requests' own
         ends = time.monotonic() + MOST_SECONDS
@@ -128,6 +132,8 @@ def _checked(response: requests.Response, chunks: Chunks) -> Chunks:
             at = seen.rfind(marker) if marker else -1
             part_bytes = part_bytes + len(chunk) if at < 0 else len(seen) - at
             Landing.check_bytes(part_bytes)
+            if is_search and part_bytes > _MOST_SEARCH_BYTES:
+                raise ConfigError(f"the archive answers a search with more than {_MOST_SEARCH_BYTES >> 20} MiB")
             if time.monotonic() > ends:
                 raise ArchiveSilent("the archive's answer takes more than an hour")
             tail = seen[-_TAIL_BYTES:]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset
+from pydicom.config import disable_value_validation
 from pydicom.uid import ComputedRadiographyImageStorage
 from pynetdicom import AE, evt
 
@@ -54,8 +55,9 @@ def listing(uid: str) -> Answers:
         if event.identifier.get("StudyDate") in {None, "", "20240131"}:
             entry = Dataset()
             entry.QueryRetrieveLevel = event.identifier.QueryRetrieveLevel
-            entry.StudyInstanceUID = entry.SeriesInstanceUID = uid
-            yield 0xFF00, entry
+            with disable_value_validation():
+                entry.StudyInstanceUID = entry.SeriesInstanceUID = uid
+                yield 0xFF00, entry
 
     return answers
 
@@ -82,6 +84,14 @@ def test_study_that_is_lied_about_over_dimse_is_listed(
     assert [path.name for path in tmp_path.iterdir()] == ["studies"]
     assert list(files_of(tmp_path / "studies")) == ["reports.csv"]
     assert ROOT not in ended.out + ended.err
+
+
+def test_uid_with_a_path_over_dimse_is_never_asked_for(import_: Command, tmp_path: Path) -> None:
+    with lying_pacs(found=listing("../../Rumpelstiltskin"), gives=[image(1)]) as aet:
+        ended = import_("--aet", aet)
+    assert (ended.code, "the archive names it by what is no UID" in ended.out) == (1, True), ended
+    assert "Rumpel" not in ended.out + ended.err
+    assert [path.name for path in tmp_path.iterdir()] == ["studies"]
 
 
 def test_search_that_fails_over_dimse_is_one_line(import_: Command) -> None:

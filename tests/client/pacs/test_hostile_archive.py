@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from client.pacs import dicomweb, landing
+from client.pacs import dicomweb, landing, web_session
 from tests.client.pacs.archive_studies import ROOT, encoded, image, report, study_uid
 from tests.client.pacs.conftest import Command, files_of, records
 from tests.client.pacs.lying_archive import BOUNDARY, MULTIPART, LyingArchive, Said, entry, listed, lying_archive, sent
@@ -134,6 +134,9 @@ def test_search_that_never_ends_is_ended(liar: LyingArchive, import_: Command, m
     numbers = itertools.count()
     liar.lies["studies"] = lambda: listed([entry(StudyInstanceUID=f"1.2.{next(numbers)}")])
     assert "lists more than 10 studies of one day" in import_("--dicomweb", liar.url).line
+    monkeypatch.setattr(web_session, "_MOST_SEARCH_BYTES", 1000)
+    liar.lies["studies"] = Said(itertools.repeat(b"[" * 500, 100), length=None)
+    assert "answers a search with more than" in import_("--dicomweb", liar.url).line
     liar.lies["studies"] = listed([entry(StudyInstanceUID=study_uid(HONEST))])  # whatever page is asked for
     assert import_("--dicomweb", liar.url).code == 0
 

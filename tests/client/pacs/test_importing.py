@@ -48,7 +48,8 @@ class ArchiveInMemory:
     def series_of(self, study_uid: str) -> list[FoundSeries]:
         """See `Archive`."""
         found = {one.SeriesInstanceUID: one.Modality for one in self.instances if one.StudyInstanceUID == study_uid}
-        return [FoundSeries(uid, modality, self._num(uid)) for uid, modality in found.items()]
+        series = [FoundSeries(uid, modality, self._num(uid)) for uid, modality in found.items()]
+        return series + series  # as archives do that list a study twice
 
     def fetch(self, study_uid: str, series_uid: str, landing: Landing) -> None:
         """See `Archive`."""
