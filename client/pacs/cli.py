@@ -12,9 +12,10 @@ from typing import Annotated
 
 import typer
 
+from client.pacs.address import check_line, check_url, dimse_address
 from client.pacs.credentials import VARIABLE, login_of
 from client.pacs.dicomweb import DicomWebArchive
-from client.pacs.dimse import DimseAddress, DimseArchive, MovingArchive
+from client.pacs.dimse import DimseArchive, MovingArchive
 from client.pacs.display import Display, show_summary
 from client.pacs.import_folder import ImportFolder
 from client.pacs.importing import Done, Import, Wanted
@@ -22,12 +23,10 @@ from client.pacs.interface import Archive
 from client.pacs.journal import opened_journal
 from client.pacs.pace import Pace
 from client.pacs.report_table import ReportTable, read_report_table
-from client.pacs.web_session import WebSession, check_line, check_url
+from client.pacs.web_session import WebSession
 from client.policy.hours import Hours, hours_of
 from common.console import Terminal
 from common.errors import CheckFailed, ConfigError
-
-_MOST_TITLE_CHARACTERS = 16
 
 _TALKATIVE = ("pydicom", "pynetdicom", "dicomweb_client", "retrying", "urllib3")
 """Libraries whose log quotes what they were given: names of patients, addresses with studies in them."""
@@ -138,7 +137,7 @@ def _archive(
         return
     if login is not None or ca is not None:
         raise ConfigError("--login, --ca: go with --dicomweb, not with --aet, which knows neither; leave them out")
-    address = _address(aet, own_aet)
+    address = dimse_address(aet, own_aet)
     check_line(address.host, plain=plain, option="--aet", remedy="use --dicomweb with https")
     if listen is None:
         yield DimseArchive(address)
@@ -146,19 +145,6 @@ def _archive(
     archive = MovingArchive(address)
     with archive.listening(listen):
         yield archive
-
-
-def _address(aet: str, own_aet: str) -> DimseAddress:
-    title, at, rest = aet.partition("@")
-    host, colon, port = rest.rpartition(":")
-    if not (at and colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
-        raise ConfigError("--aet: not an archive; write TITLE@HOST:PORT, for example PACS@10.1.2.3:104")
-    for option, text in (("--aet", title), ("--own-aet", own_aet)):
-        if not (text.strip() and text.isascii() and text.isprintable() and "\\" not in text) or (
-            len(text) > _MOST_TITLE_CHARACTERS
-        ):
-            raise ConfigError(f"{option}: not an AE title; use 1 to {_MOST_TITLE_CHARACTERS} letters, digits, - and _")
-    return DimseAddress(title=title, host=host.strip("[]"), port=int(port), own_title=own_aet)
 
 
 def _day(text: str, option: str) -> date:

@@ -7,12 +7,10 @@ breaks off for one that has ended, and holds an instance in memory however long 
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 
@@ -74,49 +72,6 @@ class WebSession:
         self._answer = response
         response.iter_content = _checked(response, response.iter_content)
         return response
-
-
-def check_url(url: str, *, plain: bool) -> None:
-    """Check the address of an archive.
-
-    Raises:
-        ConfigError: It is none, holds a password, or is http to another machine and nobody said that this is known.
-    """
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError("--dicomweb: not an address; write https://HOST/PATH") from error
-    if parts.scheme not in {"http", "https"} or not host:
-        raise ConfigError("--dicomweb: not an address; write https://HOST/PATH")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError("--dicomweb: holds a login, which others can read; use --login FILE")
-    if parts.query or parts.fragment:
-        raise ConfigError("--dicomweb: holds a ? or #; write https://HOST/PATH alone")
-    if parts.scheme == "http":
-        check_line(host, plain=plain, option="--dicomweb", remedy="use https")
-
-
-def check_line(host: str, *, plain: bool, option: str, remedy: str) -> None:
-    """Check that an unencrypted line does not leave this machine, unless the hospital said that it may.
-
-    Raises:
-        ConfigError: It would.
-    """
-    if not plain and not is_loopback(host):
-        raise ConfigError(
-            f"{option}: patients' data would come unencrypted; {remedy}, or give --plain where the network may see them"
-        )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _checked(response: requests.Response, chunks: Chunks) -> Chunks:
