@@ -7,6 +7,7 @@ goes before the one in the DICOM header, so that a wrong header can be corrected
 Every file of the tree is read, in the order of its path; links to folders are not followed. An image whose report is
 blank or has no row is unpaired. A report names its image, so one that no image asked for is a bad row; these are listed
 last, in the order of their lines.
+What `wardround site import` keeps to itself in the tree is passed over.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ T = TypeVar("T")
 V = TypeVar("V", int, str)
 
 REPORTS = "reports.csv"
+ROOM_OF_IMPORT = ".import"
+"""Folder in the root where an import keeps its journal, and studies without a report."""
+
 REQUIRED = ("accession_number", "report")
 REPORT_REMEDY = f"{REPORTS} would bring it in a row with the image's AccessionNumber"
 
@@ -86,8 +90,8 @@ class DicomAdapter:
                 yield bad
 
     def _files(self) -> list[str]:
-        names = [path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if not path.is_dir()]
-        return sorted(name for name in names if name != REPORTS)
+        paths = [path.relative_to(self.root) for path in self.root.rglob("*") if not path.is_dir()]
+        return sorted(path.as_posix() for path in paths if path.parts[0] not in {REPORTS, ROOM_OF_IMPORT})
 
     def _admitted(self, dataset: Dataset, *, reports: dict[str, Row], asked: set[str], seen: set[str]) -> StudyRecord:
         """The record of an instance that may become a study."""

@@ -10,12 +10,13 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from client.data.dicom import ROOM_OF_IMPORT
 from common.canonical import digest
 from common.errors import DataError
 
 
 def source_digest(roots: Iterable[Path], *, without: Path) -> str:
-    """SHA-256 over the files below some folders.
+    """SHA-256 over the files below some folders; what an import keeps to itself among them is no study.
 
     Args:
         roots: The folders.
@@ -34,7 +35,7 @@ def _files(root: Path, without: Path) -> Iterator[list[str | int]]:
     base = root.resolve()
     for folder, folders, files in os.walk(base, onerror=refuse):
         here = Path(folder)
-        folders[:] = sorted(name for name in folders if here / name != without)
+        folders[:] = sorted(name for name in folders if here / name not in {without, base / ROOM_OF_IMPORT})
         for name in sorted(files):
             path = here / name
             try:
