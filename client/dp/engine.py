@@ -2,7 +2,9 @@
 
 Guarantee: `steps` calls are (epsilon, delta)-differentially private with the epsilon that the accountant
     gives for `PatientDpSgd.event(steps)` (Abadi et al., arXiv 1607.00133, with the patient as the unit).
-Unit of privacy: the patient. All studies of a patient, and all views of them, are averaged before the clip.
+Unit of privacy: the patient. All studies of a patient, and all views of them, are averaged before the clip. A study of
+    several images is read with one of them, drawn for it alone: whichever it is, the patient's mean is clipped, and the
+    other patients' draws do not read it; the guarantee holds for every outcome of them, and so for their mixture.
 Neighbouring relation: add or remove one patient. The number of patients never enters the result: the normaliser is the
     public `expected_patients`.
 Sensitivity: `clip_norm`, and `clip_norm * (1 + ROUNDING_MARGIN)` in floating point, which the noise is scaled to. A
@@ -18,6 +20,7 @@ Shapes: R records of a chunk, G patients of a chunk, L trained parameters.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -26,10 +29,11 @@ from torch import Tensor
 from client.dp.clipping import CLIPPINGS, ROUNDING_MARGIN
 from client.dp.paths.choice import path_for
 from client.dp.paths.interface import Differentiation, Materialised, PatientGradients
-from client.dp.randomness import Randomness
-from client.dp.records import Gradients, Records, chunks_of_patients, sample_patients
+from client.dp.randomness import Noise, Randomness
+from client.dp.records import Gradients, PrivateStudies, Records, chunks_of_patients, sample_patients
 from client.dp.refusals import refuse_unsound
 from client.dp.round_noise import RoundNoise
+from client.dp.step import GradientSource, noised_mean
 from client.dp.views import NO_VIEWS, Views
 from common.encoders.dual import DualEncoder, trainable_names
 from common.losses.objective import Objective, Public, refuse_coupled
@@ -39,7 +43,7 @@ _log = logging.getLogger("wardround.site")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PatientDpSgd:
+class PatientDpSgd(GradientSource):
     """Sampler, per-record gradients, clip, noise and privacy event, bundled so that they cannot drift apart.
 
     Attributes:
@@ -82,31 +86,33 @@ class PatientDpSgd:
             noise_multiplier=self.noise_multiplier, sampling_probability=self.sampling_probability, steps=steps
         )
 
-    def gradient(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
-        """One private gradient of the trained parameters, by name, float32.
+    def sample(self, records: PrivateStudies) -> Records:
+        """See `GradientSource`.
 
         Raises:
-            ConfigError: The model couples records or cannot be differentiated one record at a time, or the views
-                need pixels.
+            ConfigError: The views need pixels.
+            DataError: The studies cannot be read.
         """
-        sample = self.views.secret(sample_patients(records, self.sampling_probability, self.randomness))
-        total = self.clipped_sum(model, sample, public)
-        # One call on one vector: no two parameters can share a key, and the noise costs one pass. Not rounded to
-        # float32 before: the error would grow with the whole sum and not with what one patient adds.
-        flat = torch.cat([value.flatten() for value in total.values()])
-        sensitivity = self.clip_norm * (1 + ROUNDING_MARGIN)
-        noised = self._noised(flat, sensitivity) / self.expected_patients
-        pieces = noised.split([value.numel() for value in total.values()])
-        return {name: piece.view_as(total[name]) for name, piece in zip(total, pieces, strict=True)}
+        return self.views.secret(sample_patients(records, self.sampling_probability, self.randomness))
 
-    def _noised(self, total: Tensor, sensitivity: float) -> Tensor:
+    def noise(self, num_values: int) -> Noise:
+        """See `GradientSource`."""
+        sensitivity = self.clip_norm * (1 + ROUNDING_MARGIN)
         if self.round_noise is None:
-            return self.randomness.noised(total, standard_deviation=self.noise_multiplier * sensitivity)
-        return self.randomness.noised(
-            total,
+            return self.randomness.noise(num_values, standard_deviation=self.noise_multiplier * sensitivity)
+        return self.randomness.noise(
+            num_values,
             standard_deviation=self.round_noise.law.own(self.noise_multiplier) * sensitivity,
             parts=self.round_noise.next_step(),
         )
+
+    def gradient_of(self, model: DualEncoder, sample: Records, public: Public, noise: Callable[[], Noise]) -> Gradients:
+        """See `GradientSource`.
+
+        Raises:
+            ConfigError: The model couples records or cannot be differentiated one record at a time.
+        """
+        return noised_mean(self.clipped_sum(model, sample, public), noise(), self.expected_patients)
 
     def clipped_sum(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
         """Sum over patients of their clipped mean gradients; removing one patient moves it by at most `clip_norm`.
@@ -155,8 +161,7 @@ class _Step:
         mean = [torch.zeros_like(total, dtype=torch.float32).unsqueeze(0) for total in self.total.values()]
         num_not_finite = 0
         for rows in torch.arange(len(chunk.patients), device=weight_R.device).split(self.chunk_size):
-            piece = Records(chunk.images[rows], chunk.reports[rows], chunk.patients[rows])
-            gradients = self._path.gradients(self._model, piece, weight_R[rows], self._public)
+            gradients = self._path.gradients(self._model, chunk.rows(rows), weight_R[rows], self._public)
             num_not_finite += gradients.num_not_finite
             for value, part in zip(mean, gradients.parts, strict=True):
                 value += part.weighted_sum(weight_R.new_ones(1)).view_as(value)

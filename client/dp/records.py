@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,9 +18,39 @@ Gradients = dict[str, Tensor]
 """A tensor in the shape of each trained parameter, by the parameter's name, in the model's order."""
 
 
+class PrivateStudies(Protocol):
+    """All private studies of one site, wherever they lie, sorted by patient; a step reads a few of them."""
+
+    @property
+    def patients(self) -> Tensor:
+        """Patient number `[N]` of each study, int64, ascending from 0 without gaps."""
+        ...
+
+    @property
+    def num_patients(self) -> int:
+        """Number of patients. Private: it stays at the site."""
+        ...
+
+    def read(self, studies: Tensor, randomness: Randomness) -> Records:
+        """Some of the studies, with the patients' numbers as they are here.
+
+        Args:
+            studies: Positions `[R]`, ascending.
+            randomness: Says which of its images a study of several is read with.
+
+        Raises:
+            DataError: They cannot be read.
+        """
+        ...
+
+    def to(self, device: str) -> PrivateStudies:
+        """The same studies, read to a device."""
+        ...
+
+
 @dataclass(frozen=True)
 class Records:
-    """Private studies of one site as the towers see them, sorted by patient.
+    """Private studies of one site as the towers see them, in memory, sorted by patient.
 
     Attributes:
         images: Image features `[N, ...]`.
@@ -44,13 +75,21 @@ class Records:
         """The same studies on a device."""
         return Records(self.images.to(device), self.reports.to(device), self.patients.to(device))
 
+    def rows(self, rows: Tensor | slice) -> Records:
+        """Some of the studies, with the patients' numbers as they are here."""
+        return Records(self.images[rows], self.reports[rows], self.patients[rows])
 
-def sample_patients(records: Records, probability: float, randomness: Randomness) -> Records:
-    """The studies of a Poisson sample of the patients, renumbered without gaps."""
+    def read(self, studies: Tensor, randomness: Randomness) -> Records:  # noqa: ARG002 - a study has one image here
+        """See `PrivateStudies`."""
+        return self.rows(studies)
+
+
+def sample_patients(records: PrivateStudies, probability: float, randomness: Randomness) -> Records:
+    """The studies of a Poisson sample of the patients, renumbered without gaps; no others are read."""
     chosen = randomness.participants(records.num_patients, probability).to(records.patients.device)
-    kept = chosen[records.patients]
-    numbers = torch.cumsum(chosen, dim=0) - 1
-    return Records(records.images[kept], records.reports[kept], numbers[records.patients[kept]])
+    sample = records.read(chosen[records.patients].nonzero().flatten(), randomness)
+    numbers = (torch.cumsum(chosen, dim=0) - 1).to(sample.patients.device)
+    return Records(sample.images, sample.reports, numbers[sample.patients])
 
 
 def chunks_of_patients(records: Records, chunk_size: int) -> Iterator[Records]:
@@ -69,5 +108,5 @@ def chunks_of_patients(records: Records, chunk_size: int) -> Iterator[Records]:
 
 
 def _part(records: Records, start: int, stop: int, first_patient: int) -> Records:
-    rows = slice(start, stop)
-    return Records(records.images[rows], records.reports[rows], records.patients[rows] - first_patient)
+    part = records.rows(slice(start, stop))
+    return Records(part.images, part.reports, part.patients - first_patient)
