@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from client.data.interface import Adapter
@@ -49,7 +49,7 @@ class StudyFolder:
             if isinstance(item, BadRow):
                 yield item
             else:
-                yield Study(with_patients(item.record, same_patients=self.same_patients), item.image)
+                yield replace(item, record=with_patients(item.record, same_patients=self.same_patients))
 
     def _adapter(self) -> Adapter:
         return ADAPTERS.load(self.adapter)(

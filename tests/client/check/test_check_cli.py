@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +20,8 @@ import yaml
 import wardround
 from client.data.identity import dataset_digest
 from client.ledger.ledger import Ledger
+from client.policy.site_config import load_site_config
+from client.store.store import StudyStore
 from common.config.load import config_as_yaml, config_digest, load_config, read_run_config
 from common.config.schema import RunConfig
 from common.ledger.entries import HELD_OUT, TRAINING, Account, Budget
@@ -75,7 +78,7 @@ def site_file(site_yaml: dict[str, Any], write_site: Callable[..., Path], write_
 
 def edit(path: Path, section: str, **changes: object) -> None:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    content[section] |= changes
+    content[section] = content.get(section, {}) | changes
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
@@ -323,3 +326,25 @@ def test_real_pack_is_examined_in_a_process_of_its_own(site_file: Path) -> None:
     data = json.loads(ended.stdout)["data"]
     assert data["num_studies"] + len(data["bad_rows"]) == 2050
     assert (data["num_on_two_sides"], data["num_repeated"], data["patients_band"]) == (0, 0, "256-511")
+
+
+# What is prepared
+
+
+def test_deep_check_reads_what_is_prepared_and_names_a_file_that_rotted(
+    check: Check, site_file: Path, run_config: RunConfig, tmp_path: Path
+) -> None:
+    shutil.copytree(tmp_path / "studies", tmp_path / "public")
+    edit(site_file, "anchors", root="public")
+    assert "Nothing is prepared yet" in check("--config", site_file, "--deep").out
+    list(StudyStore(load_site_config(site_file), run_config.encoder).prepare())
+    found = check("--config", site_file, "--deep", "--json").json["prepared"]
+    assert [(one["num_studies"], one["num_public"]) for one in found] == [(GOOD, GOOD)]
+    (images,) = (tmp_path / "state" / "prepared").glob("*.images.npy")
+    content = bytearray(images.read_bytes())
+    content[-1] ^= 1
+    images.write_bytes(content)
+    assert check("--config", site_file).code == 0
+    rotten = check("--config", site_file, "--deep")
+    assert rotten.code == 2
+    assert f"{images.name}: is not what was written; delete it, and run" in " ".join(rotten.err.split())
