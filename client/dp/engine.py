@@ -20,7 +20,8 @@ Shapes: R records of a chunk, G patients of a chunk, L trained parameters.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import torch
@@ -28,12 +29,12 @@ from torch import Tensor
 
 from client.dp.clipping import CLIPPINGS, ROUNDING_MARGIN
 from client.dp.paths.choice import path_for
-from client.dp.paths.interface import Differentiation, Materialised, PatientGradients
+from client.dp.paths.interface import Differentiation, GradientPath, Materialised, PatientGradients
 from client.dp.randomness import Noise, Randomness
-from client.dp.records import Gradients, PrivateStudies, Records, chunks_of_patients, sample_patients
+from client.dp.records import ChunksAhead, Gradients, PrivateStudies, Records, chunks_of_patients, sample_patients
 from client.dp.refusals import refuse_unsound
 from client.dp.round_noise import RoundNoise
-from client.dp.step import GradientSource, noised_mean
+from client.dp.step import GradientSource, Sampler, noised_mean
 from client.dp.views import NO_VIEWS, Views
 from common.encoders.dual import DualEncoder, trainable_names
 from common.losses.objective import Objective, Public, refuse_coupled
@@ -86,14 +87,17 @@ class PatientDpSgd(GradientSource):
             noise_multiplier=self.noise_multiplier, sampling_probability=self.sampling_probability, steps=steps
         )
 
-    def sample(self, records: PrivateStudies) -> Records:
-        """See `GradientSource`.
+    def sampler(self, model: DualEncoder, records: PrivateStudies) -> Sampler:
+        """See `GradientSource`: chunk after chunk, so that memory does not grow with the sample."""
+        nobody = records.rows(slice(0))
+        self.views.refuse_features(nobody.images)
+        chunk_size = self.path(model).chunk_size(nobody, self.chunk_size)
 
-        Raises:
-            ConfigError: The views need pixels.
-            DataError: The studies cannot be read.
-        """
-        return self.views.secret(sample_patients(records, self.sampling_probability, self.randomness))
+        def sample(reader: Executor) -> Iterable[Records]:
+            sampled = sample_patients(records, self.sampling_probability, self.randomness)
+            return ChunksAhead(self.views.secret(sampled), chunk_size, reader)
+
+        return sample
 
     def noise(self, num_values: int) -> Noise:
         """See `GradientSource`."""
@@ -106,13 +110,11 @@ class PatientDpSgd(GradientSource):
             parts=self.round_noise.next_step(),
         )
 
-    def gradient_of(self, model: DualEncoder, sample: Records, public: Public, noise: Callable[[], Noise]) -> Gradients:
-        """See `GradientSource`.
-
-        Raises:
-            ConfigError: The model couples records or cannot be differentiated one record at a time.
-        """
-        return noised_mean(self.clipped_sum(model, sample, public), noise(), self.expected_patients)
+    def gradient_of(
+        self, model: DualEncoder, sample: Iterable[Records], public: Public, noise: Callable[[], Noise]
+    ) -> Gradients:
+        """See `GradientSource`."""
+        return noised_mean(self._sum_over(sample, model, public), noise(), self.expected_patients)
 
     def clipped_sum(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
         """Sum over patients of their clipped mean gradients; removing one patient moves it by at most `clip_norm`.
@@ -120,24 +122,36 @@ class PatientDpSgd(GradientSource):
         Raises:
             ConfigError: The model couples records or cannot be differentiated one record at a time.
         """
+        chunk_size = self.path(model).chunk_size(records, self.chunk_size)
+        return self._sum_over(chunks_of_patients(records, chunk_size), model, public)
+
+    def _sum_over(self, chunks: Iterable[Records], model: DualEncoder, public: Public) -> Gradients:
         refuse_unsound(model)
-        step = _Step(self, model, public, records)
-        for chunk in chunks_of_patients(records, step.chunk_size):
+        step = _Step(self, model, public)
+        for chunk in chunks:
             step.add(chunk)
         if step.num_not_finite:
             _log.warning("%d gradients of studies were not finite and count as zero", step.num_not_finite)
         return step.total
 
+    def path(self, model: DualEncoder) -> GradientPath:
+        """How a patient's gradient of this model is found.
+
+        Raises:
+            ConfigError: The path is unknown or cannot differentiate the model.
+        """
+        differentiation = Differentiation(objective=self.objective, precision=self.precision)
+        return path_for(self.gradients, model, differentiation)
+
 
 class _Step:
     """The running sum of one step, in float64 so that its error does not grow with the number of chunks."""
 
-    def __init__(self, engine: PatientDpSgd, model: DualEncoder, public: Public, records: Records) -> None:
-        differentiation = Differentiation(objective=engine.objective, precision=engine.precision)
-        self._path = path_for(engine.gradients, model, differentiation)
+    def __init__(self, engine: PatientDpSgd, model: DualEncoder, public: Public) -> None:
+        self._path = engine.path(model)
+        self._configured = engine.chunk_size
         self._clipping = CLIPPINGS.load(engine.clipping)(engine.clip_norm)
         self._model, self._public = model, public
-        self.chunk_size = self._path.chunk_size(records, engine.chunk_size)
         self.total = {
             name: torch.zeros_like(model.get_parameter(name), dtype=torch.float64, requires_grad=False)
             for name in trainable_names(model)
@@ -146,21 +160,22 @@ class _Step:
 
     def add(self, chunk: Records) -> None:
         weight_R = (1.0 / chunk.studies_of_each())[chunk.patients]
-        if len(chunk.patients) <= self.chunk_size:
+        chunk_size = self._path.chunk_size(chunk, self._configured)
+        if len(chunk.patients) <= chunk_size:
             gradients = self._path.gradients(self._model, chunk, weight_R, self._public)
         else:
-            gradients = self._of_one_patient(chunk, weight_R)
+            gradients = self._of_one_patient(chunk, weight_R, chunk_size)
         self.num_not_finite += gradients.num_not_finite
         squares_LG = torch.stack([part.squares().double() for part in gradients.parts])
         scales_LG = self._clipping.scales(squares_LG)
         for total, part, scale_G in zip(self.total.values(), gradients.parts, scales_LG, strict=True):
             total += part.weighted_sum(scale_G).view_as(total)
 
-    def _of_one_patient(self, chunk: Records, weight_R: Tensor) -> PatientGradients:
+    def _of_one_patient(self, chunk: Records, weight_R: Tensor, chunk_size: int) -> PatientGradients:
         """The mean gradient of one patient who has more studies than a chunk holds, piece by piece."""
         mean = [torch.zeros_like(total, dtype=torch.float32).unsqueeze(0) for total in self.total.values()]
         num_not_finite = 0
-        for rows in torch.arange(len(chunk.patients), device=weight_R.device).split(self.chunk_size):
+        for rows in torch.arange(len(chunk.patients), device=weight_R.device).split(chunk_size):
             gradients = self._path.gradients(self._model, chunk.rows(rows), weight_R[rows], self._public)
             num_not_finite += gradients.num_not_finite
             for value, part in zip(mean, gradients.parts, strict=True):

@@ -30,7 +30,8 @@ Shapes: B records of a sample, D embedding, K bits.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import torch
@@ -41,7 +42,7 @@ from client.dp.coins import random_order
 from client.dp.randomness import Noise, Randomness
 from client.dp.records import Gradients, PrivateStudies, Records, sample_patients
 from client.dp.refusals import refuse_unsound
-from client.dp.step import GradientSource, noised_mean
+from client.dp.step import GradientSource, Sampler, noised_mean
 from client.dp.tower_jacobian import Jacobian, jacobian_of
 from common.encoders.dual import DualEncoder, Embedded, trainable_names
 from common.encoders.interface import Tower
@@ -106,22 +107,30 @@ class PairClipDpSgd(GradientSource):
             most_sampled=self.most_sampled,
         )
 
-    def sample(self, records: PrivateStudies) -> Records:
-        """See `GradientSource`: one study each of the sampled patients, of `most_sampled` of them at most."""
-        sampled = sample_patients(records, self.sampling_probability, self.randomness)
-        return one_study_each(at_most(self.most_sampled, sampled, self.randomness), self.randomness)
+    def sampler(self, model: DualEncoder, records: PrivateStudies) -> Sampler:  # noqa: ARG002 - for every model the same
+        """See `GradientSource`: one study each of the sampled patients, of `most_sampled` of them at most, in one."""
+
+        def sample(reader: Executor) -> Iterable[Records]:  # noqa: ARG001 - nothing follows
+            sampled = sample_patients(records, self.sampling_probability, self.randomness)
+            studies = one_study_each(at_most(self.most_sampled, sampled, self.randomness), self.randomness)
+            return [studies.rows(slice(None))]
+
+        return sample
 
     def noise(self, num_values: int) -> Noise:
         """See `GradientSource`."""
         return self.randomness.noise(num_values, standard_deviation=self.noise_multiplier * self.sensitivity)
 
-    def gradient_of(self, model: DualEncoder, sample: Records, public: Public, noise: Callable[[], Noise]) -> Gradients:
+    def gradient_of(
+        self, model: DualEncoder, sample: Iterable[Records], public: Public, noise: Callable[[], Noise]
+    ) -> Gradients:
         """See `GradientSource`.
 
         Raises:
             ConfigError: See `clipped_sum`.
         """
-        return noised_mean(self.clipped_sum(model, sample, public), noise(), self.expected_patients)
+        (studies,) = sample
+        return noised_mean(self.clipped_sum(model, studies, public), noise(), self.expected_patients)
 
     def clipped_sum(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
         """Sum of all pairs' clipped gradients, float64; one patient moves it by at most `sensitivity`.
@@ -183,23 +192,25 @@ class PairClipDpSgd(GradientSource):
         )
 
 
-def at_most(most: int, records: Records, randomness: Randomness) -> Records:
+def at_most(most: int, records: PrivateStudies, randomness: Randomness) -> PrivateStudies:
     """All studies of the patients, or of `most` of them, uniformly at random, where there are more."""
     if records.num_patients <= most:
         return records
     chosen = torch.zeros(records.num_patients, dtype=torch.bool)
     chosen[random_order(records.num_patients, randomness)[:most]] = True
-    kept = records.rows(chosen.to(records.patients.device)[records.patients])
-    numbers = torch.cumsum(chosen, dim=0).to(records.patients.device) - 1
-    return Records(kept.images, kept.reports, numbers[kept.patients])
+    chosen = chosen.to(records.patients.device)
+    studies = chosen[records.patients].nonzero().flatten()
+    numbers = torch.cumsum(chosen, dim=0) - 1
+    return records.among(studies, numbers[records.patients[studies]])
 
 
-def one_study_each(records: Records, randomness: Randomness) -> Records:
+def one_study_each(records: PrivateStudies, randomness: Randomness) -> PrivateStudies:
     """One study of each patient, uniformly at random and independently of the other patients."""
     order = random_order(len(records.patients), randomness).to(records.patients.device)
     by_patient = order[torch.argsort(records.patients[order], stable=True)]
     studies = records.studies_of_each()
-    return records.rows(by_patient[studies.cumsum(dim=0) - studies])
+    rows = by_patient[studies.cumsum(dim=0) - studies]
+    return records.among(rows, records.patients[rows])
 
 
 def _side(jacobian: Jacobian, features: Tensor, head: HashHead) -> Side:

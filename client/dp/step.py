@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -12,6 +13,12 @@ from client.dp.randomness import Noise
 from client.dp.records import Gradients, PrivateStudies, Records
 from common.encoders.dual import DualEncoder, trainable_names
 from common.losses.objective import Public
+
+Sampler = Callable[[Executor], Iterable[Records]]
+"""Draws a step's studies and begins to read them; the executor reads what follows while what came before is used.
+
+It raises `DataError` where the studies cannot be read, now or later.
+"""
 
 
 class GradientSource(ABC):
@@ -22,12 +29,17 @@ class GradientSource(ABC):
     """
 
     @abstractmethod
-    def sample(self, records: PrivateStudies) -> Records:
-        """Draw and read what a step reads.
+    def sampler(self, model: DualEncoder, records: PrivateStudies) -> Sampler:
+        """What draws the sample of each step.
+
+        The model is looked at here alone: while a gradient is computed its parameters may be others for a moment.
+
+        Args:
+            model: What is trained; its values do not matter.
+            records: The site's private studies.
 
         Raises:
-            ConfigError: The views need pixels.
-            DataError: The studies cannot be read.
+            ConfigError: The model cannot be differentiated as asked, or there are no pixels to make views from.
         """
 
     @abstractmethod
@@ -35,27 +47,32 @@ class GradientSource(ABC):
         """Draw what is added to the sum over the sample, of so many values."""
 
     @abstractmethod
-    def gradient_of(self, model: DualEncoder, sample: Records, public: Public, noise: Callable[[], Noise]) -> Gradients:
+    def gradient_of(
+        self, model: DualEncoder, sample: Iterable[Records], public: Public, noise: Callable[[], Noise]
+    ) -> Gradients:
         """Gradient of each trained parameter, by name, float32.
 
         Args:
             model: What is trained.
-            sample: From `sample`.
+            sample: From the sampler, gone through once.
             public: What a record is compared with.
             noise: Waits for the noise, of as many values as the model trains; called once, after the sum is made.
 
         Raises:
             ConfigError: The model couples records or cannot be differentiated one record at a time.
+            DataError: The studies cannot be read.
         """
 
     def gradient(self, model: DualEncoder, records: PrivateStudies, public: Public) -> Gradients:
         """One step by itself: sample, gradient, noise.
 
         Raises:
-            ConfigError: As of `sample` and `gradient_of`.
+            ConfigError: As of `sampler` and `gradient_of`.
             DataError: The studies cannot be read.
         """
-        return self.gradient_of(model, self.sample(records), public, lambda: self.noise(num_trained(model)))
+        with ThreadPoolExecutor(1) as reader:
+            sample = self.sampler(model, records)(reader)
+            return self.gradient_of(model, sample, public, lambda: self.noise(num_trained(model)))
 
 
 def num_trained(model: DualEncoder) -> int:

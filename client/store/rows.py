@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from client.dp.coins import random_below
 from client.dp.randomness import Randomness
-from client.dp.records import Records
+from client.dp.records import PrivateStudies, Records
 from client.store.arrays import ArrayWriter, StoredArray
 from common.device import CPU
 from common.errors import DataError
@@ -54,23 +54,22 @@ class StoredRows:
         Raises:
             DataError: They cannot be read.
         """
-        return self._read(self.first_N[_index(studies)])
+        rows_R = self.first_N[studies if isinstance(studies, slice) else studies.cpu().numpy()]
+        is_cuda = torch.device(self.device).type == "cuda"
+        # From pinned memory the copy to a GPU goes on beside this thread; what uses it waits for it on the GPU.
+        return self.array.read(rows_R, pinned=is_cuda).to(self.device, non_blocking=is_cuda)
 
-    def drawn(self, studies: Tensor, randomness: Randomness) -> Tensor:
-        """Features `[R, ...]` of one row of each study, uniformly at random.
+    def one_each(self, randomness: Randomness) -> StoredRows:
+        """One row of each study, uniformly at random; none is read.
 
         Nothing is drawn for studies of one row: where all are, the source of the sample is left as it was.
-
-        Raises:
-            DataError: They cannot be read.
         """
-        rows_R, count_R = self.first_N[studies.numpy()], self.count_N[studies.numpy()]
-        several = np.flatnonzero(count_R > 1)
+        first_N, several = self.first_N.copy(), np.flatnonzero(self.count_N > 1)
         if len(several):
-            rows_R[several] += random_below(torch.from_numpy(count_R[several]), randomness).numpy()
-        return self._read(rows_R)
+            first_N[several] += random_below(torch.from_numpy(self.count_N[several]), randomness).numpy()
+        return replace(self, first_N=first_N, count_N=np.ones_like(first_N))
 
-    def among(self, studies: Sequence[int]) -> StoredRows:
+    def among(self, studies: Sequence[int] | Tensor) -> StoredRows:
         """The features of some studies; none is read."""
         kept = np.asarray(studies, dtype=np.int64)
         return replace(self, first_N=self.first_N[kept], count_N=self.count_N[kept])
@@ -109,47 +108,40 @@ class StoredRows:
             for at in range(start, stop, _AT_ONCE):
                 yield frozen(self.array.read(np.arange(at, min(at + _AT_ONCE, stop))).to(device)).cpu()
 
-    def _read(self, rows_R: NDArray[np.int64]) -> Tensor:
-        is_cuda = torch.device(self.device).type == "cuda"
-        # From pinned memory the copy to a GPU goes on beside this thread; what uses it waits for it on the GPU.
-        return self.array.read(rows_R, pinned=is_cuda).to(self.device, non_blocking=is_cuda)
-
 
 @dataclass(frozen=True, eq=False)
-class StoredRecords:
-    """A site's training studies on the disk, sorted by patient; see `PrivateStudies`.
+class StoredRecords(PrivateStudies):
+    """A site's training studies, or a sample of them, on the disk.
+
+    Which image of a study a step reads is a draw of the source that draws the sample, and as secret: nobody sees it. It
+    is one of the study's own, drawn apart from all other studies', so that the patient's clip holds for each outcome.
 
     Attributes:
         images: Image features `[N, ...]`.
         reports: Report features `[N, ...]`.
-        patients: Patient number `[N]` of each study, int64, ascending from 0 without gaps; in memory.
+        patients: Patient number `[N]` of each study, int64, ascending from 0 without gaps; in memory, on the CPU.
     """
 
     images: StoredRows
     reports: StoredRows
     patients: Tensor
 
-    @property
-    def num_patients(self) -> int:
-        """Number of patients. Private: it stays at the site."""
-        return int(self.patients[-1]) + 1 if len(self.patients) else 0
-
-    def read(self, studies: Tensor, randomness: Randomness) -> Records:
-        """See `PrivateStudies`.
-
-        Which image is read is the source's draw, as the sample is, and as secret: nobody sees it. It is one of the
-        study's own, drawn apart from all other studies', so that the patient's clip holds for each outcome.
+    def rows(self, rows: Tensor | slice) -> Records:
+        """See `Sample`.
 
         Raises:
             DataError: They cannot be read.
         """
-        images, reports = self.images.drawn(studies, randomness), self.reports[studies]
-        return Records(images, reports, self.patients[studies].to(self.images.device))
+        return Records(self.images[rows], self.reports[rows], self.patients[rows].to(self.images.device))
+
+    def among(self, studies: Tensor, patients: Tensor) -> StoredRecords:
+        """See `PrivateStudies`."""
+        return StoredRecords(self.images.among(studies), self.reports.among(studies), patients)
+
+    def one_image_each(self, randomness: Randomness) -> StoredRecords:
+        """See `PrivateStudies`."""
+        return replace(self, images=self.images.one_each(randomness))
 
     def to(self, device: str) -> StoredRecords:
-        """The same studies, read to a device."""
+        """See `PrivateStudies`."""
         return replace(self, images=self.images.to(device), reports=self.reports.to(device))
-
-
-def _index(studies: Tensor | slice) -> slice | NDArray[np.int64]:
-    return studies if isinstance(studies, slice) else studies.cpu().numpy()

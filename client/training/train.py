@@ -11,7 +11,8 @@ as weight times learning rate is below 1; above 2 it throws.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ from client.dp.paths.interface import autocast
 from client.dp.randomness import Noise, Randomness
 from client.dp.records import Gradients, PrivateStudies, Records, sample_patients
 from client.dp.round_noise import RoundNoise
-from client.dp.step import GradientSource, num_trained
+from client.dp.step import GradientSource, Sampler
 from client.dp.views import Views
 from client.site import Site
 from client.training.ahead import drawn_ahead
@@ -69,8 +70,7 @@ def train(
     source = gradient_source(site, objective, round_number=round_number, round_noise=round_noise)
     generator = torch_generator(config.seed, "anchors", site.name, round_number)
     start = {name: parameter.detach().clone() for name, parameter in zip(names, parameters, strict=True)}
-    num_steps, num_values = config.training.steps_per_round, num_trained(model)
-    with drawn_ahead(source, site.private, num_steps=num_steps, num_values=num_values) as steps:
+    with drawn_ahead(source, model, site.private, num_steps=config.training.steps_per_round) as steps:
         for drawn in steps:
             public = embed_public(model, *site.anchors.draw(config.loss.num_anchors, generator))
             gradients = source.gradient_of(model, drawn.sample, public, drawn.noise)
@@ -159,23 +159,36 @@ class PlainGradient(GradientSource):
     views: Views
     view_generator: np.random.Generator
 
-    def sample(self, records: PrivateStudies) -> Records:
-        """See `GradientSource`."""
-        return self.views.of(sample_patients(records, self.sampling_probability, self.randomness), self.view_generator)
+    def sampler(self, model: DualEncoder, records: PrivateStudies) -> Sampler:  # noqa: ARG002 - for every model the same
+        """See `GradientSource`: all in one."""
+        self.views.refuse_features(records.rows(slice(0)).images)
+
+        def sample(reader: Executor) -> Iterable[Records]:  # noqa: ARG001 - nothing follows
+            sampled = sample_patients(records, self.sampling_probability, self.randomness)
+            return [self.views.of(sampled, self.view_generator).rows(slice(None))]
+
+        return sample
 
     def noise(self, num_values: int) -> Noise:  # noqa: ARG002 - there is none
         """See `GradientSource`: nothing is drawn."""
         return GridNoise(None, 0.0)
 
-    def gradient_of(self, model: DualEncoder, sample: Records, public: Public, noise: Callable[[], Noise]) -> Gradients:  # noqa: ARG002
+    def gradient_of(
+        self,
+        model: DualEncoder,
+        sample: Iterable[Records],
+        public: Public,
+        noise: Callable[[], Noise],  # noqa: ARG002 - there is none
+    ) -> Gradients:
         """See `GradientSource`."""
+        (studies,) = sample
         names = trainable_names(model)
         parameters = [model.get_parameter(name) for name in names]
-        if not sample.num_patients:
+        if not studies.num_patients:
             return {name: torch.zeros_like(p) for name, p in zip(names, parameters, strict=True)}
-        weight = (1.0 / sample.studies_of_each())[sample.patients]
-        with autocast(self.precision, sample.images.device):
-            image, report = model(sample.images, sample.reports)
+        weight = (1.0 / studies.studies_of_each())[studies.patients]
+        with autocast(self.precision, studies.images.device):
+            image, report = model(studies.images, studies.reports)
             values = self.objective(image, report, public)
         total = (values * weight).sum() / self.expected_patients
         return dict(zip(names, torch.autograd.grad(total, parameters), strict=True))

@@ -114,7 +114,9 @@ def test_sample_reads_its_own_rows_alone(tiny_site: Site, tmp_path: Path, monkey
         return real(self, rows, pinned=pinned)
 
     monkeypatch.setattr(StoredArray, "read", read)
-    sample = sample_patients(on_disk(private, tmp_path), 0.4, KeystreamRandomness(bytes(32)))
+    sampled = sample_patients(on_disk(private, tmp_path), 0.4, KeystreamRandomness(bytes(32)))
+    assert not asked, "a sample is drawn, and its studies are read when they are asked for"
+    sample = sampled.rows(slice(None))
     expected = sample_patients(private, 0.4, KeystreamRandomness(bytes(32)))
     assert torch.equal(sample.images, expected.images)
     assert torch.equal(sample.patients, expected.patients)
@@ -144,8 +146,7 @@ def test_main_image_is_the_first_of_each(tmp_path: Path) -> None:
 def test_step_draws_each_image_of_a_study_as_often_and_apart_from_other_studies(tmp_path: Path) -> None:
     """3,000 draws: standard scores of each image's share, and of the correlation of two studies' draws, below 4."""
     records, randomness, number = of_several(tmp_path), KeystreamRandomness(b"which image of a study it is ..."), 3000
-    everyone = torch.arange(4)
-    drawn = torch.cat([records.read(everyone, randomness).images.T for _ in range(number)]).numpy()
+    drawn = torch.cat([records.one_image_each(randomness).images[:].T for _ in range(number)]).numpy()
     assert set(drawn[:, 0]) == {0}
     assert set(drawn[:, 2]) == {4}
     for study, rows in ((1, (1, 2, 3)), (3, (5, 6))):
@@ -156,7 +157,7 @@ def test_step_draws_each_image_of_a_study_as_often_and_apart_from_other_studies(
 
 
 def test_reports_and_patients_stay_with_their_study(tmp_path: Path) -> None:
-    found = of_several(tmp_path).read(torch.tensor([1, 3]), KeystreamRandomness(bytes(32)))
+    found = of_several(tmp_path).one_image_each(KeystreamRandomness(bytes(32))).rows(torch.tensor([1, 3]))
     assert found.reports.flatten().tolist() == [1, 3]
     assert found.patients.tolist() == [1, 2]
 
@@ -165,7 +166,7 @@ def test_nothing_is_drawn_where_each_study_has_one_image(tiny_site: Site, tmp_pa
     """So that a data set of one image a study trains the model that it always trained."""
     assert isinstance(tiny_site.private, Records)
     source, untouched = KeystreamRandomness(bytes(32)), KeystreamRandomness(bytes(32))
-    on_disk(tiny_site.private, tmp_path).read(torch.arange(15), source)
+    on_disk(tiny_site.private, tmp_path).one_image_each(source)
     assert torch.equal(source.participants(100, 0.5), untouched.participants(100, 0.5))
 
 

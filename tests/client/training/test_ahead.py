@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -14,7 +15,7 @@ from client.dp.grid_noise import GridNoise
 from client.dp.pair_clip import PairClipDpSgd
 from client.dp.randomness import KeystreamRandomness, Noise
 from client.dp.records import Gradients, PrivateStudies, Records
-from client.dp.step import GradientSource, num_trained
+from client.dp.step import GradientSource, Sampler
 from client.site import Site
 from client.training.ahead import drawn_ahead
 from client.training.train import gradient_source
@@ -38,17 +39,23 @@ class Watched(GradientSource):
     drawn: list[str] = field(default_factory=list)
     threads: set[int] = field(default_factory=set)
 
-    def sample(self, records: PrivateStudies) -> Records:  # noqa: ARG002 - the protocol
+    def sampler(self, model: DualEncoder, records: PrivateStudies) -> Sampler:  # noqa: ARG002 - the protocol
         """See `GradientSource`."""
-        self._draw("sample")
-        return NOBODY
+
+        def sample(reader: Executor) -> Iterable[Records]:  # noqa: ARG001 - the protocol
+            self._draw("sample")
+            return [NOBODY]
+
+        return sample
 
     def noise(self, num_values: int) -> Noise:  # noqa: ARG002 - the protocol
         """See `GradientSource`."""
         self._draw("noise")
         return GridNoise(None, 0.0)
 
-    def gradient_of(self, model: DualEncoder, sample: Records, public: Public, noise: Callable[[], Noise]) -> Gradients:
+    def gradient_of(
+        self, model: DualEncoder, sample: Iterable[Records], public: Public, noise: Callable[[], Noise]
+    ) -> Gradients:
         """See `GradientSource`."""
         raise NotImplementedError
 
@@ -60,9 +67,9 @@ class Watched(GradientSource):
             raise DataError(name)
 
 
-def test_draws_come_in_the_order_of_a_loop_on_one_thread() -> None:
+def test_draws_come_in_the_order_of_a_loop_on_one_thread(linear_model: DualEncoder) -> None:
     source = Watched()
-    with drawn_ahead(source, NOBODY, num_steps=3, num_values=1) as steps:
+    with drawn_ahead(source, linear_model, NOBODY, num_steps=3) as steps:
         assert not source.drawn, "nothing is drawn before the first step is asked for"
         for drawn in steps:
             drawn.noise()
@@ -72,18 +79,18 @@ def test_draws_come_in_the_order_of_a_loop_on_one_thread() -> None:
 
 
 @pytest.mark.parametrize(("fails_at", "num_done"), [("sample 0", 0), ("noise 1", 1), ("sample 2", 2)])
-def test_failure_of_a_draw_is_raised_in_its_step(fails_at: str, num_done: int) -> None:
+def test_failure_of_a_draw_is_raised_in_its_step(linear_model: DualEncoder, fails_at: str, num_done: int) -> None:
     source, done = Watched(fails_at), []
-    with pytest.raises(DataError, match=fails_at), drawn_ahead(source, NOBODY, num_steps=3, num_values=1) as steps:
+    with pytest.raises(DataError, match=fails_at), drawn_ahead(source, linear_model, NOBODY, num_steps=3) as steps:
         for drawn in steps:
             drawn.noise()
             done.append(drawn)
     assert len(done) == num_done
 
 
-def test_refused_step_ends_the_thread_and_its_draws() -> None:
+def test_refused_step_ends_the_thread_and_its_draws(linear_model: DualEncoder) -> None:
     source, before = Watched(), threading.active_count()
-    with pytest.raises(RuntimeError), drawn_ahead(source, NOBODY, num_steps=3, num_values=1) as steps:
+    with pytest.raises(RuntimeError), drawn_ahead(source, linear_model, NOBODY, num_steps=3) as steps:
         next(steps)
         raise RuntimeError
     assert threading.active_count() == before
@@ -98,7 +105,7 @@ def test_gradients_of_draws_ahead_are_those_of_a_loop(tiny_site: Site, kind: str
     public = embed_public(site.model, site.anchors.images, site.anchors.reports)
     looped, ahead = (source_of(kind, site, objective) for _ in range(2))
     expected = [flat(looped.gradient(site.model, site.private, public)) for _ in range(NUM_STEPS)]
-    with drawn_ahead(ahead, site.private, num_steps=NUM_STEPS, num_values=num_trained(site.model)) as steps:
+    with drawn_ahead(ahead, site.model, site.private, num_steps=NUM_STEPS) as steps:
         found = [flat(ahead.gradient_of(site.model, drawn.sample, public, drawn.noise)) for drawn in steps]
     assert [one.tobytes() for one in map(Tensor.numpy, found)] == [one.tobytes() for one in map(Tensor.numpy, expected)]
     assert not torch.equal(expected[0], expected[1])
