@@ -61,11 +61,16 @@ IMAGE_SIZE, MAX_TOKENS = 224, 64
 EXPECTED_PIXEL_STUDIES = 48
 """Of a step of the image tower."""
 HEADS_STEPS, PIXEL_STEPS = 3, 2
-COMMON = ("encoder.name=scratch", "encoder.embedding_dim=64", "code.bit_width=128", "privacy.calibrate=false")
+COMMON = (
+    "encoder.name=scratch",
+    "encoder.embedding_dim=64",
+    f"encoder.max_tokens={MAX_TOKENS}",
+    "code.bit_width=128",
+    "privacy.calibrate=false",
+)
 PIXELS = (
     "encoder.trainable=all",
     f"encoder.image_size={IMAGE_SIZE}",
-    f"encoder.max_tokens={MAX_TOKENS}",
     "encoder.patch_size=16",
     "training.chunk_size=16",
 )
