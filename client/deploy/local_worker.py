@@ -228,7 +228,11 @@ class LocalWorker:
             _log.error("refused: %s", error)
             self._note_refusal(bundle_hash, error.reason)
             return error_reply(message, error.reason)
-        return run.answer(message)
+        reply = run.answer(message)
+        if reply.has_error() and reply.error.reason == DataError.reason:
+            # What is prepared was damaged under the run: the next message looks at it anew.
+            self._open.pop(bundle_hash, None)
+        return reply
 
     def _run_of(self, bundle_hash: str, message: Message) -> OpenRun:
         """The open run of a bundle.

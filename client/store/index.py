@@ -1,8 +1,8 @@
 """The index of one way of preparing: which files hold it, whose they are, and what they were when they were written.
 
 It is small, private, written last and whole or absent, with a digest of its own content: files that no index names
-count for nothing. To hold the files against it takes as long for many studies as for few: their sizes, the headers of
-the arrays, and the digest of the table. `unlike` reads every byte.
+count for nothing. To hold the arrays against it takes as long for many studies as for few: their headers, sizes and
+times of change are looked at. The table is small, and its digest is computed. `unlike` reads every byte.
 """
 
 from __future__ import annotations
@@ -33,12 +33,20 @@ class StoredFile:
     Attributes:
         name: Its name.
         num_bytes: Its size.
+        mtime_ns: When it was written, as the system notes it.
         sha256: Its digest, in hexadecimal.
     """
 
     name: str
     num_bytes: int
+    mtime_ns: int
     sha256: str
+
+    @classmethod
+    def of(cls, path: Path, *, sha256: str) -> StoredFile:
+        """A file that was written."""
+        found = path.stat()
+        return cls(name=path.name, num_bytes=found.st_size, mtime_ns=found.st_mtime_ns, sha256=sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,14 +167,16 @@ def open_table(folder: Path, index: Index) -> StudyTable:
 
 
 def open_array(folder: Path, index: Index, kind: str) -> StoredArray:
-    """Open an array of an index.
+    """Open an array of an index. One that was touched since it was written, or copied, is read in full.
 
     Raises:
-        DataError: It is not what the index says, as far as its size and header tell.
+        DataError: It is not what the index says, as far as that tells.
     """
-    array = StoredArray.open(folder / index.arrays[kind].name)
-    if array.num_bytes != index.arrays[kind].num_bytes:
-        raise DataError(f"{folder / index.arrays[kind].name}: is not what was written; {REMEDY}")
+    file = index.arrays[kind]
+    path = folder / file.name
+    array = StoredArray.open(path)
+    if StoredFile.of(path, sha256=file.sha256) != file and sha256_of_file(path) != file.sha256:
+        raise DataError(f"{path}: is not what was written; {REMEDY}")
     return array
 
 

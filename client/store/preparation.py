@@ -118,7 +118,7 @@ class Preparation:
                     writer.add(rows)
                     yield
                 sha256 = writer.finish()
-            self._files[kind] = StoredFile(name=path.name, num_bytes=path.stat().st_size, sha256=sha256)
+            self._files[kind] = StoredFile.of(path, sha256=sha256)
 
     def index(self, *, source: str, num_public: int, num_own: int) -> Index:
         """The index of what is in order."""
@@ -130,7 +130,7 @@ class Preparation:
             num_public=num_public,
             num_own=num_own,
             num_bad_rows=self._num_bad_rows,
-            table=StoredFile(name=table.name, num_bytes=table.stat().st_size, sha256=sha256_of_file(table)),
+            table=StoredFile.of(table, sha256=sha256_of_file(table)),
             arrays=self._files,
         )
 

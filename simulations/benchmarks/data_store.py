@@ -69,11 +69,8 @@ def make_store(folder: Path, config: RunConfig, shapes: Shapes, *, num_studies: 
             num_public=NUM_PUBLIC,
             num_own=num_studies,
             num_bad_rows=0,
-            table=StoredFile(name=table.name, num_bytes=table.stat().st_size, sha256=sha256_of_file(table)),
-            arrays={
-                kind: StoredFile(name=path.name, num_bytes=path.stat().st_size, sha256="not measured")
-                for kind, path in arrays.items()
-            },
+            table=StoredFile.of(table, sha256=sha256_of_file(table)),
+            arrays={kind: StoredFile.of(path, sha256="not measured") for kind, path in arrays.items()},
         ),
     )
     return site

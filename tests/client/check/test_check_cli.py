@@ -344,7 +344,7 @@ def test_deep_check_reads_what_is_prepared_and_names_a_file_that_rotted(
     content = bytearray(images.read_bytes())
     content[-1] ^= 1
     images.write_bytes(content)
-    assert check("--config", site_file).code == 0
+    assert check("--config", site_file).code == 0, "nothing is prepared for it, and nothing of it is read"
     rotten = check("--config", site_file, "--deep")
     assert rotten.code == 2
     assert f"{images.name}: is not what was written; delete it, and run" in " ".join(rotten.err.split())

@@ -139,12 +139,20 @@ def flip_last(path: Path) -> None:
     path.write_bytes(content)
 
 
+def rot_last(path: Path) -> None:
+    """A bit flips, and the system notes nothing."""
+    found = path.stat()
+    flip_last(path)
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
 DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "index cut": ("*.json", lambda path: os.truncate(path, 100), ""),
     "index flipped": ("*.json", lambda path: path.write_bytes(path.read_bytes().replace(b"images", b"imagos", 1)), ""),
     "another format": ("*.json", lambda path: path.write_bytes(path.read_bytes().replace(b": 2", b": 3", 1)), ""),
     "table cut": ("*.sqlite", lambda path: os.truncate(path, 4096), "is not what was written"),
     "table flipped": ("*.sqlite", flip_last, "is not what was written"),
+    "images flipped": ("*.images.npy", flip_last, "is not what was written"),
     "images gone": ("*.images.npy", Path.unlink, "cannot be read"),
     "images cut": ("*.images.npy", lambda path: os.truncate(path, path.stat().st_size - 1), "bytes where its header"),
     "images empty": ("*.images.npy", lambda path: os.truncate(path, 0), "is no array of studies"),
@@ -175,7 +183,7 @@ def test_rotten_array_is_found_by_its_digest_and_never_copied(
     """A bit that flips is not seen at open; who prepares anew looks, and so does `site check --deep`."""
     list(open_store().prepare())
     (path,) = (site.state_folder / PREPARED_FOLDER).glob("*.images.npy")
-    flip_last(path)
+    rot_last(path)
     assert open_store().open() is not None
     with pytest.raises(DataError, match=r"images\.npy: is not what was written; delete it"):
         check_whole(site.state_folder)
@@ -184,6 +192,13 @@ def test_rotten_array_is_found_by_its_digest_and_never_copied(
     list(open_store().prepare())
     assert sorted(encoder.images) == list(range(NUM_OWN))
     assert check_whole(site.state_folder) == [Whole(num_studies=NUM_OWN, num_public=NUM_PUBLIC, num_bytes=ANY)]
+
+
+def test_array_that_was_copied_is_read_in_full_and_taken(open_store: OpenStore, site: SiteConfig) -> None:
+    list(open_store().prepare())
+    (path,) = (site.state_folder / PREPARED_FOLDER).glob("*.images.npy")
+    os.utime(path, ns=(1, 1))
+    assert open_store().open() is not None
 
 
 def test_store_of_another_encoder_is_refused_in_a_line(
