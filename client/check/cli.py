@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime, time
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +14,10 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from client.check.contact_sheet import ContactSheet
-from client.check.display import as_json, show
+from client.check.display import as_json, show, show_whole
 from client.check.dry_run import DryRun, dry_run
 from client.policy.site_config import load_site_config
+from client.store.check import check_whole
 from client.training.calibrate_cli import bands_of
 from common.config.load import read_run_config
 from common.console import Terminal
@@ -42,6 +44,9 @@ def check_command(
             metavar="FILE.png", help="Write twelve studies as they are decoded, for your eyes: patients' images."
         ),
     ] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every byte of what is prepared, and hold it against its digests.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
     """Try the hospital's data, rules and budget. Nothing is sent or spent, and nothing but --pictures is written.
@@ -53,6 +58,7 @@ def check_command(
     planned = None if run is None else read_run_config(run)
     if planned is not None:
         check_device(planned.device)
+    whole = check_whole(site.state_folder) if deep else None
     local_time, sheet = _time_of(at), None if pictures is None else ContactSheet(pictures)
     cohort = bands_of(bands) or None
     with counting() as progress:
@@ -60,9 +66,12 @@ def check_command(
     if sheet is not None:
         sheet.write()
     if json_:
-        typer.echo(json.dumps(as_json(result), indent=2))
+        prepared = {} if whole is None else {"prepared": [asdict(one) for one in whole]}
+        typer.echo(json.dumps(as_json(result) | prepared, indent=2))
     else:
         show(result, site, Terminal(markup=True))
+        if whole is not None:
+            show_whole(whole, Terminal())
     refuse_first(result, config)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +17,7 @@ from client.check.dry_run import DryRun, RunCheck
 from client.check.readiness import Copies, Readiness
 from client.data.splits import Role
 from client.policy.site_schema import SiteConfig
+from client.store.check import Whole
 from common.ledger.entries import HELD_OUT, TRAINING
 
 COHORTS = {TRAINING: "training patients", HELD_OUT: "held-out patients"}
@@ -101,6 +102,15 @@ def _table(title: str, *columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+def show_whole(prepared: Sequence[Whole], console: Console) -> None:
+    """Print what was prepared and is as it was written."""
+    for one in prepared:
+        size = one.num_bytes / 1e9
+        console.print(f"Prepared, {one.num_studies:,} studies, {one.num_public:,} public, {size:.2f} GB: as written")
+    if not prepared:
+        console.print("Nothing is prepared yet; wardround site prepare does it")
 
 
 def _data_table(data: Readiness, site: SiteConfig) -> Table:

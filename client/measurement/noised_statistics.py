@@ -98,7 +98,8 @@ def noised_statistics(
     else:
         values = (
             site.randomness(round_number)
-            .noised(torch.from_numpy(exact), standard_deviation=noise.deviation, parts=round_noise.next_step())
+            .noise(exact.size, standard_deviation=noise.deviation, parts=round_noise.next_step())
+            .added_to(torch.from_numpy(exact))
             .tolist()
         )
     *cells, by_code = values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +20,8 @@ import yaml
 import wardround
 from client.data.identity import dataset_digest
 from client.ledger.ledger import Ledger
+from client.policy.site_config import load_site_config
+from client.store.store import StudyStore
 from common.config.load import config_as_yaml, config_digest, load_config, read_run_config
 from common.config.schema import RunConfig
 from common.ledger.entries import HELD_OUT, TRAINING, Account, Budget
@@ -93,7 +96,7 @@ def open_i_tree(tmp_path: Path) -> Path:
 
 def edit(path: Path, section: str, **changes: object) -> None:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    content[section] |= changes
+    content[section] = content.get(section, {}) | changes
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
@@ -353,3 +356,25 @@ def test_public_layout_is_examined_with_its_unpaired_studies(check: Check, site_
     assert "unpaired studies are counted and not trained on yet" in " ".join(ended.out.split())
     data = check("--config", site_file, "--json").json["data"]
     assert (data["unpaired"]["without_image"], data["bad_rows"], data["problems"]) == (5, [], [])
+
+
+# What is prepared
+
+
+def test_deep_check_reads_what_is_prepared_and_names_a_file_that_rotted(
+    check: Check, site_file: Path, run_config: RunConfig, tmp_path: Path
+) -> None:
+    shutil.copytree(tmp_path / "studies", tmp_path / "public")
+    edit(site_file, "anchors", root="public")
+    assert "Nothing is prepared yet" in check("--config", site_file, "--deep").out
+    list(StudyStore(load_site_config(site_file), run_config.encoder).prepare())
+    found = check("--config", site_file, "--deep", "--json").json["prepared"]
+    assert [(one["num_studies"], one["num_public"]) for one in found] == [(GOOD, GOOD)]
+    (images,) = (tmp_path / "state" / "prepared").glob("*.images.npy")
+    content = bytearray(images.read_bytes())
+    content[-1] ^= 1
+    images.write_bytes(content)
+    assert check("--config", site_file).code == 0, "nothing is prepared for it, and nothing of it is read"
+    rotten = check("--config", site_file, "--deep")
+    assert rotten.code == 2
+    assert f"{images.name}: is not what was written; delete it, and run" in " ".join(rotten.err.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -285,6 +286,23 @@ def test_task_of_another_run_is_refused(hospital: Hospital, content: bytes, bund
     other = bundle_of(cohort.bundle("seed=1"))
     with worker(hospital) as handle:
         assert reason_of(handle(bundle.hash, task_of(other))) == "policy"
+
+
+def test_store_that_is_damaged_under_a_run_costs_its_round_and_is_mended(
+    hospital: Hospital, cohort: Cohort, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = cohort.bundle("encoder.trainable=all")
+    bundle = bundle_of(content)
+    hospital.approve(content)
+    with worker(hospital) as handle:
+        assert not handle(bundle.hash, task_of(bundle, round_number=1)).has_error()
+        (images,) = (hospital.state / "prepared").glob("*.images.npy")
+        os.truncate(images, images.stat().st_size // 2)
+        assert reason_of(handle(bundle.hash, task_of(bundle, round_number=2))) == "data"
+        assert not handle(bundle.hash, task_of(bundle, round_number=3)).has_error()
+    told = [line for line in caplog.messages if images.name in line]
+    assert any("was changed while it was in use" in line for line in told)
+    assert all("\n" not in line for line in told)
 
 
 def test_few_runs_are_kept_warm(
