@@ -62,7 +62,7 @@ def read_private(path: Path) -> bytes:
     except OSError as error:
         raise TrustError(f"{path}: cannot be read ({error.strerror})") from error
     if mode & _OTHERS:
-        raise TrustError(f"{path}: others can read this private key (mode {mode:04o}); chmod 600 {path}")
+        raise TrustError(f"{path}: others can read it (mode {mode:04o}); chmod 600 {path}")
     return content
 
 
