@@ -19,7 +19,8 @@ from client.network.proxy import Proxy
 TRY_SECONDS = 10.0
 """How long each step of `try_once` may take."""
 
-_LOGIN, _SERVER_ERROR = 407, 500
+_LOGIN = frozenset({401, 407})
+_SERVER_ERROR = 500
 
 
 class Problem(StrEnum):
@@ -89,8 +90,8 @@ _PROXIED = {
     Problem.SILENT: "agent.proxy={proxy}: no proxy answers there; correct it, or ask who runs the proxy",
     Problem.NOT_HTTP: "agent.proxy={proxy}: what answers there is no HTTP proxy; correct host and port",
     Problem.LOGIN: (
-        "agent.proxy={proxy}: the proxy does not take this login (407); write USER:PASSWORD into a file of mode 0600, "
-        "and name it in agent.proxy_login"
+        "agent.proxy={proxy}: the proxy does not take this login, or asks for one; write USER:PASSWORD into a file of "
+        "mode 0600, and name it in agent.proxy_login"
     ),
     Problem.REFUSED: (
         "agent.proxy={proxy}: the proxy refuses CONNECT to {address}; have who runs it allow this machine to reach it"
@@ -134,7 +135,7 @@ def _of_status(said: str) -> Problem:
     """What a proxy's refusal means: httpx gives its status line."""
     number = said.partition(" ")[0]
     status = int(number) if number.isdigit() else _SERVER_ERROR
-    if status == _LOGIN:
+    if status in _LOGIN:
         return Problem.LOGIN
     return Problem.REFUSED if status < _SERVER_ERROR else Problem.BEYOND
 

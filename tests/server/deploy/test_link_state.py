@@ -36,6 +36,7 @@ class Clock:
             monkeypatch.setattr(module, "now", lambda: real() + self._by)
 
     def go_on(self, seconds: float) -> None:
+        """Let time pass."""
         self._by += timedelta(seconds=seconds)
 
 
@@ -56,9 +57,11 @@ class Link:
         return self._put(Message(RecordDict(), self.node, "train", ttl=TTL_SECONDS), src=1)
 
     def handed_out(self) -> list[str]:
+        """What the node gets when it asks."""
         return [one.metadata.message_id for one in self.state.get_message_ins(self.node, limit=1)]
 
     def confirm(self, name: str) -> None:
+        """The node has all of a question."""
         self.state.object_store.delete(name)
 
     def announce_reply(self, question: str) -> tuple[str, dict[str, bytes]]:
@@ -68,9 +71,11 @@ class Link:
         return self._announce(reply, src=self.node)
 
     def send(self, session: str, name: str, content: bytes) -> bool:
+        """Whether a part is taken."""
         return self.state.store_object(self.run, session, name, content)
 
     def replies(self, question: str) -> list[Message]:
+        """What the run gets when it looks."""
         return self.state.get_message_res({question}, self.run)
 
     def _put(self, message: Message, *, src: int) -> str:
