@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import struct
 import threading
@@ -25,13 +26,15 @@ class Line:
     Args:
         target: Port of loopback.
         bytes_per_second: Of all connections together, each way.
+        only_from: Address that connections have to come from; others are reset, as by a firewall. "" takes all.
     """
 
-    def __init__(self, target: int, *, bytes_per_second: float) -> None:
+    def __init__(self, target: int, *, bytes_per_second: float = math.inf, only_from: str = "") -> None:
         self.bytes_per_second = bytes_per_second
         self.num_bytes = [0, 0]
         """Carried so far: to the target, and back."""
-        self._target = target
+        self.num_refused = 0
+        self._target, self._only_from = target, only_from
         self._up, self._is_cut, self._ended = threading.Event(), False, threading.Event()
         self._up.set()
         self._free_at, self._pace = [0.0, 0.0], [threading.Lock(), threading.Lock()]
@@ -78,10 +81,12 @@ class Line:
     def _accept(self) -> None:
         while not self._ended.is_set():
             try:
-                near, _ = self._listener.accept()
+                near, caller = self._listener.accept()
             except OSError:
                 return
-            if self._is_cut:
+            is_stranger = caller[0] != self._only_from != ""
+            self.num_refused += is_stranger
+            if self._is_cut or is_stranger:
                 _reset(near)
                 continue
             far = socket.socket()
