@@ -1,7 +1,8 @@
 """Flower's SuperNode as a child of the agent: how it is started, what its log says, and its registration.
 
-The server refuses a SuperNode while it believes that the one before is still there, for up to four minutes after that
-one was killed. So its node id, which is in its log alone, is kept on disk, and is deactivated before another is started.
+The server refuses a SuperNode while it believes that the one before is still there, for up to four minutes after
+that one was killed. So its node id, which is in its log alone, is kept on disk, and is deactivated before another is
+started.
 """
 
 from __future__ import annotations
