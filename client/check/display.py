@@ -15,6 +15,7 @@ from rich.table import Table
 from client.check.budget import BudgetCheck
 from client.check.dry_run import DryRun, RunCheck
 from client.check.readiness import Copies, Readiness
+from client.check.way_out import WayOutCheck
 from client.data.splits import Role
 from client.policy.site_schema import SiteConfig
 from client.store.check import Whole
@@ -36,6 +37,7 @@ def as_json(result: DryRun) -> dict[str, Any]:
         "run": None if result.run is None else _run_as_json(result.run),
         "budget": _budget_as_json(result.budget),
         "forecast": None if result.forecast is None else result.forecast.as_json(),
+        "line": None if result.line is None else result.line.as_json(),
     }
 
 
@@ -51,8 +53,7 @@ def show(result: DryRun, site: SiteConfig, console: Console) -> None:
         console.print()
     if result.run is not None:
         console.print(f"Digest of this run's config: {result.run.config_digest}", soft_wrap=True, highlight=False)
-    if result.forecast is not None:
-        console.print(escape(result.forecast.sentence), highlight=False)
+    _show_sentences(result, console)
     for remark in _remarks(result.readiness):
         console.print(f"{REMARK}: {escape(remark)}", highlight=False)
     for problem in result.problems:
@@ -67,6 +68,21 @@ def _remarks(data: Readiness) -> Iterator[str]:
     if data.unpaired and data.num_studies:
         yield f"unpaired studies are counted and not trained on yet: {'; '.join(data.unpaired.remedies)}"
     yield from data.remarks.sentences()[1:]
+
+
+def _show_sentences(result: DryRun, console: Console) -> None:
+    if result.forecast is not None:
+        console.print(escape(result.forecast.sentence), highlight=False)
+    if result.line is not None:
+        mark = REMARK if result.line.is_too_much_for_a_slow_line else FINE
+        console.print(f"{mark}: {escape(result.line.sentence)}", highlight=False)
+
+
+def show_way_out(way: WayOutCheck, console: Console) -> None:
+    """Print whether the server is reached."""
+    by = "" if way.proxy is None else f" through {way.proxy}"
+    told = f"{FINE}: the server at {escape(way.address)} answers{escape(by)}"
+    console.print(told if way.problem is None else f"{REMARK}: {escape(way.problem)}", highlight=False)
 
 
 def _run_as_json(run: RunCheck) -> dict[str, Any]:

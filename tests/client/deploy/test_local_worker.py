@@ -19,7 +19,6 @@ from flwr.app import Context, Message, RecordDict
 
 from client.check.budget import accounts_of, budget_of
 from client.deploy import local_worker
-from client.deploy.identity import REQUEST_FILE
 from client.deploy.init import create_site, join
 from client.deploy.local_worker import LocalWorker, open_worker
 from client.deploy.worker import Handle
@@ -27,7 +26,7 @@ from client.dp.randomness import Randomness, SeededRandomness
 from client.gate.recorder import NoRecorder
 from client.ledger.ledger import Ledger
 from client.policy.site_config import load_site_config
-from client.state_folder import LEDGER_FILE, LOG_FOLDER
+from client.state_folder import LEDGER_FILE, LOG_FOLDER, REQUEST_FILE
 from common.bundle import Bundle, bundle_of
 from common.errors import WardroundError
 from common.evidence.audit_log import AuditLog
