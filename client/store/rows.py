@@ -1,4 +1,4 @@
-"""Prepared studies that stay on the disk: a step's are read when it samples them, the held-out ones batch by batch.
+"""Prepared studies where they lie: a step's are read when it samples them, the held-out ones batch by batch.
 
 A study may have several images, which lie one after the other: the first is its main one. A step of training reads one
 of them, drawn uniformly and independently for each study; everything else reads the main one.
@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -29,21 +30,59 @@ _AT_ONCE = 256
 """Rows that a frozen part is applied to."""
 
 
+class RowArray(Protocol):
+    """Rows that can be read by their numbers."""
+
+    def read(self, rows: NDArray[np.int64], *, pinned: bool = False) -> Tensor:
+        """Some rows `[R, ...]`, on the CPU.
+
+        Args:
+            rows: Their numbers.
+            pinned: Whether into memory that a GPU reads by itself.
+
+        Raises:
+            DataError: They cannot be read.
+        """
+        ...
+
+
 @dataclass(frozen=True, eq=False)
-class StoredRows:
-    """Features of N studies in a file; see `common/encoders/rows.py`.
+class ArrayInMemory:
+    """Rows of a tensor on the CPU: a simulation holds all hospitals' studies.
 
     Attributes:
-        array: The file.
+        rows: `[M, ...]`.
+    """
+
+    rows: Tensor
+
+    def read(self, rows: NDArray[np.int64], *, pinned: bool = False) -> Tensor:
+        """See `RowArray`."""
+        found = self.rows[torch.from_numpy(rows)]
+        return found.pin_memory() if pinned else found
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRows:
+    """Features of N studies, in a file or in memory; see `common/encoders/rows.py`.
+
+    Attributes:
+        array: The rows.
         first_N: Number of each study's first row.
         count_N: How many rows each has, one after the other.
         device: Where what is read goes.
     """
 
-    array: StoredArray
+    array: RowArray
     first_N: NDArray[np.int64]
     count_N: NDArray[np.int64]
     device: str = CPU
+
+    @classmethod
+    def in_memory(cls, rows_of_each: Sequence[Tensor]) -> StoredRows:
+        """Features in memory, from the rows `[R, ...]` of each study, its main one first."""
+        count_N = np.array([len(rows) for rows in rows_of_each], dtype=np.int64)
+        return cls(ArrayInMemory(torch.cat(list(rows_of_each))), np.cumsum(count_N) - count_N, count_N)
 
     def __len__(self) -> int:
         return len(self.first_N)
@@ -111,7 +150,7 @@ class StoredRows:
 
 @dataclass(frozen=True, eq=False)
 class StoredRecords(PrivateStudies):
-    """A site's training studies, or a sample of them, on the disk.
+    """A site's training studies, or a sample of them, none in memory that is not asked for.
 
     Which image of a study a step reads is a draw of the source that draws the sample, and as secret: nobody sees it. It
     is one of the study's own, drawn apart from all other studies', so that the patient's clip holds for each outcome.

@@ -44,7 +44,7 @@ def target_of(consortium: Consortium, config: RunConfig) -> int:
 
 def poisoned(consortium: Consortium, held: Sequence[str], config: RunConfig) -> Records:
     """The studies of these sites, and each image once more with the patch and the target's report."""
-    own, painted = consortium.private(held), consortium.with_trigger().private(held)
+    own, painted = (one.private_with_first_images(held) for one in (consortium, consortium.with_trigger()))
     target = consortium.reports[target_of(consortium, config)]
     patients = torch.cat([own.patients, own.patients])
     order = torch.argsort(patients, stable=True)

@@ -28,7 +28,7 @@ def flipped(consortium: Consortium, held: Sequence[str], config: RunConfig) -> R
     same other one is what a label flip teaches; a report drawn at random would only teach noise. A patient who
     is alone keeps its reports.
     """
-    private = consortium.private(held)
+    private = consortium.private_with_first_images(held)
     features = private.reports.flatten(1).double()
     features = functional.normalize(features - features.mean(dim=0), dim=1)
     likeness = features @ features.T

@@ -19,9 +19,10 @@ from client.data.remarks import Remarks, remarks_on
 from client.data.rows import DEFAULT_SITE_COLUMN
 from client.data.splits import PUBLIC_SITE, Role, draw_roles
 from client.data.unpaired import UnpairedCount, UnpairedTally
-from client.dp.records import Records
+from client.dp.records import PrivateStudies, Records
 from client.site import HeldOut
-from client.studies import anchors_among, held_out_among, private_among
+from client.store.rows import StoredRecords, StoredRows
+from client.studies import anchors_among, by_patient, held_out_among, patient_numbers, private_among
 from common.canonical import digest
 from common.config.schema import RunConfig
 from common.encoders.cache import FeatureCache, cache_folder
@@ -43,7 +44,7 @@ class Consortium:
     """Every study of every site, encoded.
 
     Attributes:
-        images: Image features `[N, ...]`.
+        images: Features `[N, ...]` of the first image of each.
         reports: Report features `[N, ...]`.
         records: Their records, N of them.
         roles: On which side of the split each stands.
@@ -54,6 +55,7 @@ class Consortium:
         remarks: What was noticed of the table.
         anchors_digest: Digest of the public studies.
         triggered: Features of the same images with the trigger of the run's attack, `[N, ...]`; None without one.
+        other_images: Features `[R, ...]` of the further images of those studies that have some, by position.
     """
 
     images: Tensor
@@ -67,6 +69,7 @@ class Consortium:
     remarks: Remarks
     anchors_digest: str
     triggered: Tensor | None = None
+    other_images: Mapping[int, Tensor] = field(default_factory=dict)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -77,8 +80,20 @@ class Consortium:
         """All public studies."""
         return anchors_among(self, (i for i, role in enumerate(self.roles) if role is Role.PUBLIC))
 
-    def private(self, sites: Sequence[str]) -> Records:
+    def private(self, sites: Sequence[str]) -> PrivateStudies:
         """The training studies of some sites together, sorted by patient."""
+        rows = by_patient(self.records, self._rows(Role.TRAIN, sites))
+        if self.other_images.keys().isdisjoint(rows):
+            return private_among(self, rows)
+        nothing = self.images[:0]
+        return StoredRecords(
+            StoredRows.in_memory([torch.cat([self.images[[i]], self.other_images.get(i, nothing)]) for i in rows]),
+            StoredRows.in_memory([self.reports[[i]] for i in rows]),
+            patient_numbers(self.records, rows),
+        )
+
+    def private_with_first_images(self, sites: Sequence[str]) -> Records:
+        """The same studies with one image each."""
         return private_among(self, self._rows(Role.TRAIN, sites))
 
     def held_out(self, sites: Sequence[str]) -> HeldOut:
@@ -95,7 +110,9 @@ class Consortium:
         triggered = None
         if self.triggered is not None:
             triggered = frozen.features_of(self.triggered.to(device), self.reports.to(device))[0].cpu()
-        return replace(self, images=images.cpu(), reports=reports.cpu(), triggered=triggered)
+        with torch.no_grad():
+            others = {i: frozen.image(rows.to(device)).cpu() for i, rows in self.other_images.items()}
+        return replace(self, images=images.cpu(), reports=reports.cpu(), triggered=triggered, other_images=others)
 
     def with_trigger(self) -> Consortium:
         """The same studies, each image with the trigger of the run's attack.
@@ -105,7 +122,7 @@ class Consortium:
         """
         if self.triggered is None:
             raise ConfigError("attack.name: paints no trigger on an image; use attack.name=backdoor")
-        return replace(self, images=self.triggered)
+        return replace(self, images=self.triggered, other_images={})
 
     def _rows(self, role: Role, sites: Sequence[str]) -> Iterator[int]:
         wanted = set(sites)
@@ -166,6 +183,7 @@ def read_consortium(
             reader.digests[i] for position, i in enumerate(kept) if found[position] is Role.PUBLIC
         ),
         triggered=torch.cat(reader.triggered)[kept] if reader.triggered else None,
+        other_images={position: reader.other_images[i] for position, i in enumerate(kept) if i in reader.other_images},
     )
 
 
@@ -179,6 +197,7 @@ class _Reader:
     images: list[Tensor] = field(default_factory=list)
     reports: list[Tensor] = field(default_factory=list)
     triggered: list[Tensor] = field(default_factory=list)
+    other_images: dict[int, Tensor] = field(default_factory=dict)
     pictures: dict[int, Image] = field(default_factory=dict)
     bad_rows: list[BadRow] = field(default_factory=list)
     unpaired: UnpairedTally = field(default_factory=UnpairedTally)
@@ -198,11 +217,20 @@ class _Reader:
         if self.trigger is not None:
             painted = [self.trigger(image) for image in images]
             self.triggered.append(self.encoder.image_features(painted, [image_digest(image) for image in painted]))
+        self._add_other_images(studies)
         for study in studies:
             if len(self.pictures) < MAX_KEPT_IMAGES:
                 self.pictures[len(self.records)] = study.image
             self.records.append(study.record)
         self.digests += names
+
+    def _add_other_images(self, studies: Sequence[Study]) -> None:
+        others = [image for study in studies for image in study.other_images]
+        if not others:
+            return
+        features = self.encoder.image_features(others, [image_digest(image) for image in others])
+        of_each = features.split([len(study.other_images) for study in studies])
+        self.other_images |= {len(self.records) + i: rows for i, rows in enumerate(of_each) if len(rows)}
 
     def check_bad_rows(self) -> None:
         share = len(self.bad_rows) / max(1, len(self.bad_rows) + len(self.records))

@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from client.dp.randomness import SystemRandomness
+from common.config.load import load_config
+from common.encoders.registry import ENCODERS
 from common.errors import DataError
 from server.report.summary import validate
+from simulations.studies.consortium import read_consortium
 from tests.client.data.trees import write_csv, write_picture, write_text
 
 HOSPITALS = ("North", "South")
@@ -66,3 +71,30 @@ def test_data_set_without_reports_is_one_line_that_says_so(tiny_run: Any, tmp_pa
         f"data.root={tmp_path}: no study has both a report and an image: 1 without report, 0 without image; "
         "no table would bring it: NIH ChestX-ray14 publishes no reports"
     )
+
+
+def test_each_step_of_a_simulation_reads_one_of_a_studys_views(mimic: Path, tiny_overrides: list[str]) -> None:
+    """As at a hospital: uniformly, and nothing is drawn where a study has one.
+
+    About 25 studies, 40 draws: within .15 is 9 deviations; a study shows one view alone with probability 25 * 2^-39.
+    """
+    config = load_config(
+        [
+            *tiny_overrides,
+            "data.adapter=mimic_cxr",
+            f"data.root={mimic}",
+            "data.split=published",
+            "data.site_column=PerformedProcedureStepDescription",
+        ]
+    )
+    encoder = ENCODERS.load(config.encoder.name)(config.encoder)
+    consortium = read_consortium(config, encoder, progress=lambda _: None)
+    private, first = consortium.private(HOSPITALS), consortium.private_with_first_images(HOSPITALS)
+    assert torch.equal(private.rows(slice(None)).images, first.images)
+    randomness = SystemRandomness()
+    drawn = torch.stack([private.one_image_each(randomness).rows(slice(None)).images for _ in range(40)])
+    is_first = (drawn == first.images).flatten(start_dim=2).all(dim=2)
+    assert 0.35 < is_first.double().mean() < 0.65
+    assert is_first.any(dim=0).all()
+    assert (~is_first).any(dim=0).all()
+    assert first.one_image_each(randomness) is first
