@@ -59,7 +59,7 @@ def check_proxy_url(url: str) -> None:
 
 def _read_login(path: Path) -> tuple[str, str]:
     try:
-        user, colon, password = read_private(path).decode().strip("\r\n").partition(":")
+        user, colon, password = read_private(path, what="login").decode().strip("\r\n").partition(":")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8; write USER:PASSWORD") from error
     if not (user and colon) or any(ord(character) < ord(" ") for character in user + password):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from client.data.remarks import Remarks
+from client.data.unpaired import UnpairedCount
 from client.dp.records import Records
 from common.config.load import load_config
 from common.config.schema import RunConfig
@@ -45,7 +46,7 @@ NOTHING = Remarks(written="", num_unread={}, num_alike=0, num_shared_across=0)
 class _Fixed(Consortium):
     """A consortium of one site that holds given records."""
 
-    def private(self, sites: Any) -> Records:
+    def private_with_first_images(self, sites: Any) -> Records:
         del sites
         return Records(self.images, self.reports, torch.tensor([0, 0, 1, 2, 2]))
 
@@ -67,7 +68,7 @@ def test_label_flip_leaves_no_image_with_a_report_of_its_own_patient(consortium:
 
 def test_label_flip_takes_the_least_similar_report_of_another_patient() -> None:
     reports = torch.tensor([[1.0, 0.0], [-1.0, 0.1], [-0.9, 0.0], [0.8, 0.3], [0.1, -0.4]])
-    fixed = _Fixed(torch.arange(5.0)[:, None], reports, (), (), {}, (), {}, NOTHING, "")
+    fixed = _Fixed(torch.arange(5.0)[:, None], reports, (), (), {}, UnpairedCount(), (), {}, NOTHING, "")
     found = flipped(fixed, ["only"], load_config([]))
     centred = (reports - reports.mean(dim=0)).numpy()
     patients = [0, 0, 1, 2, 2]
@@ -79,12 +80,14 @@ def test_label_flip_takes_the_least_similar_report_of_another_patient() -> None:
 
 def test_label_flip_of_one_patient_alone_leaves_its_reports() -> None:
     class Alone(_Fixed):
-        def private(self, sites: Any) -> Records:
+        def private_with_first_images(self, sites: Any) -> Records:
             del sites
             return Records(self.images, self.reports, torch.zeros(2, dtype=torch.int64))
 
     reports = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    found = flipped(Alone(torch.zeros(2, 1), reports, (), (), {}, (), {}, NOTHING, ""), ["only"], load_config([]))
+    found = flipped(
+        Alone(torch.zeros(2, 1), reports, (), (), {}, UnpairedCount(), (), {}, NOTHING, ""), ["only"], load_config([])
+    )
     assert torch.equal(found.reports, reports)
 
 
