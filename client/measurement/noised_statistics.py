@@ -30,16 +30,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from client.dp.round_noise import RoundNoise
+from client.measurement.draw_counts import drawn
 from client.site import Site
 from common.encoders.dual import Embedded, embed_in_batches
-from common.errors import LedgerError
-from common.privacy.held_out import UNITS, CountNoise, OwnCountNoise
-from common.retrieval.paired import Estimate, Paired, rate_of
+from common.privacy.count_noise import UNITS, CountNoise
+from common.retrieval.paired import CELLS, Estimate, Paired, rate_of
 from common.wire.update import NamedArrays, load_into
 
 FIRST_RANKS = 10
-CELLS = ("both", "start_only", "final_only", "neither")
-"""Of a patient's parts, as `Counts` and `Paired` name them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,41 +73,39 @@ class Counts:
 
 
 def noised_statistics(
-    site: Site, arrays: NamedArrays, noise: CountNoise, *, round_number: int, round_noise: RoundNoise | None = None
+    site: Site,
+    start: Found,
+    final: Found,
+    noise: CountNoise,
+    *,
+    round_number: int,
+    round_noise: RoundNoise | None = None,
 ) -> dict[str, Any] | None:
     """Recall at 10 among the public reports, at the run's start and now; None where it would speak of too few patients.
 
     Args:
-        site: The site; its model is overwritten.
-        arrays: The model to measure.
+        site: The site.
+        start: What the model that the run began with finds of its held-out studies.
+        final: What the last one finds.
         noise: Its event was reserved before.
         round_number: The round.
         round_noise: What other sites share of it; None where all of it is the site's own.
 
     Raises:
-        AdmissionError: The arrays are not those of the site's model.
         LedgerError: The noise is to be shared, and with whom was not said.
     """
-    exact = np.array(astuple(counts_of(site, arrays)), dtype=np.int64)
-    if isinstance(noise, OwnCountNoise):
-        values = noise.laplace.noised(exact).tolist()
-    elif round_noise is None:
-        raise LedgerError(f"{site.name}: the noise of its counts is to be shared, and with whom was not said")
-    else:
-        values = (
-            site.randomness(round_number)
-            .noised(torch.from_numpy(exact), standard_deviation=noise.deviation, parts=round_noise.next_step())
-            .tolist()
-        )
+    patients = [record.patient_id for record in site.held_out.records]
+    exact = np.array(astuple(count(start, final, patients=patients)), dtype=np.int64)
+    values = drawn(site, exact, noise, round_number=round_number, round_noise=round_noise).tolist()
     *cells, by_code = values
-    told = dict(zip(CELLS, (cell / UNITS for cell in cells), strict=True))
+    told = dict(zip(CELLS, cells, strict=True))
     variance = noise.variance
     paired = Paired(**told, noise_variance=variance)
     if paired.num_patients < site.config.evaluation.least_group:
         return None
     # The codes' own count, and the four that make the divisor: V (1 + 4 p^2).
     codes = rate_of(
-        by_code / UNITS / paired.num_patients,
+        by_code / paired.num_patients,
         num_patients=paired.num_patients,
         noise=(1.0, 0.0, 4.0),
         variance=variance,
@@ -129,18 +125,8 @@ def noised_statistics(
     }
 
 
-def counts_of(site: Site, arrays: NamedArrays) -> Counts:
-    """The exact counts of the start and of another model; they stay at the site, whose model is overwritten.
-
-    Raises:
-        AdmissionError: The arrays are not those of the site's model.
-    """
-    start, final = (_found_by(site, model) for model in (site.start, arrays))
-    return count(start, final, patients=[record.patient_id for record in site.held_out.records])
-
-
 def count(start: Found, final: Found, *, patients: list[str]) -> Counts:
-    """The exact counts of N studies, whose patients are named."""
+    """The exact counts of N studies, whose patients are named; they stay at the site."""
     cells = {
         "both": start.by_embedding & final.by_embedding,
         "start_only": start.by_embedding & ~final.by_embedding,
@@ -162,7 +148,12 @@ def find(image: Embedded, report: Embedded, public: Embedded) -> Found:
     )
 
 
-def _found_by(site: Site, arrays: NamedArrays) -> Found:
+def found_by(site: Site, arrays: NamedArrays) -> Found:
+    """What a model finds of the site's held-out studies; the site's model is overwritten.
+
+    Raises:
+        AdmissionError: The arrays are not those of the site's model.
+    """
     load_into(site.model, arrays)
     held_out, anchors = site.held_out, site.anchors
     if not held_out.records:

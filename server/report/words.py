@@ -52,6 +52,7 @@ MOST_CHANCE = 0.5
 
 ENGINES = {"inprocess": "in process", "ray": "Ray", "deployment": "hospitals, over TLS"}
 ATTRIBUTES = {"sex": "Sex", "age_band": "Age", "scanner": "Scanner", "race": "Race"}
+MECHANISMS = {"discrete_laplace": "discrete Laplace", "discrete_gaussian": "discrete Gaussian"}
 METRICS = {
     "recall_at_1": "First hit",
     "recall_at_5": "In first 5",
@@ -132,6 +133,23 @@ def rate(value: float | None, *, chance: float | None) -> str:
     if value is None or chance is None or not math.isfinite(value) or chance <= MOST_CHANCE:
         return percent(value)
     return f"{100 * (value - chance):+.1f} over {100 * chance:.0f}%"
+
+
+def attribute(name: str) -> str:
+    """A marginal's heading: one attribute, or two of them crossed."""
+    return " and ".join(ATTRIBUTES.get(part, part).lower() for part in name.split("*")).capitalize()
+
+
+def groups_noise(noise: Mapping[str, Any]) -> str:
+    """How figures by group were made, in two sentences."""
+    at = f" at delta {noise['delta']:g}" if noise["delta"] else ""
+    shared = ", most of which cancels between hospitals in the last line" if noise["shared"] else ""
+    return (
+        f"They come from counts with {MECHANISMS[noise['mechanism']]} noise{shared}: epsilon {noise['epsilon']:g}{at} "
+        "of each held-out patient, beside that of the figures above; these patients are never trained on, so that it "
+        f"takes nothing from a budget for training. A hospital's count is off by about {noise['deviation']:.0f} "
+        "patients, so that only large groups can be told apart."
+    )
 
 
 def too_few_to_say(sites: Sequence[str]) -> list[str]:
