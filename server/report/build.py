@@ -213,6 +213,5 @@ def _fairness(groups: list[dict[str, Any]]) -> dict[str, Any]:
         found[attribute] = {
             "worst_group": {"site": site, "group": name, "recall_at_10": worst},
             "gap": max(rate for rate, _, _ in rates) - worst if len(rates) > 1 else None,
-            "gap_interval": None,
         }
     return found

@@ -8,7 +8,7 @@ All of it reads noised counts alone: post-processing, which costs nobody anythin
 2. *Suppressed*: a group is shown where it surely has `evaluation.least_group` patients, as far as the noise lets us
    say; else it is not, nor are others from which it could be told (complementary suppression: Cox 1980, JASA 75,
    doi:10.1080/01621459.1980.10477481): what is shown, each sum known as well as its noise lets it be, leaves every
-   count that is not shown a range of `LEAST_RANGE` patients, by linear programming over all tables.
+   count that is not shown a range of `LEAST_RANGE` patients, by linear programming over all tables (`_DOUBT`).
 3. *Told with an interval* that holds the noise (`common/retrieval/paired.py`). The gap is that between the two groups
    of which it is surest that one is served worse; its interval holds for all pairs together (Bonferroni).
 
@@ -42,6 +42,8 @@ LEAST_RANGE = 5
 _FEWEST_COMPARED = 2
 _Z = float(norm.ppf((1 + CONFIDENCE) / 2))
 _SURE = float(norm.ppf(CONFIDENCE))
+_DOUBT = float(norm.ppf(0.999))
+"""Deviations of noise beyond which a reader believes none: one sum in 500 is further off."""
 _ROUNDING = 1e-6
 """Of the linear programs' constraints, in patients."""
 
@@ -194,14 +196,14 @@ def suppressed(table: GroupTable, *, least: int) -> frozenset[int]:
 def width_of(table: GroupTable, hidden: Collection[int], group: int) -> float:
     """How far apart the least and the greatest count of a hidden group are that fit all that is shown.
 
-    Each sum that is shown is taken to be right to within `CONFIDENCE` of its noise, and no count to be negative. Where
-    no table fits, nothing follows from what is shown.
+    Each sum that is shown is taken to be as far off as its noise can be, and no count to be negative. Where no table
+    fits, nothing follows from what is shown.
     """
     order = sorted(hidden)
     rows_KH = np.vstack([margins_of(table.marginals), total_of(table.marginals)])[:, order]
     known_K = rows_KH @ table.num_patients[order]
     covariance_HH = len(CELLS) * table.covariance[np.ix_(order, order)]
-    reach_K = _Z * np.sqrt(np.maximum(np.einsum("kh,hi,ki->k", rows_KH, covariance_HH, rows_KH), 0.0))
+    reach_K = _DOUBT * np.sqrt(np.maximum(np.einsum("kh,hi,ki->k", rows_KH, covariance_HH, rows_KH), 0.0))
     goal_H = np.array([float(one == group) for one in order])
     ends = []
     for sign in (1, -1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,7 +198,7 @@ def test_figures_stay_in_form_under_any_noise(site: Site, key: int) -> None:
 
 def test_too_few_patients_are_not_spoken_of(site: Site) -> None:
     few = replace(site, held_out=held_out(site.held_out.images[:4], site.held_out.reports[:4], [0, 1, 2, 3]))
-    assert noised_statistics(few, model_arrays(site.model), count_noise(0.1), round_number=3) is None
+    assert told_by(few, model_arrays(site.model), count_noise(0.1)) is None
 
 
 def test_one_release_spends_the_runs_epsilon() -> None:
