@@ -77,7 +77,7 @@ class Admission:
             check_statistics(reply.statistics)
             _check_mechanism(reply, STATISTICS, self.statistics_by)
         if reply.groups is not None:
-            if len(reply.groups) != self.num_group_counts or max(map(abs, reply.groups)) > _MOST_COUNT:
+            if len(reply.groups) != self.num_group_counts or max(map(abs, reply.groups), default=0) > _MOST_COUNT:
                 raise AdmissionError("malformed")
             _check_mechanism(reply, GROUPS, self.groups_by)
 
