@@ -217,6 +217,22 @@ def helped(summary: Mapping[str, Any]) -> str | None:
     }[summary["published"]]
 
 
+def served_worse(summary: Mapping[str, Any]) -> str | None:
+    """Which groups are served worse at all hospitals together, in a sentence; None where no noised counts were told."""
+    if not summary.get("groups_noise"):
+        return None
+    told = [
+        f"{found['worst_group']['group']} ({percent(found['worst_group']['recall_at_10'])}, "
+        f"{points(found['gap']).lstrip('+')} points below the group served best, "
+        f"{points(found['gap_interval'][0]).lstrip('+')} to {points(found['gap_interval'][1]).lstrip('+')})"
+        for found in summary["fairness"].values()
+        if found["gap_interval"][0] > 0
+    ]
+    if told:
+        return f"Served worse: {listing(told)}."
+    return "It cannot be told whether a group of patients is served worse: noise and chance make gaps as wide."
+
+
 def decimal(value: float | None) -> str:
     """A number with three significant digits; very small ones as a power of ten."""
     if value is None or not math.isfinite(value):

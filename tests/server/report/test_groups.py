@@ -16,6 +16,7 @@ from common.privacy.count_noise import UNITS, LaplaceCountNoise
 from common.privacy.held_out import group_noise_of
 from common.retrieval.paired import CELLS
 from server.checkpoint import RunState
+from server.report import words
 from server.report.groups import (
     ALL_SITES,
     LEAST_RANGE,
@@ -202,6 +203,9 @@ def test_planted_gap_is_named_and_none_is_not(config: RunConfig) -> None:
     assert none is not None
     assert found.fairness["sex"]["worst_group"]["group"] == "M"
     assert found.fairness["sex"]["gap_interval"][0] > 0.2
+    sentences = [words.served_worse({"groups_noise": one.noise, "fairness": one.fairness}) for one in (found, none)]
+    assert str(sentences[0]).startswith("Served worse: M (")
+    assert str(sentences[1]).startswith("It cannot be told")
     assert none.fairness["sex"]["gap_interval"][0] == 0
 
 
