@@ -144,7 +144,7 @@ def _noised(
     if (noise := noise_of(site.config)) is not None:
         release, shared = _charged(site, task, STATISTICS, noise, context=context)
         statistics = noised_statistics(site, start, final, noise, round_number=task.round_number, round_noise=shared)
-        releases += [release] if statistics is not None else []
+        releases.append(release)
     if (noise := group_noise_of(site.config)) is not None:
         release, shared = _charged(site, task, GROUPS, noise, context=digest([context, GROUPS]))
         exact = group_counts(start, final, records=site.held_out.records, marginals=marginals_of(site.config.fairness))

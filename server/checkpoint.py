@@ -104,7 +104,9 @@ class RunState:
         """Keep what the sites measured: it speaks of the model that the last committed round left."""
         self.latest.update(statistics)
         if self.rounds and statistics:
-            self.rounds[-1]["metrics"] = {site: found["brief"] for site, found in statistics.items()}
+            self.rounds[-1]["metrics"] = {
+                site: found["brief"] for site, found in statistics.items() if "brief" in found
+            }
         elif not self.rounds:
             self.start = statistics
 

@@ -13,8 +13,10 @@ Sensitivity: two vectors. A patient's parts are spread over four counts (found b
     epsilon of one value (Dwork et al., TCC 2006, doi:10.1007/11681878_14, for the L1 norm), and in the L2 norm they
     move no further. One count says how many parts the final model's codes find, and is moved by at most `UNITS`. The
     number of patients is the sum of the four: it costs nothing.
-Edge cases: where the noised number of patients is below `evaluation.least_group` nothing is told; that is decided on
-    the noised number, so it costs nothing. Rates are cut to [0, 1]: post-processing.
+Edge cases: where the noised number of patients is below `evaluation.least_group` the counts are told for the sum over
+    the hospitals, and no figure of the site's own; that is decided on the noised number, so it costs nothing. Left out of
+    the sum, small sites would bias it, and what others share of their noise would stay in it. Rates are cut to [0, 1]:
+    post-processing.
 
 Shapes: N held-out studies, K anchors, D embedding, P patients.
 """
@@ -80,8 +82,8 @@ def noised_statistics(
     *,
     round_number: int,
     round_noise: RoundNoise | None = None,
-) -> dict[str, Any] | None:
-    """Recall at 10 among the public reports, at the run's start and now; None where it would speak of too few patients.
+) -> dict[str, Any]:
+    """Counts, and recall at 10 among the public reports, at the run's start and now; counts alone of too few patients.
 
     Args:
         site: The site.
@@ -102,7 +104,7 @@ def noised_statistics(
     variance = noise.variance
     paired = Paired(**told, noise_variance=variance)
     if paired.num_patients < site.config.evaluation.least_group:
-        return None
+        return {"paired": told}
     # The codes' own count, and the four that make the divisor: V (1 + 4 p^2).
     codes = rate_of(
         by_code / paired.num_patients,

@@ -212,7 +212,6 @@ def test_noise_of_counts_cancels_in_their_sum(cohort: Open) -> None:
             assert site.pairing is not None
             opened = site.pairing.open_round(keys, context=context)
             drawn = noised_statistics(telling_all(site), found, found, COUNTS, round_number=2, round_noise=opened)
-            assert drawn is not None
             cells.append(list(drawn["paired"].values()))
         told.append(cells)
     noise = np.array(told) - np.array(told).mean(axis=0)  # rounds, sites, cells: the exact counts are all alike
