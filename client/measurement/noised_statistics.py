@@ -14,9 +14,9 @@ Sensitivity: two vectors. A patient's parts are spread over four counts (found b
     move no further. One count says how many parts the final model's codes find, and is moved by at most `UNITS`. The
     number of patients is the sum of the four: it costs nothing.
 Edge cases: where the noised number of patients is below `evaluation.least_group` the counts are told for the sum over
-    the hospitals, and no figure of the site's own; that is decided on the noised number, so it costs nothing. Left out of
-    the sum, small sites would bias it, and what others share of their noise would stay in it. Rates are cut to [0, 1]:
-    post-processing.
+    the hospitals, and no figure of the site's own; that is decided on the noised number, so it costs nothing. Left out
+    of the sum, small sites would bias it, and what others share of their noise would stay in it. Rates are cut to
+    [0, 1]: post-processing.
 
 Shapes: N held-out studies, K anchors, D embedding, P patients.
 """
