@@ -36,6 +36,7 @@ COMMANDS = {
         "Choose a run's private settings on public studies.",
     ),
     "site check": ("client.check.cli:check_command", "Dry run at a hospital: its data, its policy, its budget."),
+    "site import": ("client.pacs.cli:import_command", "Fetch studies and reports from the hospital's archive (PACS)."),
     "site init": ("client.deploy.cli:init_command", "Make a hospital's keys, and its request to join."),
     "site join": ("client.deploy.cli:join_command", "Take the coordinating centre's answer to the request."),
     "site prepare": ("client.deploy.prepare_cli:prepare_command", "Read and encode the studies before a run asks."),

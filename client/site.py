@@ -6,16 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from torch import Tensor
-
 from client.dp.randomness import Randomness
-from client.dp.records import Records
+from client.dp.records import PrivateStudies
 from client.dp.round_noise import Pairing
 from client.ledger.ledger import Ledger
 from client.policy.interface import RunRequest
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
 from common.encoders.public_fit import AnchorFeatures
+from common.encoders.rows import Rows
 from common.ledger.entries import Account
 from common.privacy.bands import band_of
 from common.privacy.plan import PrivacyPlan
@@ -33,8 +32,8 @@ class HeldOut:
         records: Their records.
     """
 
-    images: Tensor
-    reports: Tensor
+    images: Rows
+    reports: Rows
     records: tuple[StudyRecord, ...]
 
     def to(self, device: str) -> HeldOut:
@@ -81,7 +80,7 @@ class Site:
     config_digest: str
     model: DualEncoder
     start: NamedArrays
-    private: Records
+    private: PrivateStudies
     held_out: HeldOut
     anchors: AnchorFeatures
     privacy: PrivacyPlan | None

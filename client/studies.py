@@ -41,14 +41,14 @@ class EncodedStudies(Protocol):
 
 def anchors_among(studies: EncodedStudies, rows: Iterable[int]) -> AnchorFeatures:
     """Some of the studies as public anchors."""
-    ordered = _by_patient(studies, rows)
-    return AnchorFeatures(studies.images[ordered], studies.reports[ordered], _patient_numbers(studies, ordered))
+    ordered = by_patient(studies.records, rows)
+    return AnchorFeatures(studies.images[ordered], studies.reports[ordered], patient_numbers(studies.records, ordered))
 
 
 def private_among(studies: EncodedStudies, rows: Iterable[int]) -> Records:
     """Some of the studies as private training studies."""
-    ordered = _by_patient(studies, rows)
-    return Records(studies.images[ordered], studies.reports[ordered], _patient_numbers(studies, ordered))
+    ordered = by_patient(studies.records, rows)
+    return Records(studies.images[ordered], studies.reports[ordered], patient_numbers(studies.records, ordered))
 
 
 def held_out_among(studies: EncodedStudies, rows: Iterable[int]) -> HeldOut:
@@ -57,11 +57,13 @@ def held_out_among(studies: EncodedStudies, rows: Iterable[int]) -> HeldOut:
     return HeldOut(studies.images[kept], studies.reports[kept], tuple(studies.records[i] for i in kept))
 
 
-def _by_patient(studies: EncodedStudies, rows: Iterable[int]) -> list[int]:
-    return sorted(rows, key=lambda i: studies.records[i].patient_id)
+def by_patient(records: Sequence[StudyRecord], rows: Iterable[int]) -> list[int]:
+    """Some positions, sorted by patient."""
+    return sorted(rows, key=lambda i: records[i].patient_id)
 
 
-def _patient_numbers(studies: EncodedStudies, rows: Sequence[int]) -> Tensor:
-    patients = [studies.records[i].patient_id for i in rows]
+def patient_numbers(records: Sequence[StudyRecord], rows: Sequence[int]) -> Tensor:
+    """Patient number of each of some studies that are sorted by patient, int64, from 0 without gaps."""
+    patients = [records[i].patient_id for i in rows]
     numbers = {patient: n for n, patient in enumerate(dict.fromkeys(patients))}
     return torch.tensor([numbers[patient] for patient in patients], dtype=torch.int64)

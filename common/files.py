@@ -36,12 +36,12 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
     try:
         with named_in_errors(path):
             yield temporary
-            _flush(temporary)
+            flush(temporary)
             temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _flush(path.parent)
+    flush(path.parent)
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def named_in_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Wait until a file's bytes, or a folder's entries, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

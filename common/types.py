@@ -1,8 +1,9 @@
-"""The nouns that both sides share: a study, and a row that could not be read."""
+"""The nouns that both sides share: a study, one that lacks a half, and a row that could not be read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeAlias
 
 import numpy as np
@@ -60,6 +61,28 @@ class Study:
     record: StudyRecord
     image: Image
     other_images: tuple[Image, ...] = ()
+
+
+class Lacks(StrEnum):
+    """The half that an unpaired study has not."""
+
+    REPORT = "report"
+    IMAGE = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class Unpaired:
+    """A study that by its archive has no report, or no image: it is kept and counted, and not yet trained on.
+
+    Attributes:
+        record: What is known of it; the report is "" where it has none.
+        lacks: What it has not.
+        remedy: What would bring that, in the hospital's words, without patient data.
+    """
+
+    record: StudyRecord
+    lacks: Lacks
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime, time
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +14,11 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from client.check.contact_sheet import ContactSheet
-from client.check.display import as_json, show
+from client.check.display import as_json, show, show_way_out, show_whole
 from client.check.dry_run import DryRun, dry_run
+from client.check.way_out import check_way_out
 from client.policy.site_config import load_site_config
+from client.store.check import check_whole
 from client.training.calibrate_cli import bands_of
 from common.config.load import read_run_config
 from common.console import Terminal
@@ -42,27 +45,40 @@ def check_command(
             metavar="FILE.png", help="Write twelve studies as they are decoded, for your eyes: patients' images."
         ),
     ] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every byte of what is prepared, and hold it against its digests.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
-    """Try the hospital's data, rules and budget. Nothing is sent or spent, and nothing but --pictures is written.
+    """Try the hospital's data, rules and budget, and its way to the server.
 
+    Nothing of the hospital is sent, nothing is spent, and nothing but --pictures is written.
     Exits with 0 where nothing stands against the run, 2 where the config or the data are wrong, 3 where a rule or the
-    budget refuses. The counts it shows are exact: they are for the hospital alone.
+    budget refuses. A server that does not answer is shown, and is no reason. The counts it shows are exact: they are
+    for the hospital alone.
     """
     site = load_site_config(config)
     planned = None if run is None else read_run_config(run)
     if planned is not None:
         check_device(planned.device)
+    whole = check_whole(site.state_folder) if deep else None
     local_time, sheet = _time_of(at), None if pictures is None else ContactSheet(pictures)
-    cohort = bands_of(bands) or None
+    cohort, way = bands_of(bands) or None, check_way_out(site)
     with counting() as progress:
         result = dry_run(site, planned, local_time=local_time, progress=progress, sheet=sheet, cohort=cohort)
     if sheet is not None:
         sheet.write()
     if json_:
-        typer.echo(json.dumps(as_json(result), indent=2))
+        prepared = {} if whole is None else {"prepared": [asdict(one) for one in whole]}
+        way_out = None if way is None else asdict(way)
+        typer.echo(json.dumps({**as_json(result), **prepared, "way_out": way_out}, indent=2))
     else:
-        show(result, site, Terminal(markup=True))
+        terminal = Terminal(markup=True)
+        show(result, site, terminal)
+        if way is not None:
+            show_way_out(way, terminal)
+        if whole is not None:
+            show_whole(whole, Terminal())
     refuse_first(result, config)
 
 

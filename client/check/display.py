@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,8 +15,10 @@ from rich.table import Table
 from client.check.budget import BudgetCheck
 from client.check.dry_run import DryRun, RunCheck
 from client.check.readiness import Copies, Readiness
+from client.check.way_out import WayOutCheck
 from client.data.splits import Role
 from client.policy.site_schema import SiteConfig
+from client.store.check import Whole
 from common.ledger.entries import HELD_OUT, TRAINING
 
 COHORTS = {TRAINING: "training patients", HELD_OUT: "held-out patients"}
@@ -35,6 +37,7 @@ def as_json(result: DryRun) -> dict[str, Any]:
         "run": None if result.run is None else _run_as_json(result.run),
         "budget": _budget_as_json(result.budget),
         "forecast": None if result.forecast is None else result.forecast.as_json(),
+        "line": None if result.line is None else result.line.as_json(),
     }
 
 
@@ -50,9 +53,8 @@ def show(result: DryRun, site: SiteConfig, console: Console) -> None:
         console.print()
     if result.run is not None:
         console.print(f"Digest of this run's config: {result.run.config_digest}", soft_wrap=True, highlight=False)
-    if result.forecast is not None:
-        console.print(escape(result.forecast.sentence), highlight=False)
-    for remark in result.readiness.remarks.sentences()[1:]:
+    _show_sentences(result, console)
+    for remark in _remarks(result.readiness):
         console.print(f"{REMARK}: {escape(remark)}", highlight=False)
     for problem in result.problems:
         console.print(f"{WRONG}: {escape(problem)}", highlight=False)
@@ -60,6 +62,27 @@ def show(result: DryRun, site: SiteConfig, console: Console) -> None:
         console.print(f"{REFUSES}: {escape(refusal)}", highlight=False)
     if not (result.problems or result.budget.refusals or (result.run is not None and result.run.refusals)):
         console.print(f"{FINE}: nothing stands against {'the data' if result.run is None else 'this run'}")
+
+
+def _remarks(data: Readiness) -> Iterator[str]:
+    if data.unpaired and data.num_studies:
+        yield f"unpaired studies are counted and not trained on yet: {'; '.join(data.unpaired.remedies)}"
+    yield from data.remarks.sentences()[1:]
+
+
+def _show_sentences(result: DryRun, console: Console) -> None:
+    if result.forecast is not None:
+        console.print(escape(result.forecast.sentence), highlight=False)
+    if result.line is not None:
+        mark = REMARK if result.line.is_too_much_for_a_slow_line else FINE
+        console.print(f"{mark}: {escape(result.line.sentence)}", highlight=False)
+
+
+def show_way_out(way: WayOutCheck, console: Console) -> None:
+    """Print whether the server is reached."""
+    by = "" if way.proxy is None else f" through {way.proxy}"
+    told = f"{FINE}: the server at {escape(way.address)} answers{escape(by)}"
+    console.print(told if way.problem is None else f"{REMARK}: {escape(way.problem)}", highlight=False)
 
 
 def _run_as_json(run: RunCheck) -> dict[str, Any]:
@@ -97,6 +120,15 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
+def show_whole(prepared: Sequence[Whole], console: Console) -> None:
+    """Print what was prepared and is as it was written."""
+    for one in prepared:
+        size = one.num_bytes / 1e9
+        console.print(f"Prepared, {one.num_studies:,} studies, {one.num_public:,} public, {size:.2f} GB: as written")
+    if not prepared:
+        console.print("Nothing is prepared yet; wardround site prepare does it")
+
+
 def _data_table(data: Readiness, site: SiteConfig) -> Table:
     table = _table(f"Data of {escape(site.site)} (exact, for this screen only)", "what", "found", "")
     for what, found, mark in _data_rows(data, site):
@@ -130,6 +162,7 @@ def _data_rows(data: Readiness, site: SiteConfig) -> Iterator[tuple[str, str, st
     yield "repeated study ids", f"{data.num_repeated:,}", REMARK if data.num_repeated else FINE
     yield "same image", _copies_in_words(data.same_images), _copies_mark(data.same_images)
     yield "same report", _copies_in_words(data.same_reports), _copies_mark(data.same_reports)
+    yield "unpaired studies", data.unpaired.in_words, REMARK if data.unpaired else FINE
     yield "unreadable rows", f"{len(data.bad_rows):,}", REMARK if data.bad_rows else FINE
     yield "burned-in text", *_burned_in(data, site)
 
@@ -153,7 +186,7 @@ def _copies_mark(copies: Copies) -> str:
 
 
 def _burned_in(data: Readiness, site: SiteConfig) -> tuple[str, str]:
-    if site.data.adapter != "dicom":
+    if site.data.adapter != "dicom" and not data.num_burned_in:
         return "a picture cannot declare it: look at a few", REMARK
     if site.data.allow_burned_in:
         return "data.allow_burned_in lets it in, uncounted", REMARK

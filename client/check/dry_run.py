@@ -11,7 +11,8 @@ from datetime import time
 
 from client.check.budget import BudgetCheck, check_budget
 from client.check.contact_sheet import ContactSheet
-from client.check.planned import planned_arrays, planned_events
+from client.check.line import LineTime
+from client.check.planned import PlannedArrays, planned_arrays, planned_events
 from client.check.readiness import Progress, Readiness, examine
 from client.policy.interface import RunRequest, Verdict
 from client.policy.site_policy import Approved, policy_of
@@ -22,7 +23,6 @@ from common.errors import ConfigError
 from common.privacy.bands import delta_for
 from common.privacy.forecast import Forecast, forecast_known
 from common.privacy.plan import check_shared_noise, privacy_plan
-from common.wire.update import ArrayPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,7 @@ class DryRun:
         run: The policy's verdicts; None without a run.
         budget: Before and after the run.
         forecast: Whether noise will drown the run; None without one, or where it is not private.
+        line: What a round moves; None without a run, or where its encoder's weights are not here.
     """
 
     site: str
@@ -62,6 +63,7 @@ class DryRun:
     run: RunCheck | None
     budget: BudgetCheck
     forecast: Forecast | None
+    line: LineTime | None
 
 
 def dry_run(
@@ -94,11 +96,19 @@ def dry_run(
     problems = (*readiness.problems, *delta_problems(site, readiness.patients_band))
     if run is None:
         budget = check_budget(site, run="", planned={}, planned_alone={})
-        return DryRun(site=site.site, readiness=readiness, problems=problems, run=None, budget=budget, forecast=None)
+        return DryRun(
+            site=site.site,
+            readiness=readiness,
+            problems=problems,
+            run=None,
+            budget=budget,
+            forecast=None,
+            line=None,
+        )
     cohort = cohort if cohort is not None else tuple(run.privacy.cohort.values()) or None
     _refuse_others(cohort, readiness.patients_band)
     check_shared_noise(run, readiness.patients_band)
-    plan, digest = privacy_plan(run, readiness.patients_band), config_digest(run)
+    plan, digest, arrays = privacy_plan(run, readiness.patients_band), config_digest(run), _arrays(run)
     request = RunRequest(
         config=run,
         config_digest=digest,
@@ -107,7 +117,7 @@ def dry_run(
         rounds=run.federation.rounds,
         patients_band=readiness.patients_band,
         cohort=cohort,
-        arrays=_arrays(run),
+        arrays=None if arrays is None else arrays.update,
         device=run.device,
         local_time=local_time,
     )
@@ -124,6 +134,7 @@ def dry_run(
             planned_alone=planned_events(run, plan, alone=True),
         ),
         forecast=forecast_known(run, own=readiness.patients_band, cohort=cohort),
+        line=None if arrays is None else LineTime.of(arrays, run),
     )
 
 
@@ -132,7 +143,7 @@ def _refuse_others(cohort: tuple[str, ...] | None, own: str) -> None:
         raise ConfigError(f"--bands {','.join(cohort)}: not those of all sites, for this hospital's is {own}; add it")
 
 
-def _arrays(run: RunConfig) -> ArrayPlan | None:
+def _arrays(run: RunConfig) -> PlannedArrays | None:
     try:
         return planned_arrays(run)
     except ConfigError:  # the encoder's weights are elsewhere: the gate measures the update that is made of them

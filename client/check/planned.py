@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from common.config.schema import RunConfig
 from common.encoders.dual import trainable_names
 from common.encoders.public_fit import fresh_model, split_frozen
@@ -10,21 +12,33 @@ from common.ledger.entries import HELD_OUT, TRAINING
 from common.privacy.events import Event
 from common.privacy.held_out import group_noise_of, noise_of
 from common.privacy.plan import PrivacyPlan
-from common.wire.update import ArrayPlan
+from common.wire.update import ArrayPlan, model_arrays
 
 
-def planned_arrays(config: RunConfig) -> ArrayPlan:
-    """Names, shapes and types of the update of a run.
+@dataclass(frozen=True, kw_only=True)
+class PlannedArrays:
+    """Names, shapes and types of the arrays that cross the line in a round.
+
+    Attributes:
+        model: What the server sends.
+        update: What is sent back.
+    """
+
+    model: ArrayPlan
+    update: ArrayPlan
+
+
+def planned_arrays(config: RunConfig) -> PlannedArrays:
+    """What a round of a run moves.
 
     Raises:
         ConfigError: The encoder is unknown, or its weights are not on this machine.
     """
     encoder = ENCODERS.load(config.encoder.name)(config.encoder)
     _, model = split_frozen(fresh_model(encoder, config))
-    arrays = {name: model.get_parameter(name) for name in trainable_names(model)}
-    return ArrayPlan(
-        {name: (tuple(array.shape), str(array.dtype).removeprefix("torch.")) for name, array in arrays.items()}
-    )
+    arrays = model_arrays(model)
+    trained = {name: arrays[name] for name in trainable_names(model)}
+    return PlannedArrays(model=ArrayPlan.of(arrays), update=ArrayPlan.of(trained))
 
 
 def planned_events(config: RunConfig, plan: PrivacyPlan | None, *, alone: bool = False) -> dict[str, list[Event]]:

@@ -15,10 +15,11 @@ from client.data.identity import StudyDigest, content_digest, content_of
 from client.data.images import is_nearly_flat
 from client.data.remarks import Remarks, remarks_on
 from client.data.splits import Role
+from client.data.unpaired import UnpairedCount, UnpairedTally
 from client.policy.site_config import study_folder
 from client.policy.site_schema import SiteData
 from common.privacy.bands import band_of, delta_for
-from common.types import BadRow, Study, StudyRecord
+from common.types import BadRow, Study, StudyRecord, Unpaired
 
 OPTIONAL = ("sex", "age", "race", "scanner", "site", "findings")
 """Columns that may be blank."""
@@ -55,6 +56,7 @@ class Readiness:
         missing: Blank fields by column.
         same_images: Studies with identical pixels.
         same_reports: Studies with identical text.
+        unpaired: Studies that lack their report or image, and so take no part.
         bad_rows: Rows and files that cannot be read, with file, row and reason.
         num_repeated: Those of them whose identifier repeats an earlier one's.
         num_burned_in: Those of them that declare burned-in text.
@@ -73,6 +75,7 @@ class Readiness:
     missing: Mapping[str, int]
     same_images: Copies
     same_reports: Copies
+    unpaired: UnpairedCount
     bad_rows: tuple[BadRow, ...]
     num_repeated: int
     num_burned_in: int
@@ -90,7 +93,7 @@ def examine(data: SiteData, *, progress: Progress, sheet: ContactSheet | None = 
 
     Args:
         data: Where the studies are.
-        progress: Called with the number of studies and bad rows so far.
+        progress: Called with the number of studies, paired or not, and bad rows so far.
         sheet: Takes a few of the studies for people to look at.
 
     Raises:
@@ -103,7 +106,7 @@ def examine(data: SiteData, *, progress: Progress, sheet: ContactSheet | None = 
         if sheet is not None and isinstance(item, Study):
             sheet.add(item)
         progress(number)
-    cut = cut_site(data, survey.records, num_bad_rows=len(survey.bad_rows))
+    cut = cut_site(data, survey.records, num_bad_rows=len(survey.bad_rows), unpaired=survey.unpaired.count)
     band = band_of(len(cut.patients[Role.TRAIN]))
     reasons = [row.reason for row in survey.bad_rows]
     return Readiness(
@@ -113,6 +116,7 @@ def examine(data: SiteData, *, progress: Progress, sheet: ContactSheet | None = 
         missing={name: sum(getattr(record, name) in (None, ()) for record in survey.records) for name in OPTIONAL},
         same_images=_copies((study.image, study.patient_id) for study in survey.digests),
         same_reports=_copies((study.report, study.patient_id) for study in survey.digests),
+        unpaired=survey.unpaired.count,
         bad_rows=tuple(survey.bad_rows),
         num_repeated=sum(REPEATED in reason for reason in reasons),
         num_burned_in=sum(BURNED_IN in reason for reason in reasons),
@@ -131,11 +135,15 @@ class _Survey:
     records: list[StudyRecord] = field(default_factory=list)
     digests: list[StudyDigest] = field(default_factory=list)
     bad_rows: list[BadRow] = field(default_factory=list)
+    unpaired: UnpairedTally = field(default_factory=UnpairedTally)
     num_flat: int = 0
 
-    def add(self, item: Study | BadRow) -> None:
+    def add(self, item: Study | Unpaired | BadRow) -> None:
         if isinstance(item, BadRow):
             self.bad_rows.append(item)
+            return
+        if isinstance(item, Unpaired):
+            self.unpaired.add(item)
             return
         record = item.record
         self.records.append(record)

@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from client.data.splits import Role, draw_roles, read_splits
+from client.data.published_split import fixed_roles
+from client.data.splits import Role, draw_roles
+from client.data.unpaired import UnpairedCount
 from client.policy.site_schema import SiteData
 from common.errors import ConfigError, DataError
 from common.types import StudyRecord
@@ -36,13 +38,16 @@ class SiteCut:
     problems: tuple[str, ...]
 
 
-def cut_site(data: SiteData, records: Sequence[StudyRecord], *, num_bad_rows: int) -> SiteCut:
+def cut_site(
+    data: SiteData, records: Sequence[StudyRecord], *, num_bad_rows: int, unpaired: UnpairedCount | None = None
+) -> SiteCut:
     """The cut of a hospital's studies.
 
     Args:
         data: What its site.yaml says of them.
-        records: Every study that can be read.
-        num_bad_rows: Rows that cannot.
+        records: Every study that can be read and has both report and image.
+        num_bad_rows: Rows that cannot be read.
+        unpaired: Studies that lack a half: neither readable rows nor bad ones.
     """
     roles, fault = _roles(data, records)
     patients = _patients_by_role(records, roles)
@@ -53,7 +58,9 @@ def cut_site(data: SiteData, records: Sequence[StudyRecord], *, num_bad_rows: in
         roles=roles,
         patients=patients,
         num_on_two_sides=num_on_two_sides,
-        problems=tuple(_problems(data, records, patients, bad_fraction, fault, num_on_two_sides)),
+        problems=tuple(_problems(data, patients, bad_fraction, fault, num_on_two_sides))
+        if records
+        else (_nothing(unpaired),),
     )
 
 
@@ -61,7 +68,7 @@ def _roles(data: SiteData, records: Sequence[StudyRecord]) -> tuple[Mapping[str,
     """The side of each split group, and why there are none."""
     try:
         if data.split:
-            return read_splits(data.root / "splits.csv", split=data.split), None
+            return fixed_roles(data.root, adapter=data.adapter, split=data.split), None
         drawn = draw_roles(records, seed=SPLIT_SEED, public_fraction=0.0, test_fraction=data.test_fraction)
     except (ConfigError, DataError) as error:
         return {}, str(error)
@@ -76,17 +83,17 @@ def _patients_by_role(records: Iterable[StudyRecord], roles: Mapping[str, Role])
     return {role: frozenset(who) for role, who in patients.items()}
 
 
+def _nothing(unpaired: UnpairedCount | None) -> str:
+    return unpaired.only_problem if unpaired else "no study can be read; check data.adapter and data.root"
+
+
 def _problems(
     data: SiteData,
-    records: Sequence[StudyRecord],
     patients: Mapping[Role, frozenset[str]],
     bad_fraction: float,
     fault: str | None,
     num_on_two_sides: int,
 ) -> Iterator[str]:
-    if not records:
-        yield "no study can be read; check data.adapter and data.root"
-        return
     if bad_fraction > data.max_bad_fraction:
         yield (
             f"{bad_fraction:.1%} of the rows cannot be read, above data.max_bad_fraction={data.max_bad_fraction:g}; "

@@ -12,9 +12,10 @@ from torch import Tensor
 from client.data.features import CachedEncoder, in_batches
 from client.data.identity import anchors_digest, content_of
 from client.data.interface import Adapter
+from client.data.published_split import fixed_roles
 from client.data.registry import ADAPTERS
 from client.data.rows import DEFAULT_SITE_COLUMN
-from client.data.splits import PUBLIC_SITE, Role, read_splits
+from client.data.splits import PUBLIC_SITE, Role
 from common.encoders.public_fit import AnchorFeatures
 from common.errors import DataError
 from common.types import Study, StudyRecord
@@ -44,8 +45,8 @@ class AnchorFolder:
     def studies(self) -> Iterator[Study]:
         """The public studies in the order of the folder; at least one.
 
-        Others are skipped as they come. Rows that cannot be read are skipped too, for whether they are public is not
-        known.
+        Others are skipped as they come, and so are unpaired ones, which no study can be compared with. Rows that cannot
+        be read are skipped too, for whether they are public is not known.
 
         Raises:
             ConfigError: The layout or the split is unknown.
@@ -82,7 +83,7 @@ class AnchorFolder:
             return lambda record: record.site is None
         if not self.split:
             return lambda record: record.site == PUBLIC_SITE
-        roles = read_splits(self.root / "splits.csv", split=self.split)
+        roles = fixed_roles(self.root, adapter=self.adapter, split=self.split)
         return lambda record: roles.get(record.split_group) is Role.PUBLIC
 
     def _names_sites(self) -> bool:

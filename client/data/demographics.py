@@ -6,6 +6,11 @@ What is not understood is an unknown value, never a lost study: these fields ser
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+V = TypeVar("V", int, str)
 
 OLDEST_YEARS = 120
 
@@ -35,6 +40,29 @@ _AGE = re.compile(
 
 class UnreadValue(ValueError):
     """A value is neither blank nor understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demographics:
+    """Who the patient of a study is, as far as it was understood.
+
+    Attributes:
+        sex: One of `SEXES`, or None.
+        age: Completed years, or None.
+        unread: Those of the two that held something that was not understood.
+    """
+
+    sex: str | None
+    age: int | None
+    unread: tuple[str, ...]
+
+
+def demographics_of(*, sex: str | None, age: str | None) -> Demographics:
+    """Sex and age by the words for them; what is not understood is unknown, and named."""
+    found_sex, sex_is_read = _understood(sex, sex_of)
+    found_age, age_is_read = _understood(age, age_of)
+    unread = (*(() if sex_is_read else ("sex",)), *(() if age_is_read else ("age",)))
+    return Demographics(found_sex, found_age, unread)
 
 
 def age_of(text: str) -> int | None:
@@ -71,3 +99,10 @@ def sex_of(text: str) -> str | None:
         if word in words:
             return sex
     raise UnreadValue("sex")
+
+
+def _understood(text: str | None, reader: Callable[[str], V | None]) -> tuple[V | None, bool]:
+    try:
+        return reader(text or ""), True
+    except UnreadValue:
+        return None, False

@@ -4,8 +4,10 @@ Each image instance is one study; its report is found by AccessionNumber. Column
 accession_number, report; optional sex, age, race, site, findings (";" between), split_group. A value there
 goes before the one in the DICOM header, so that a wrong header can be corrected without touching the image.
 
-Every file of the tree is read, in the order of its path; links to folders are not followed. Reports that no
-image asked for are listed last, in the order of their lines.
+Every file of the tree is read, in the order of its path; links to folders are not followed. An image whose report is
+blank or has no row is unpaired. A report names its image, so one that no image asked for is a bad row; these are listed
+last, in the order of their lines.
+What `wardround site import` keeps to itself in the tree is passed over.
 """
 
 from __future__ import annotations
@@ -18,17 +20,21 @@ from typing import TypeVar
 from pydicom import Dataset
 
 from client.data.demographics import UnreadValue, age_of, sex_of
-from client.data.dicom_image import grey_image, mended, read_instance
+from client.data.dicom_image import check_burned_in, grey_image, header_text, read_instance
 from client.data.images import locate
 from client.data.interface import Adapter
 from client.data.rows import DEFAULT_SITE_COLUMN, Row, UnusableRow, how_written, read_table
-from common.types import BadRow, Study, StudyRecord
+from common.types import BadRow, Lacks, Study, StudyRecord, Unpaired
 
 T = TypeVar("T")
 V = TypeVar("V", int, str)
 
 REPORTS = "reports.csv"
+ROOM_OF_IMPORT = ".import"
+"""Folder in the root where an import keeps its journal, and studies without a report."""
+
 REQUIRED = ("accession_number", "report")
+REPORT_REMEDY = f"{REPORTS} would bring it in a row with the image's AccessionNumber"
 
 
 @dataclass(frozen=True)
@@ -50,19 +56,21 @@ class DicomAdapter:
         """See `Adapter`."""
         return how_written(self.root / REPORTS, required=REQUIRED)
 
-    def records(self) -> Iterator[StudyRecord | BadRow]:
+    def records(self) -> Iterator[StudyRecord | Unpaired | BadRow]:
         """See `Adapter`; headers alone are read."""
         return self._items(with_pixels=False, made_of=lambda record, dataset: record)  # noqa: ARG005 - no image
 
-    def studies(self) -> Iterator[Study | BadRow]:
-        """Studies and bad files by path, then reports without image by line.
+    def studies(self) -> Iterator[Study | Unpaired | BadRow]:
+        """Studies, images without report and bad files by path, then reports without image by line.
 
         Raises:
             DataError: `reports.csv` cannot be read at all.
         """
         return self._items(with_pixels=True, made_of=lambda record, dataset: Study(record, grey_image(dataset)))
 
-    def _items(self, *, with_pixels: bool, made_of: Callable[[StudyRecord, Dataset], T]) -> Iterator[T | BadRow]:
+    def _items(
+        self, *, with_pixels: bool, made_of: Callable[[StudyRecord, Dataset], T]
+    ) -> Iterator[T | Unpaired | BadRow]:
         table = read_table(self.root / REPORTS, required=REQUIRED, site_column=self.site_column)
         reports: dict[str, Row] = {}
         for row in table.rows:
@@ -73,7 +81,8 @@ class DicomAdapter:
         for name in self._files():
             try:
                 dataset = read_instance(locate(self.root, name), with_pixels=with_pixels)
-                yield made_of(self._admitted(dataset, reports=reports, asked=asked, seen=seen), dataset)
+                record = self._admitted(dataset, reports=reports, asked=asked, seen=seen)
+                yield made_of(record, dataset) if record.report else Unpaired(record, Lacks.REPORT, REPORT_REMEDY)
             except UnusableRow as error:
                 yield BadRow(name, 0, str(error))
         for row in table.rows:
@@ -81,40 +90,34 @@ class DicomAdapter:
                 yield bad
 
     def _files(self) -> list[str]:
-        names = [path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if not path.is_dir()]
-        return sorted(name for name in names if name != REPORTS)
+        paths = [path.relative_to(self.root) for path in self.root.rglob("*") if not path.is_dir()]
+        return sorted(path.as_posix() for path in paths if path.parts[0] not in {REPORTS, ROOM_OF_IMPORT})
 
     def _admitted(self, dataset: Dataset, *, reports: dict[str, Row], asked: set[str], seen: set[str]) -> StudyRecord:
         """The record of an instance that may become a study."""
         accession = _require(dataset, "AccessionNumber")
-        if accession not in reports:
-            raise UnusableRow(f"{REPORTS} has no row for its AccessionNumber; add the report or remove the file")
         asked.add(accession)
-        record = self._record(dataset, reports[accession])
+        record = self._record(dataset, reports.get(accession) or Row(0, {}))
         if record.study_id in seen:
             raise UnusableRow("SOPInstanceUID repeats that of an earlier file; keep one copy")
         seen.add(record.study_id)
-        if _header(dataset, "BurnedInAnnotation").upper() == "YES" and not self.allow_burned_in:
-            raise UnusableRow("image has burned-in annotation, which the policy refuses; mask it or change the policy")
+        check_burned_in(dataset, allow_burned_in=self.allow_burned_in)
         return record
 
     def _record(self, dataset: Dataset, row: Row) -> StudyRecord:
-        try:
-            report = row.require("report")
-        except UnusableRow as error:
-            raise UnusableRow(f"{REPORTS} line {row.line}: {error}") from error
-        sex, age, unread = row.sex, row.age, set(row.unread)
+        who = row.demographics
+        sex, age, unread = who.sex, who.age, set(who.unread)
         if sex is None:
             sex, was_unread = _read(dataset, "PatientSex", sex_of)
             unread |= {"sex"} if was_unread else set()
         if age is None:
             age, was_unread = _read(dataset, "PatientAge", age_of)
             unread |= {"age"} if was_unread else set()
-        scanner = f"{_header(dataset, 'Manufacturer')} {_header(dataset, 'ManufacturerModelName')}".strip()
+        scanner = f"{header_text(dataset, 'Manufacturer')} {header_text(dataset, 'ManufacturerModelName')}".strip()
         return StudyRecord(
             study_id=_require(dataset, "SOPInstanceUID"),
             patient_id=_require(dataset, "PatientID"),
-            report=report,
+            report=row.get("report") or "",
             sex=sex,
             age=age,
             race=row.get("race"),
@@ -150,17 +153,8 @@ def _unused(row: Row, reports: dict[str, Row], asked: set[str]) -> BadRow | None
     return None
 
 
-def _header(dataset: Dataset, keyword: str) -> str:
-    """A header value as text, "" where absent or empty."""
-    with mended():  # pydicom parses a value when it is first asked for
-        try:
-            return str(dataset.get(keyword) or "").strip(" \0")
-        except Exception as error:  # a damaged value raises nearly anything
-            raise UnusableRow(f"{keyword} in the DICOM header is damaged; export the instance again") from error
-
-
 def _require(dataset: Dataset, keyword: str) -> str:
-    value = _header(dataset, keyword)
+    value = header_text(dataset, keyword)
     if not value:
         raise UnusableRow(f"{keyword} is missing from the DICOM header; export the instance again")
     return value
@@ -169,6 +163,6 @@ def _require(dataset: Dataset, keyword: str) -> str:
 def _read(dataset: Dataset, keyword: str, reader: Callable[[str], V | None]) -> tuple[V | None, bool]:
     """A header value, and whether there was one that was not understood."""
     try:
-        return reader(_header(dataset, keyword)), False
+        return reader(header_text(dataset, keyword)), False
     except (UnreadValue, UnusableRow):
         return None, True

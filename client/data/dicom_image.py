@@ -67,6 +67,29 @@ def read_instance(path: Path, *, with_pixels: bool = True) -> Dataset:
             ) from error
 
 
+def header_text(dataset: Dataset, keyword: str) -> str:
+    """A header value as text, "" where absent or empty.
+
+    Raises:
+        UnusableRow: The value is damaged.
+    """
+    with mended():  # pydicom parses a value when it is first asked for
+        try:
+            return str(dataset.get(keyword) or "").strip(" \0")
+        except Exception as error:  # a damaged value raises nearly anything
+            raise UnusableRow(f"{keyword} in the DICOM header is damaged; export the instance again") from error
+
+
+def check_burned_in(dataset: Dataset, *, allow_burned_in: bool) -> None:
+    """Check that an instance declares no burned-in annotation, unless that is allowed.
+
+    Raises:
+        UnusableRow: It does.
+    """
+    if not allow_burned_in and header_text(dataset, "BurnedInAnnotation").upper() == "YES":
+        raise UnusableRow("image has burned-in annotation, which the policy refuses; mask it or change the policy")
+
+
 def grey_image(dataset: Dataset) -> Image:
     """The middle frame (number `frames // 2`, from 0) of an instance as a grey image `[H, W]`.
 

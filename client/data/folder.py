@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from client.data.interface import Adapter
 from client.data.patients import with_patients
 from client.data.registry import ADAPTERS
-from common.types import BadRow, Study, StudyRecord
+from common.types import BadRow, Study, StudyRecord, Unpaired
+
+T = TypeVar("T", bound=Study | Unpaired | BadRow)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,18 +41,23 @@ class StudyFolder:
         """How its table is written, for people."""
         return self._adapter().written()
 
-    def records(self) -> Iterator[StudyRecord | BadRow]:
+    def records(self) -> Iterator[StudyRecord | Unpaired | BadRow]:
         """As `Adapter.records`."""
         for item in self._adapter().records():
-            yield item if isinstance(item, BadRow) else with_patients(item, same_patients=self.same_patients)
+            yield self._with_patients(item) if isinstance(item, StudyRecord) else self._of_patient(item)
 
-    def studies(self) -> Iterator[Study | BadRow]:
+    def studies(self) -> Iterator[Study | Unpaired | BadRow]:
         """As `Adapter.studies`."""
-        for item in self._adapter().studies():
-            if isinstance(item, BadRow):
-                yield item
-            else:
-                yield Study(with_patients(item.record, same_patients=self.same_patients), item.image)
+        return (self._of_patient(item) for item in self._adapter().studies())
+
+    def _of_patient(self, item: T) -> T:
+        """The same under its patient's identifier, where it has one."""
+        if isinstance(item, Study | Unpaired):
+            return replace(item, record=self._with_patients(item.record))
+        return item
+
+    def _with_patients(self, record: StudyRecord) -> StudyRecord:
+        return with_patients(record, same_patients=self.same_patients)
 
     def _adapter(self) -> Adapter:
         return ADAPTERS.load(self.adapter)(

@@ -6,6 +6,7 @@ Shapes: H height, W width.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,18 @@ def locate(root: Path, relative: str) -> Path:
     if not is_file:
         raise UnusableRow("image file is missing; restore it or remove the row")
     return path
+
+
+def first_there(root: Path, candidates: Sequence[str]) -> str:
+    """The first of these relative paths at which there is a file, else the first; `locate` says if it may be read."""
+
+    def is_there(relative: str) -> bool:
+        try:
+            return (root / relative).is_file()
+        except (OSError, ValueError):  # name too long, NUL in the name
+            return False
+
+    return next(filter(is_there, candidates), candidates[0])
 
 
 def decode_picture(path: Path, *, bits: int = 0) -> Image:

@@ -1,19 +1,22 @@
-"""What every data adapter offers: its studies with or without their images, and the rows that could not become one."""
+"""What every data adapter offers: its studies with or without their images, those that lack a half, and bad rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Protocol
 
-from common.types import BadRow, Study, StudyRecord
+from common.types import BadRow, Study, StudyRecord, Unpaired
 
 
 class Adapter(Protocol):
     """A folder of one known layout.
 
-    Contract: each row or instance yields exactly one `Study` or one `BadRow`, in a fixed order; an image is decoded
-    when its study is yielded and may be dropped by the caller after use, so that memory stays bounded; nothing is
-    skipped silently; a missing or unreadable index file raises `DataError` before the first item.
+    Contract: each study yields exactly one `Study`, `Unpaired` or `BadRow`, and so does each row or file that belongs
+    to none, in a fixed order. Images are decoded when their study is yielded and may be dropped by the caller after
+    use, so that memory stays bounded; several of one study are views of one record. A study is unpaired where its
+    archive has no report or names no image; an image that is named and missing is a bad row. Those of an unpaired
+    study are found, not decoded. Nothing is skipped silently; a missing or unreadable index file raises `DataError`
+    before the first item.
     """
 
     def written(self) -> str:
@@ -24,7 +27,7 @@ class Adapter(Protocol):
         """
         ...
 
-    def records(self) -> Iterator[StudyRecord | BadRow]:
+    def records(self) -> Iterator[StudyRecord | Unpaired | BadRow]:
         """What `studies` yields, in its order, without decoding an image: cheap, for counts and plans.
 
         A study whose image turns out to be damaged is a record here and a bad row there.
@@ -34,8 +37,8 @@ class Adapter(Protocol):
         """
         ...
 
-    def studies(self) -> Iterator[Study | BadRow]:
-        """Studies and bad rows in the order of the index file.
+    def studies(self) -> Iterator[Study | Unpaired | BadRow]:
+        """Studies, unpaired ones and bad rows in the order of the index.
 
         Raises:
             DataError: The folder or its index cannot be read at all.

@@ -1,78 +1,66 @@
 """Adapter `manifest`: a folder with `manifest.csv` and the picture files that it names.
 
 Columns: study_id, patient_id, image_path (relative to the folder), report; optional sex, age, race, scanner,
-site, findings (";" between), split_group. One row a study.
+site, findings (";" between), split_group. One row a study; one whose report or image_path is blank is unpaired.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from client.data.images import decode_picture, locate
 from client.data.interface import Adapter
+from client.data.listed import ListedStudies, ListedStudy, ListedView
 from client.data.rows import DEFAULT_SITE_COLUMN, Row, UnusableRow, how_written, read_table
-from common.types import BadRow, Study, StudyRecord
+from client.data.view_files import picture_reader
+from common.types import BadRow, StudyRecord
 
 REQUIRED = ("study_id", "patient_id", "image_path", "report")
 
 
-@dataclass(frozen=True)
-class PictureTableAdapter:
-    """A table that names one picture file a row; the layouts differ in how a row becomes a record.
+def picture_table(
+    table: Path,
+    *,
+    required: Sequence[str],
+    record_of: Callable[[Row], StudyRecord],
+    report_column: str,
+    site_column: str,
+    pixel_bits: int,
+) -> Adapter:
+    """Adapter over a table that names one picture file a row; the layouts differ in how a row becomes a record.
 
-    Attributes:
+    Args:
         table: The CSV file; image paths are relative to its folder.
         required: Columns that must be there, `image_path` among them.
         record_of: Row to record; raises `UnusableRow` for a row that cannot become one.
+        report_column: Column of the report.
         site_column: Column that names the site.
         pixel_bits: Bits of a grey value in pictures of more than eight; 0 where that is not declared.
     """
 
-    table: Path
-    required: Sequence[str]
-    record_of: Callable[[Row], StudyRecord]
-    site_column: str
-    pixel_bits: int
-
-    def written(self) -> str:
-        """See `Adapter`."""
-        return how_written(self.table, required=self.required)
-
-    def records(self) -> Iterator[StudyRecord | BadRow]:
-        """See `Adapter`."""
-        return (found if isinstance(found, BadRow) else found[0] for _, found in self._located())
-
-    def studies(self) -> Iterator[Study | BadRow]:
-        """Studies and bad rows in the order of the table.
-
-        Raises:
-            DataError: The table cannot be read at all.
-        """
-        for line, found in self._located():
-            yield found if isinstance(found, BadRow) else self._study(line, *found)
-
-    def _located(self) -> Iterator[tuple[int, tuple[StudyRecord, Path] | BadRow]]:
-        """Each row's line, and its record and picture file."""
-        table = read_table(self.table, required=self.required, site_column=self.site_column)
+    def listed() -> Iterator[ListedStudy | BadRow]:
         first_lines: dict[str, int] = {}
-        for row in table.rows:
+        for row in read_table(table, required=required, site_column=site_column).rows:
             if isinstance(row, BadRow):
-                yield row.row, row
+                yield row
                 continue
             try:
-                record = self.record_of(row)
+                record = record_of(row)
                 _check_first(record.study_id, row.line, first_lines)
-                yield row.line, (record, locate(self.table.parent, row.require("image_path")))
+                image = row.get("image_path")
+                views = () if image is None else (ListedView(row.line, image),)
+                yield ListedStudy(record, table.name, row.line, views)
             except UnusableRow as error:
-                yield row.line, BadRow(self.table.name, row.line, str(error))
+                yield BadRow(table.name, row.line, str(error))
 
-    def _study(self, line: int, record: StudyRecord, picture: Path) -> Study | BadRow:
-        try:
-            return Study(record, decode_picture(picture, bits=self.pixel_bits))
-        except UnusableRow as error:
-            return BadRow(self.table.name, line, str(error))
+    return ListedStudies(
+        root=table.parent,
+        listed=listed,
+        read=picture_reader(pixel_bits=pixel_bits),
+        written_as=lambda: how_written(table, required=required),
+        report_remedy=f"{table.name} would bring it in column {report_column}",
+        image_remedy=f"{table.name} would bring it in column image_path",
+    )
 
 
 def _check_first(study_id: str, line: int, first_lines: dict[str, int]) -> None:
@@ -99,18 +87,26 @@ def manifest(
     """
 
     def record_of(row: Row) -> StudyRecord:
+        who = row.demographics
         return StudyRecord(
             study_id=row.require("study_id"),
             patient_id=row.require("patient_id"),
-            report=row.require("report"),
-            sex=row.sex,
-            age=row.age,
+            report=row.get("report") or "",
+            sex=who.sex,
+            age=who.age,
             race=row.get("race"),
             scanner=row.get("scanner"),
             site=row.get(site_column),
             findings=row.findings,
             split_group=row.get("split_group") or "",
-            unread=row.unread,
+            unread=who.unread,
         )
 
-    return PictureTableAdapter(root / "manifest.csv", REQUIRED, record_of, site_column, pixel_bits)
+    return picture_table(
+        root / "manifest.csv",
+        required=REQUIRED,
+        record_of=record_of,
+        report_column="report",
+        site_column=site_column,
+        pixel_bits=pixel_bits,
+    )

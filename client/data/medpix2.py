@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from client.data.interface import Adapter
-from client.data.manifest import PictureTableAdapter
-from client.data.rows import DEFAULT_SITE_COLUMN, Row, UnusableRow, names_in
+from client.data.manifest import picture_table
+from client.data.rows import DEFAULT_SITE_COLUMN, Row, names_in
 from common.types import StudyRecord
 
 REQUIRED = ("image_path", "patient_id", "text", "sex", "age", "race", "modality", "labels", "split_group")
@@ -36,21 +36,27 @@ def medpix2(
     """
 
     def record_of(row: Row) -> StudyRecord:
-        report = row.require("text")
-        if report.lower().startswith(PLACEHOLDER):
-            raise UnusableRow("text is a placeholder; write the caption or remove the row")
+        report = row.get("text") or ""
+        who = row.demographics
         return StudyRecord(
             study_id=PurePosixPath(row.require("image_path")).stem,
             patient_id=row.require("patient_id"),
-            report=report,
-            sex=row.sex,
-            age=row.age,
+            report="" if report.lower().startswith(PLACEHOLDER) else report,
+            sex=who.sex,
+            age=who.age,
             race=row.get("race"),
             scanner=row.get("modality"),
             site=row.get(site_column),
             findings=names_in(row.values["labels"]),
             split_group=row.get("split_group") or "",
-            unread=row.unread,
+            unread=who.unread,
         )
 
-    return PictureTableAdapter(root / "metadata.csv", REQUIRED, record_of, site_column, pixel_bits=0)
+    return picture_table(
+        root / "metadata.csv",
+        required=REQUIRED,
+        record_of=record_of,
+        report_column="text",
+        site_column=site_column,
+        pixel_bits=0,
+    )

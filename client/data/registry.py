@@ -30,8 +30,13 @@ class AdapterFactory(Protocol):
 ADAPTERS: Registry[AdapterFactory] = Registry(
     "data.adapter",
     {
+        "chexpert": "client.data.chexpert:chexpert",
         "dicom": "client.data.dicom:dicom",
         "manifest": "client.data.manifest:manifest",
         "medpix2": "client.data.medpix2:medpix2",
+        "mimic_cxr": "client.data.mimic_cxr:mimic_cxr",
+        "nih_cxr14": "client.data.nih_cxr14:nih_cxr14",
+        "open_i": "client.data.open_i:open_i",
+        "padchest": "client.data.padchest:padchest",
     },
 )

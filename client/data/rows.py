@@ -8,23 +8,24 @@ as a `BadRow`. Neither error quotes a value of the table: the reasons hold no pa
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from client.data.demographics import UnreadValue, age_of, sex_of
+from client.data.demographics import Demographics, demographics_of
+from client.data.table_file import table_bytes
 from client.data.table_text import TableText, UnknownEncoding, names_in_header, table_text
 from common.config.registry import near
 from common.errors import DataError
 from common.types import BadRow
 
-T = TypeVar("T")
-
 DEFAULT_SITE_COLUMN = "site"
 MOST_FIELD_CHARACTERS = 1 << 24
 """Longest field of a table; Python's own limit of 131,072 is below some reports."""
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
+"""One line with its end, whichever of the three it is."""
 
 
 class UnusableRow(DataError):
@@ -53,37 +54,14 @@ class Row:
         Raises:
             UnusableRow: The field is blank.
         """
-        if not self.values[column]:
+        if (value := self.get(column)) is None:
             raise UnusableRow(f"{column} is empty; fill it in")
-        return self.values[column]
+        return value
 
     @property
-    def sex(self) -> str | None:
-        """Column `sex`: "F", "M", "O", or None where it is not known or not understood."""
-        return self._read("sex", sex_of)
-
-    @property
-    def age(self) -> int | None:
-        """Column `age`: completed years, or None where it is not known or not understood."""
-        return self._read("age", age_of)
-
-    @property
-    def unread(self) -> tuple[str, ...]:
-        """Columns of optional fields that hold something that was not understood."""
-        return tuple(name for name, reader in (("sex", sex_of), ("age", age_of)) if not self._is_read(name, reader))
-
-    def _read(self, column: str, reader: Callable[[str], T]) -> T | None:
-        try:
-            return reader(self.values.get(column, ""))
-        except UnreadValue:
-            return None
-
-    def _is_read(self, column: str, reader: Callable[[str], object]) -> bool:
-        try:
-            reader(self.values.get(column, ""))
-        except UnreadValue:
-            return False
-        return True
+    def demographics(self) -> Demographics:
+        """Columns `sex` and `age`."""
+        return demographics_of(sex=self.get("sex"), age=self.get("age"))
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -113,24 +91,31 @@ class Table:
         Raises:
             DataError: It is not; the near names are given.
         """
-        if column not in self.columns:
+        if column.casefold() not in self.columns:
             raise DataError(f"{self.path}: column {column} is missing; {near(column, list(self.columns))}")
 
 
-def read_table(path: Path, *, required: Sequence[str], site_column: str = DEFAULT_SITE_COLUMN) -> Table:
+def read_table(
+    path: Path,
+    *,
+    required: Sequence[str],
+    others: Sequence[str] | None = None,
+    site_column: str = DEFAULT_SITE_COLUMN,
+) -> Table:
     """Read a table (RFC 4180, or with semicolons or tabs; encodings as of `table_text`; blank lines are passed over).
 
     Names of columns are compared without regard to case; blank fields beyond the header's last name are no fields.
 
     Args:
-        path: The file.
+        path: The file; `.gz` is decompressed.
         required: Columns without which the table is of no use.
+        others: Columns whose values are kept beside those and the site's; None keeps all. A table of a whole archive
+            has many that nobody asks for.
         site_column: Column that names the site; it must be there unless it is the default one.
 
     Raises:
         DataError: The file is missing, no text, empty or wrongly quoted, or a column is missing or named twice.
     """
-    site_column = site_column.casefold()
     found = _text(path, required)
     lines = _parse(path, found)
     _, header = next(lines, (0, []))
@@ -139,7 +124,9 @@ def read_table(path: Path, *, required: Sequence[str], site_column: str = DEFAUL
         raise DataError(f"{path}: empty; its first line must name the columns {', '.join(required)}")
     if len(set(columns)) < len(columns):
         raise DataError(f"{path}: line {found.first_line} names a column twice; give each column a name of its own")
-    rows = tuple(_row(path.name, columns, line, fields) for line, fields in lines)
+    wanted = {name.casefold() for name in (*required, site_column, *(columns if others is None else others))}
+    kept = [(place, column) for place, column in enumerate(columns) if column in wanted]
+    rows = tuple(_row(path.name, columns, kept, line, fields) for line, fields in lines)
     table = Table(path, columns, rows, found.in_words)
     for column in required if site_column == DEFAULT_SITE_COLUMN else (*required, site_column):
         table.check_column(column)
@@ -162,13 +149,7 @@ def names_in(text: str) -> tuple[str, ...]:
 
 def _text(path: Path, required: Sequence[str]) -> TableText:
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); set data.root to the folder that holds {path.name}"
-        ) from error
-    try:
-        return table_text(content, columns=required)
+        return table_text(table_bytes(path), columns=required)
     except UnknownEncoding as error:
         raise DataError(
             f"{path}: line {error.line} is neither UTF-8 nor another known encoding; save the table again as UTF-8"
@@ -178,7 +159,8 @@ def _text(path: Path, required: Sequence[str]) -> TableText:
 def _parse(path: Path, found: TableText) -> Iterator[tuple[int, list[str]]]:
     """Yield each row that is not blank with the line on which it starts; a quoted field may span lines."""
     csv.field_size_limit(max(MOST_FIELD_CHARACTERS, csv.field_size_limit()))  # the process's, so it is only raised
-    reader = csv.reader(io.StringIO(found.text, newline=""), delimiter=found.separator, strict=True)
+    # Line by line: a copy of a whole archive's reports in a buffer would take four bytes a character.
+    reader = csv.reader((line[0] for line in _LINE.finditer(found.text)), delimiter=found.separator, strict=True)
     while True:
         line = reader.line_num + found.first_line
         try:
@@ -201,9 +183,11 @@ def _without_blank_end(fields: list[str]) -> list[str]:
     return fields[:length]
 
 
-def _row(name: str, columns: tuple[str, ...], line: int, fields: list[str]) -> Row | BadRow:
+def _row(
+    name: str, columns: tuple[str, ...], kept: Sequence[tuple[int, str]], line: int, fields: list[str]
+) -> Row | BadRow:
     if len(fields) > len(columns):
         fields = [*fields[: len(columns)], *_without_blank_end(fields[len(columns) :])]
     if len(fields) != len(columns):
         return BadRow(name, line, f"the row has {len(fields)} fields and the header {len(columns)}")
-    return Row(line, {column: field.strip() for column, field in zip(columns, fields, strict=True)})
+    return Row(line, {column: fields[place].strip() for place, column in kept})

@@ -5,11 +5,11 @@ A split is a mapping from split_group to `Role`: read from a file of fixed split
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from client.data.rows import Table, read_table
+from client.data.rows import Row, Table, read_table
 from common.config.registry import near
 from common.errors import ConfigError, DataError
 from common.seeds import derive_seed
@@ -67,6 +67,27 @@ def read_splits(path: Path, *, split: str) -> dict[str, Role]:
         if role not in list(Role):
             raise DataError(f"{path}: line {row.line}: {split} is not one of {', '.join(Role)}; correct it")
         roles[group] = Role(role)
+    return roles
+
+
+def roles_by_patient(table: Table, *, patient: str, role_of: Callable[[Row], Role | None]) -> dict[str, Role]:
+    """Roles of the patients of a published split: a table with one row an image.
+
+    Args:
+        table: The table.
+        patient: The column that names the patient.
+        role_of: The side that a row names; None for one that takes no part.
+
+    Raises:
+        DataError: A row does not fit the header, or a patient stands on two sides.
+    """
+    roles: dict[str, Role] = {}
+    for row in table.rows:
+        if isinstance(row, BadRow):
+            raise DataError(f"{table.path}: line {row.row}: {row.reason}; correct the row")
+        name, role = row.get(patient), role_of(row)
+        if name and role is not None and roles.setdefault(name, role) is not role:
+            raise DataError(f"{table.path}: line {row.line}: puts a patient on a second side; correct the row")
     return roles
 
 

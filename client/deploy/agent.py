@@ -31,6 +31,7 @@ from client.deploy.relay import Relay
 from client.deploy.supernode import NAME as SUPERNODE
 from client.deploy.supernode import Endpoint, SuperNode
 from client.deploy.worker_client import WorkerClient
+from client.network.proxy import Proxy
 from common.errors import ConfigError
 from common.service.health import services_of
 from common.service.processes import ChildSpec
@@ -61,6 +62,7 @@ class Agent:
     Args:
         identity: The member.
         config_file: The hospital's `site.yaml`, for the worker.
+        proxy: The hospital's HTTP proxy; None goes straight.
         worker_command: Program and arguments of the worker.
         isolation: Beginning of the worker's command line; by default what takes the network away.
         clock: The time.
@@ -71,6 +73,7 @@ class Agent:
         identity: SiteIdentity,
         config_file: Path,
         *,
+        proxy: Proxy | None = None,
         worker_command: Sequence[str] = WORKER_COMMAND,
         isolation: Callable[[], Sequence[str]] = without_network,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -80,7 +83,7 @@ class Agent:
         self._clock = clock
         self._worker_command = (*isolation(), *worker_command, "--config", str(config_file))
         self._client = WorkerClient(socket=self._run_folder / SOCKET_FILE)
-        self._supernode = SuperNode(identity, self._run_folder)
+        self._supernode = SuperNode(identity, self._run_folder, proxy=proxy)
         self._relay = Relay(
             endpoint=lambda: self._supernode.endpoint,
             secret=self._supernode.secret,

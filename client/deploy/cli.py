@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from client.deploy.identity import REQUEST_FILE
 from client.deploy.init import create_site, join, read_invitation
+from client.state_folder import REQUEST_FILE
 from common.trust.display import confirm, show_expiries, spoken
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from client.ledger.lost import check_has_log
-from client.state_folder import ADMISSION_FILE, KEY_FILE
+from client.state_folder import ADMISSION_FILE, KEY_FILE, REQUEST_FILE, ROOTS_FILE
 from common.errors import ConfigError, TrustError
 from common.trust.admission import Admission, read_admission
 from common.trust.consortium import Consortium
@@ -29,9 +29,7 @@ from common.trust.request import JoinRequest, read_request
 T = TypeVar("T")
 
 NODE_KEY_FILE = "node_key"
-REQUEST_FILE = "request.json"
 BUNDLE_FILE = "consortium.json"
-ROOTS_FILE = "consortium.crt"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,6 @@ from pathlib import Path
 from client.deploy.identity import (
     BUNDLE_FILE,
     NODE_KEY_FILE,
-    REQUEST_FILE,
-    ROOTS_FILE,
     SiteIdentity,
     SiteKeys,
     check_admission,
@@ -18,7 +16,7 @@ from client.deploy.identity import (
     read_part,
     roots_of,
 )
-from client.state_folder import ADMISSION_FILE, KEY_FILE, LOG_FOLDER
+from client.state_folder import ADMISSION_FILE, KEY_FILE, LOG_FOLDER, REQUEST_FILE, ROOTS_FILE
 from common.errors import ConfigError, TrustError
 from common.evidence.audit_log import AuditLog
 from common.files import write_atomically

@@ -45,7 +45,7 @@ from client.policy.site_policy import policy_of
 from client.policy.site_schema import SiteConfig
 from client.site import Site, SiteAccounts
 from client.state_folder import KEY_FILE, LEDGER_FILE, LOG_FOLDER
-from client.store.store import Prepared
+from client.store.store import PREPARED_FOLDER, Prepared
 from common.bundle import Bundle
 from common.code_digest import code_digest
 from common.device import check_device
@@ -228,7 +228,11 @@ class LocalWorker:
             _log.error("refused: %s", error)
             self._note_refusal(bundle_hash, error.reason)
             return error_reply(message, error.reason)
-        return run.answer(message)
+        reply = run.answer(message)
+        if reply.has_error() and reply.error.reason == DataError.reason:
+            # What is prepared was damaged under the run: the next message looks at it anew.
+            self._open.pop(bundle_hash, None)
+        return reply
 
     def _run_of(self, bundle_hash: str, message: Message) -> OpenRun:
         """The open run of a bundle.
@@ -345,7 +349,7 @@ def open_site(
     start = model_arrays(model)
     own, anchors = OwnStudies.of(config, prepared), part_public(prepared.anchors.features, run).anchors.to(run.device)
     if frozen is not None:
-        own = own.encoded_by(frozen, device=run.device)
+        own = own.encoded_by(frozen, device=run.device, folder=config.state_folder / PREPARED_FOLDER)
         anchors = frozen.sees(anchors)
     private = own.private()
     check_shared_noise(run, band_of(private.num_patients))

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from client.deploy.approval import Approval, Approvals
 from client.deploy.own_studies import check_listed
 from client.policy.site_schema import SiteConfig
-from client.store.store import Prepared, Progress, StudyStore
+from client.store.pace import Progress
+from client.store.store import Prepared, StudyStore
 from common.bundle import Bundle
 from common.errors import TrustError, WardroundError
 from common.wire.preparing import Preparing

@@ -11,7 +11,7 @@ import typer
 from client.deploy.agent import Agent
 from client.deploy.identity import SiteIdentity, read_identity
 from client.deploy.metrics import LedgerReader, SiteMetrics
-from client.policy.site_config import load_site_config
+from client.policy.site_config import load_site_config, proxy_of
 from client.policy.site_schema import SiteConfig
 from common.errors import ConfigError
 from common.service.health import health_served
@@ -19,6 +19,7 @@ from common.service.log_format import log_as_json
 from common.service.metrics import metrics_served
 from common.service.signals import end_by_signal
 from common.trust.display import show_expiries
+from common.wire.objects import cut_small
 
 
 def start_command(
@@ -33,7 +34,8 @@ def start_command(
     log_as_json("agent")
     site, identity = _member(config)
     show_expiries([identity.admission.expiry, identity.consortium.expiry], datetime.now(UTC))
-    agent = Agent(identity, config.resolve())
+    cut_small()
+    agent = Agent(identity, config.resolve(), proxy=proxy_of(site))
     ready = f"{identity.name} is ready: {identity.consortium.name} at {identity.consortium.address}"
     metrics = SiteMetrics(agent, identity, spend=LedgerReader(site, identity))
     with (

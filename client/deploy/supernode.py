@@ -1,7 +1,8 @@
 """Flower's SuperNode as a child of the agent: how it is started, what its log says, and its registration.
 
-The server refuses a SuperNode while it believes that the one before is still there, for up to a minute after that one
-was killed. So its node id, which is in its log alone, is kept on disk, and is deactivated before another is started.
+The server refuses a SuperNode while it believes that the one before is still there, for up to four minutes after
+that one was killed. So its node id, which is in its log alone, is kept on disk, and is deactivated before another is
+started.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import json
 import logging
 import re
 import secrets
-import ssl
 import sys
 import threading
 from dataclasses import dataclass
@@ -20,11 +20,13 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from flwr.proto.fleet_pb2 import DeactivateNodeRequest
-from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
+from client.deploy.fleet import OPEN, SIGN, fleet_client
 from client.deploy.identity import SiteIdentity
 from client.deploy.supernode_main import ANNOUNCEMENT, LOOPBACK
+from client.network.proxy import Proxy
+from client.network.way_out import Problem, WayOut
 from common.errors import TrustError
 from common.files import write_atomically
 from common.service.processes import ChildSpec
@@ -55,34 +57,12 @@ class Endpoint:
     address: str
 
 
-@dataclass(frozen=True)
-class Trouble:
-    """What a line of the SuperNode's log means, in a hospital's words.
+REFUSED_SIGN = "Failed to activate SuperNode"
+"""Part of the line with which Flower says that the server takes no such node."""
 
-    Attributes:
-        sign: Part of the line.
-        words: What is wrong, and what to do.
-    """
-
-    sign: str
-    words: str
-
-
-TROUBLES = (
-    Trouble(
-        "SSL/TLS handshake error",
-        "the server shows a certificate that this site does not believe, or expired; ask the coordinating centre, and "
-        "take its newest answer with wardround site join",
-    ),
-    Trouble(
-        "Failed to activate SuperNode",
-        "the server does not accept this site: it does not know it yet, or has revoked it; ask the coordinating centre "
-        "if this goes on for minutes",
-    ),
-    Trouble(
-        "Connection attempt failed",
-        "the server does not answer; look whether this machine reaches it, or ask the coordinating centre",
-    ),
+REFUSED_WORDS = (
+    "the server does not accept this site: it does not know it yet, or has revoked it; ask the coordinating centre "
+    "if this goes on for minutes"
 )
 
 
@@ -92,18 +72,20 @@ class SuperNode:
     Args:
         identity: The member that it speaks for.
         folder: Private folder for what it needs while it runs.
+        proxy: The hospital's HTTP proxy; None goes straight.
     """
 
-    def __init__(self, identity: SiteIdentity, folder: Path) -> None:
+    def __init__(self, identity: SiteIdentity, folder: Path, *, proxy: Proxy | None = None) -> None:
         self.secret = secrets.token_bytes(_SECRET_BYTES)
         self.activity = threading.Event()
         """Set with each line of its log: a message may have come."""
         self._identity = identity
+        self._way = WayOut(address=identity.consortium.address, roots=identity.roots_file, proxy=proxy)
         self._folder = folder
         self._node_file = identity.keys.folder / _NODE_FILE
         self._endpoint: Endpoint | None = None
         self._connected = False
-        self._trouble: Trouble | None = None
+        self._trouble = ""
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -130,8 +112,9 @@ class SuperNode:
             name=NAME,
             command=(
                 *(sys.executable, "-P", "-m", "client.deploy.supernode_main"),
-                *("--superlink", identity.consortium.address),
-                *("--root-certificates", str(identity.roots_file)),
+                *("--superlink", self._way.address),
+                *("--root-certificates", str(self._way.roots)),
+                *(() if self._way.proxy is None else _options_of(self._way.proxy)),
                 *("--auth-supernode-private-key", str(identity.node_key_file)),
                 *("--isolation", "process"),
                 *("--superexec-auth-secret-file", str(secret_file)),
@@ -145,7 +128,7 @@ class SuperNode:
         """Forget the life before, and free its registration."""
         self._endpoint, self._connected = None, False
         node_id = self._kept_node_id()
-        if node_id is not None and deactivate_stale(self._identity, node_id):
+        if node_id is not None and deactivate_stale(self._identity, self._way, node_id):
             _log.info("freed the registration of a SuperNode that ended without")
 
     def read_line(self, line: str) -> None:
@@ -159,16 +142,25 @@ class SuperNode:
             self._endpoint = Endpoint(int(announced["pid"]), announced["address"])
         elif not self._connected and (connected := _NODE_ID.fullmatch(line)):
             write_atomically(self._node_file, json.dumps({"node_id": int(connected[1])}).encode())
-            self._connected, self._trouble = True, None
+            self._connected, self._trouble = True, ""
             _log.info("connected to %s", self._identity.consortium.address)
         else:
             self._look_for_trouble(line)
 
     def _look_for_trouble(self, line: str) -> None:
-        for trouble in TROUBLES:
-            if trouble.sign in line and trouble != self._trouble:
-                self._trouble = trouble
-                _log.warning("%s (%s); trying again until it does", trouble.words, self._identity.consortium.address)
+        if line == f"{SIGN} {OPEN}" and self._trouble:
+            self._trouble = ""
+            _log.info("the server answers again")
+            return
+        words = REFUSED_WORDS if REFUSED_SIGN in line else self._words_of_the_way(line)
+        if words and words != self._trouble:
+            self._trouble = words
+            _log.warning("%s (%s); trying again until it does", words, self._way.address)
+
+    def _words_of_the_way(self, line: str) -> str:
+        """What is wrong with the way out; "" where the line does not speak of it."""
+        sign, _, word = line.rpartition(" ")
+        return self._way.in_words(Problem(word)) if sign == SIGN and word in set(Problem) else ""
 
     def _kept_node_id(self) -> int | None:
         try:
@@ -178,21 +170,26 @@ class SuperNode:
         return node_id if isinstance(node_id, int) else None
 
 
-def deactivate_stale(identity: SiteIdentity, node_id: int) -> bool:
+def _options_of(proxy: Proxy) -> tuple[str, ...]:
+    """The proxy, for the SuperNode's process; where its login lies, and not the login."""
+    return "--proxy", proxy.url, "--proxy-login", proxy.login_file
+
+
+def deactivate_stale(identity: SiteIdentity, way: WayOut, node_id: int) -> bool:
     """Tell the server that a SuperNode of this site is no more.
 
     Returns:
-        Whether the server believed that it was still there. False also where the server cannot be asked: after a
-        minute it finds out by itself.
+        Whether the server believed that it was still there. False also where the server cannot be asked: after four
+        minutes it finds out by itself.
 
     Raises:
-        TrustError: The node key cannot be read.
+        TrustError: The node key cannot be read, or the login of the proxy.
+        ConfigError: The file of the login holds something else.
     """
     key = _node_key(identity.node_key_file)
-    with FleetHttpClient(
-        f"https://{identity.consortium.address}",
+    with fleet_client(way, say=_log.debug)(
+        f"https://{way.address}",
         interceptors=[NodeAuthHttpInterceptor(key, key.public_key())],
-        verify=ssl.create_default_context(cafile=str(identity.roots_file)),
         timeout=_DEACTIVATE_SECONDS,
     ) as client:
         try:

@@ -2,7 +2,9 @@
 
 Guarantee: `steps` calls are (epsilon, delta)-differentially private with the epsilon that the accountant
     gives for `PatientDpSgd.event(steps)` (Abadi et al., arXiv 1607.00133, with the patient as the unit).
-Unit of privacy: the patient. All studies of a patient, and all views of them, are averaged before the clip.
+Unit of privacy: the patient. All studies of a patient, and all views of them, are averaged before the clip. A study of
+    several images is read with one of them, drawn for it alone: whichever it is, the patient's mean is clipped, and the
+    other patients' draws do not read it; the guarantee holds for every outcome of them, and so for their mixture.
 Neighbouring relation: add or remove one patient. The number of patients never enters the result: the normaliser is the
     public `expected_patients`.
 Sensitivity: `clip_norm`, and `clip_norm * (1 + ROUNDING_MARGIN)` in floating point, which the noise is scaled to. A
@@ -18,6 +20,8 @@ Shapes: R records of a chunk, G patients of a chunk, L trained parameters.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import torch
@@ -25,11 +29,12 @@ from torch import Tensor
 
 from client.dp.clipping import CLIPPINGS, ROUNDING_MARGIN
 from client.dp.paths.choice import path_for
-from client.dp.paths.interface import Differentiation, Materialised, PatientGradients
-from client.dp.randomness import Randomness
-from client.dp.records import Gradients, Records, chunks_of_patients, sample_patients
+from client.dp.paths.interface import Differentiation, GradientPath, Materialised, PatientGradients
+from client.dp.randomness import Noise, Randomness
+from client.dp.records import ChunksAhead, Gradients, PrivateStudies, Records, chunks_of_patients, sample_patients
 from client.dp.refusals import refuse_unsound
 from client.dp.round_noise import RoundNoise
+from client.dp.step import GradientSource, Sampler, noised_mean
 from client.dp.views import NO_VIEWS, Views
 from common.encoders.dual import DualEncoder, trainable_names
 from common.losses.objective import Objective, Public, refuse_coupled
@@ -39,7 +44,7 @@ _log = logging.getLogger("wardround.site")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PatientDpSgd:
+class PatientDpSgd(GradientSource):
     """Sampler, per-record gradients, clip, noise and privacy event, bundled so that they cannot drift apart.
 
     Attributes:
@@ -82,31 +87,34 @@ class PatientDpSgd:
             noise_multiplier=self.noise_multiplier, sampling_probability=self.sampling_probability, steps=steps
         )
 
-    def gradient(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
-        """One private gradient of the trained parameters, by name, float32.
+    def sampler(self, model: DualEncoder, records: PrivateStudies) -> Sampler:
+        """See `GradientSource`: chunk after chunk, so that memory does not grow with the sample."""
+        nobody = records.rows(slice(0))
+        self.views.refuse_features(nobody.images)
+        chunk_size = self.path(model).chunk_size(nobody, self.chunk_size)
 
-        Raises:
-            ConfigError: The model couples records or cannot be differentiated one record at a time, or the views
-                need pixels.
-        """
-        sample = self.views.secret(sample_patients(records, self.sampling_probability, self.randomness))
-        total = self.clipped_sum(model, sample, public)
-        # One call on one vector: no two parameters can share a key, and the noise costs one pass. Not rounded to
-        # float32 before: the error would grow with the whole sum and not with what one patient adds.
-        flat = torch.cat([value.flatten() for value in total.values()])
+        def sample(reader: Executor) -> Iterable[Records]:
+            sampled = sample_patients(records, self.sampling_probability, self.randomness)
+            return ChunksAhead(self.views.secret(sampled), chunk_size, reader)
+
+        return sample
+
+    def noise(self, num_values: int) -> Noise:
+        """See `GradientSource`."""
         sensitivity = self.clip_norm * (1 + ROUNDING_MARGIN)
-        noised = self._noised(flat, sensitivity) / self.expected_patients
-        pieces = noised.split([value.numel() for value in total.values()])
-        return {name: piece.view_as(total[name]) for name, piece in zip(total, pieces, strict=True)}
-
-    def _noised(self, total: Tensor, sensitivity: float) -> Tensor:
         if self.round_noise is None:
-            return self.randomness.noised(total, standard_deviation=self.noise_multiplier * sensitivity)
-        return self.randomness.noised(
-            total,
+            return self.randomness.noise(num_values, standard_deviation=self.noise_multiplier * sensitivity)
+        return self.randomness.noise(
+            num_values,
             standard_deviation=self.round_noise.law.own(self.noise_multiplier) * sensitivity,
             parts=self.round_noise.next_step(),
         )
+
+    def gradient_of(
+        self, model: DualEncoder, sample: Iterable[Records], public: Public, noise: Callable[[], Noise]
+    ) -> Gradients:
+        """See `GradientSource`."""
+        return noised_mean(self._sum_over(sample, model, public), noise(), self.expected_patients)
 
     def clipped_sum(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
         """Sum over patients of their clipped mean gradients; removing one patient moves it by at most `clip_norm`.
@@ -114,24 +122,36 @@ class PatientDpSgd:
         Raises:
             ConfigError: The model couples records or cannot be differentiated one record at a time.
         """
+        chunk_size = self.path(model).chunk_size(records, self.chunk_size)
+        return self._sum_over(chunks_of_patients(records, chunk_size), model, public)
+
+    def _sum_over(self, chunks: Iterable[Records], model: DualEncoder, public: Public) -> Gradients:
         refuse_unsound(model)
-        step = _Step(self, model, public, records)
-        for chunk in chunks_of_patients(records, step.chunk_size):
+        step = _Step(self, model, public)
+        for chunk in chunks:
             step.add(chunk)
         if step.num_not_finite:
             _log.warning("%d gradients of studies were not finite and count as zero", step.num_not_finite)
         return step.total
 
+    def path(self, model: DualEncoder) -> GradientPath:
+        """How a patient's gradient of this model is found.
+
+        Raises:
+            ConfigError: The path is unknown or cannot differentiate the model.
+        """
+        differentiation = Differentiation(objective=self.objective, precision=self.precision)
+        return path_for(self.gradients, model, differentiation)
+
 
 class _Step:
     """The running sum of one step, in float64 so that its error does not grow with the number of chunks."""
 
-    def __init__(self, engine: PatientDpSgd, model: DualEncoder, public: Public, records: Records) -> None:
-        differentiation = Differentiation(objective=engine.objective, precision=engine.precision)
-        self._path = path_for(engine.gradients, model, differentiation)
+    def __init__(self, engine: PatientDpSgd, model: DualEncoder, public: Public) -> None:
+        self._path = engine.path(model)
+        self._configured = engine.chunk_size
         self._clipping = CLIPPINGS.load(engine.clipping)(engine.clip_norm)
         self._model, self._public = model, public
-        self.chunk_size = self._path.chunk_size(records, engine.chunk_size)
         self.total = {
             name: torch.zeros_like(model.get_parameter(name), dtype=torch.float64, requires_grad=False)
             for name in trainable_names(model)
@@ -140,23 +160,23 @@ class _Step:
 
     def add(self, chunk: Records) -> None:
         weight_R = (1.0 / chunk.studies_of_each())[chunk.patients]
-        if len(chunk.patients) <= self.chunk_size:
+        chunk_size = self._path.chunk_size(chunk, self._configured)
+        if len(chunk.patients) <= chunk_size:
             gradients = self._path.gradients(self._model, chunk, weight_R, self._public)
         else:
-            gradients = self._of_one_patient(chunk, weight_R)
+            gradients = self._of_one_patient(chunk, weight_R, chunk_size)
         self.num_not_finite += gradients.num_not_finite
         squares_LG = torch.stack([part.squares().double() for part in gradients.parts])
         scales_LG = self._clipping.scales(squares_LG)
         for total, part, scale_G in zip(self.total.values(), gradients.parts, scales_LG, strict=True):
             total += part.weighted_sum(scale_G).view_as(total)
 
-    def _of_one_patient(self, chunk: Records, weight_R: Tensor) -> PatientGradients:
+    def _of_one_patient(self, chunk: Records, weight_R: Tensor, chunk_size: int) -> PatientGradients:
         """The mean gradient of one patient who has more studies than a chunk holds, piece by piece."""
         mean = [torch.zeros_like(total, dtype=torch.float32).unsqueeze(0) for total in self.total.values()]
         num_not_finite = 0
-        for rows in torch.arange(len(chunk.patients), device=weight_R.device).split(self.chunk_size):
-            piece = Records(chunk.images[rows], chunk.reports[rows], chunk.patients[rows])
-            gradients = self._path.gradients(self._model, piece, weight_R[rows], self._public)
+        for rows in torch.arange(len(chunk.patients), device=weight_R.device).split(chunk_size):
+            gradients = self._path.gradients(self._model, chunk.rows(rows), weight_R[rows], self._public)
             num_not_finite += gradients.num_not_finite
             for value, part in zip(mean, gradients.parts, strict=True):
                 value += part.weighted_sum(weight_R.new_ones(1)).view_as(value)

@@ -1,4 +1,4 @@
-"""Gaussian noise on a private sum, added as integers on a public grid.
+"""Gaussian noise on a private sum, added as integers on a public grid; drawn before, while the sum is computed.
 
 Guarantee: that of the Gaussian mechanism with `standard_deviation`; `client/dp/discrete_gaussian.py` has the reduction.
 Unit of privacy, neighbouring relation: the caller's; they come with the sensitivity.
@@ -7,6 +7,7 @@ Sensitivity: rounding to the grid moves two neighbouring sums apart by at most i
     noise is wider by `_MARGIN` to make up for it, which is enough up to a noise multiplier of 140.
 Edge cases: deviation 0 returns the total itself and gives no privacy. A total that is not finite, or beyond 2^29
     deviations, is refused and nothing of it is returned: clipping makes it impossible, so the fault is the program's.
+    What is drawn is added to one total, and forgotten: a second one is refused, and so is one of another size.
 
 Why integers. Noise that is made and added in floating point leaves traces of the sum in the low bits: which floats can
 come out depends on what went in (Mironov, CCS 2012, doi:10.1145/2382196.2382264). Here the sum is rounded to integers,
@@ -65,36 +66,84 @@ OWN_ALONE = NoiseParts()
 """Noise that is all the site's own."""
 
 
+class GridNoise:
+    """Noise that is drawn and not yet added.
+
+    Args:
+        steps_P: A draw for each value, in steps of the grid; None adds nothing.
+        spacing: Of the grid.
+    """
+
+    def __init__(self, steps_P: npt.NDArray[np.int64] | None, spacing: float) -> None:
+        self._steps_P = steps_P
+        self._spacing = spacing
+        self._added = False
+
+    def added_to(self, total: Tensor) -> Tensor:
+        """The total with the noise, float32, on the total's device.
+
+        Args:
+            total: The private sum, of any shape; float64 is not rounded before the noise is added.
+
+        Raises:
+            CheckFailed: The total is not finite or out of range, is of another size, or the noise was added before.
+        """
+        if self._added:
+            raise CheckFailed("noise was to be added a second time: nothing of the step is released")
+        self._added = True
+        steps_P, self._steps_P = self._steps_P, None
+        if steps_P is None:
+            return total.detach().to(torch.float32)
+        if len(steps_P) != total.numel():
+            raise CheckFailed("noise was drawn for a sum of another size: nothing of the step is released")
+        values = total.detach().to("cpu", torch.float64).flatten().numpy()
+        noised = np.empty(len(values), dtype=np.float32)
+        for start in range(0, len(values), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            noised[part] = (_on_grid(values[part], self._spacing) + steps_P[part]) * self._spacing
+        return torch.from_numpy(noised).view(total.shape).to(total.device)
+
+
+def draw_grid_noise(
+    num_values: int, *, standard_deviation: float, stream: Keystream, parts: NoiseParts = OWN_ALONE
+) -> GridNoise:
+    """Discrete Gaussian noise for a sum of so many values. It is made on the CPU, and lets other threads compute.
+
+    Args:
+        num_values: Of the sum, public.
+        standard_deviation: Deviation of one draw of noise on each value; public.
+        stream: Source of the own draws.
+        parts: Draws that are added. Two sites' shared parts cancel exactly on totals of one size.
+
+    Raises:
+        ConfigError: The deviation is negative or not finite.
+    """
+    if not (math.isfinite(standard_deviation) and standard_deviation >= 0):
+        raise ConfigError(f"the noise's standard deviation is {standard_deviation}; it must be a finite number >= 0")
+    if standard_deviation == 0:
+        return GridNoise(None, 0.0)
+    steps_P = np.empty(num_values, dtype=np.int64)
+    for start in range(0, num_values, _CHUNK):
+        drawn = steps_P[start : start + _CHUNK]
+        drawn[:] = 0
+        for _ in range(parts.num_own):
+            drawn += discrete_gaussian(len(drawn), stream)
+        for part in parts.shared:
+            drawn += part.factor * discrete_gaussian(len(drawn), part.stream)
+    return GridNoise(steps_P, grid_spacing(standard_deviation))
+
+
 def add_grid_noise(
     total: Tensor, *, standard_deviation: float, stream: Keystream, parts: NoiseParts = OWN_ALONE
 ) -> Tensor:
-    """The total with discrete Gaussian noise, float32, on the total's device.
-
-    Args:
-        total: The private sum, of any shape; float64 is not rounded before the noise is added.
-        standard_deviation: Deviation of one draw of noise on each value; public.
-        stream: Source of the own draws. The noise is made on the CPU.
-        parts: Draws that are added. Two sites' shared parts cancel exactly on totals of one size.
+    """The total with noise drawn now; see `draw_grid_noise` and `GridNoise.added_to`.
 
     Raises:
         ConfigError: The deviation is negative or not finite.
         CheckFailed: The total is not finite or out of range.
     """
-    if not (math.isfinite(standard_deviation) and standard_deviation >= 0):
-        raise ConfigError(f"the noise's standard deviation is {standard_deviation}; it must be a finite number >= 0")
-    if standard_deviation == 0:
-        return total.detach().to(torch.float32)
-    spacing = grid_spacing(standard_deviation)
-    values = total.detach().to("cpu", torch.float64).flatten().numpy()
-    noised = np.empty(len(values), dtype=np.float32)
-    for start in range(0, len(values), _CHUNK):
-        steps = _on_grid(values[start : start + _CHUNK], spacing)
-        for _ in range(parts.num_own):
-            steps += discrete_gaussian(len(steps), stream)
-        for part in parts.shared:
-            steps += part.factor * discrete_gaussian(len(steps), part.stream)
-        noised[start : start + _CHUNK] = steps * spacing
-    return torch.from_numpy(noised).view(total.shape).to(total.device)
+    noise = draw_grid_noise(total.numel(), standard_deviation=standard_deviation, stream=stream, parts=parts)
+    return noise.added_to(total)
 
 
 def grid_spacing(standard_deviation: float) -> float:

@@ -30,15 +30,19 @@ Shapes: B records of a sample, D embedding, K bits.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from client.dp.clipped_pairs import ClippedPairs, Side
-from client.dp.randomness import Randomness
-from client.dp.records import Gradients, Records, sample_patients
+from client.dp.coins import random_order
+from client.dp.randomness import Noise, Randomness
+from client.dp.records import Gradients, PrivateStudies, Records, sample_patients
 from client.dp.refusals import refuse_unsound
+from client.dp.step import GradientSource, Sampler, noised_mean
 from client.dp.tower_jacobian import Jacobian, jacobian_of
 from common.encoders.dual import DualEncoder, Embedded, trainable_names
 from common.encoders.interface import Tower
@@ -51,12 +55,10 @@ from common.privacy.events import TruncatedSampledGaussian
 _log = logging.getLogger("wardround.site")
 
 IMAGES, REPORTS, HEAD = "image_tower.", "report_tower.", "hash_head."
-_COINS = 62
-"""Fair coins that make a random integer: two of n equal ones have probability below n^2 / 2^63."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairClipDpSgd:
+class PairClipDpSgd(GradientSource):
     """Sampler, gradients of pairs, clips, noise and privacy event, bundled so that they cannot drift apart.
 
     Attributes:
@@ -105,21 +107,30 @@ class PairClipDpSgd:
             most_sampled=self.most_sampled,
         )
 
-    def gradient(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
-        """One private gradient of the trained parameters, by name, float32.
+    def sampler(self, model: DualEncoder, records: PrivateStudies) -> Sampler:  # noqa: ARG002 - for every model the same
+        """See `GradientSource`: one study each of the sampled patients, of `most_sampled` of them at most, in one."""
+
+        def sample(reader: Executor) -> Iterable[Records]:  # noqa: ARG001 - nothing follows
+            sampled = sample_patients(records, self.sampling_probability, self.randomness)
+            studies = one_study_each(at_most(self.most_sampled, sampled, self.randomness), self.randomness)
+            return [studies.rows(slice(None))]
+
+        return sample
+
+    def noise(self, num_values: int) -> Noise:
+        """See `GradientSource`."""
+        return self.randomness.noise(num_values, standard_deviation=self.noise_multiplier * self.sensitivity)
+
+    def gradient_of(
+        self, model: DualEncoder, sample: Iterable[Records], public: Public, noise: Callable[[], Noise]
+    ) -> Gradients:
+        """See `GradientSource`.
 
         Raises:
             ConfigError: See `clipped_sum`.
         """
-        sample = sample_patients(records, self.sampling_probability, self.randomness)
-        studies = one_study_each(at_most(self.most_sampled, sample, self.randomness), self.randomness)
-        total = self.clipped_sum(model, studies, public)
-        # One call on one vector: no two parameters can share a key, and the noise costs one pass.
-        flat = torch.cat([value.flatten() for value in total.values()])
-        deviation = self.noise_multiplier * self.sensitivity
-        noised = self.randomness.noised(flat, standard_deviation=deviation).float() / self.expected_patients
-        pieces = noised.split([value.numel() for value in total.values()])
-        return {name: piece.view_as(total[name]) for name, piece in zip(total, pieces, strict=True)}
+        (studies,) = sample
+        return noised_mean(self.clipped_sum(model, studies, public), noise(), self.expected_patients)
 
     def clipped_sum(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
         """Sum of all pairs' clipped gradients, float64; one patient moves it by at most `sensitivity`.
@@ -181,30 +192,25 @@ class PairClipDpSgd:
         )
 
 
-def at_most(most: int, records: Records, randomness: Randomness) -> Records:
+def at_most(most: int, records: PrivateStudies, randomness: Randomness) -> PrivateStudies:
     """All studies of the patients, or of `most` of them, uniformly at random, where there are more."""
     if records.num_patients <= most:
         return records
     chosen = torch.zeros(records.num_patients, dtype=torch.bool)
-    chosen[_random_order(records.num_patients, randomness)[:most]] = True
-    kept = chosen.to(records.patients.device)[records.patients]
-    numbers = torch.cumsum(chosen, dim=0).to(records.patients.device) - 1
-    return Records(records.images[kept], records.reports[kept], numbers[records.patients[kept]])
+    chosen[random_order(records.num_patients, randomness)[:most]] = True
+    chosen = chosen.to(records.patients.device)
+    studies = chosen[records.patients].nonzero().flatten()
+    numbers = torch.cumsum(chosen, dim=0) - 1
+    return records.among(studies, numbers[records.patients[studies]])
 
 
-def one_study_each(records: Records, randomness: Randomness) -> Records:
+def one_study_each(records: PrivateStudies, randomness: Randomness) -> PrivateStudies:
     """One study of each patient, uniformly at random and independently of the other patients."""
-    order = _random_order(len(records.patients), randomness).to(records.patients.device)
+    order = random_order(len(records.patients), randomness).to(records.patients.device)
     by_patient = order[torch.argsort(records.patients[order], stable=True)]
     studies = records.studies_of_each()
     rows = by_patient[studies.cumsum(dim=0) - studies]
-    return Records(records.images[rows], records.reports[rows], records.patients[rows])
-
-
-def _random_order(number: int, randomness: Randomness) -> Tensor:
-    """A uniformly random order of 0..number-1: fair coins make random integers, and those are sorted."""
-    coins = randomness.participants(number * _COINS, 0.5).view(number, _COINS)
-    return torch.argsort((coins.long() << torch.arange(_COINS)).sum(dim=1))
+    return records.among(rows, records.patients[rows])
 
 
 def _side(jacobian: Jacobian, features: Tensor, head: HashHead) -> Side:

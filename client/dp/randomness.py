@@ -7,14 +7,27 @@ in a test, which injects a source of its own. Why and how: `common/decisions/000
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from client.dp.grid_noise import OWN_ALONE, NoiseParts, add_grid_noise
+from client.dp.grid_noise import OWN_ALONE, NoiseParts, draw_grid_noise
 from common.privacy.keystream import Keystream
+
+
+class Noise(Protocol):
+    """Noise on one private sum, drawn before the sum is known."""
+
+    def added_to(self, total: Tensor) -> Tensor:
+        """The total plus the noise, float32, on the total's device; once.
+
+        Raises:
+            CheckFailed: The total is not finite or of another size, or the noise was added before.
+        """
+        ...
 
 
 class Randomness(Protocol):
@@ -24,17 +37,16 @@ class Randomness(Protocol):
         """Booleans `[num_patients]`: each patient independently with `probability` (Poisson sampling)."""
         ...
 
-    def noised(self, total: Tensor, *, standard_deviation: float, parts: NoiseParts = OWN_ALONE) -> Tensor:
-        """The total plus independent Gaussian noise of a public deviation, float32, on the total's device.
+    def noise(self, num_values: int, *, standard_deviation: float, parts: NoiseParts = OWN_ALONE) -> Noise:
+        """Independent Gaussian noise of a public deviation for a sum of so many values.
 
         Args:
-            total: The private sum.
+            num_values: Of the private sum.
             standard_deviation: Of one part.
             parts: Of the noise; own ones come from this source, shared ones from theirs.
 
         Raises:
             ConfigError: The deviation is negative or not finite.
-            CheckFailed: The total is not finite.
         """
         ...
 
@@ -50,9 +62,9 @@ class SystemRandomness:
         """See `Randomness`."""
         return poisson_sample(num_patients, probability, Keystream.fresh())
 
-    def noised(self, total: Tensor, *, standard_deviation: float, parts: NoiseParts = OWN_ALONE) -> Tensor:
+    def noise(self, num_values: int, *, standard_deviation: float, parts: NoiseParts = OWN_ALONE) -> Noise:
         """See `Randomness`."""
-        return add_grid_noise(total, standard_deviation=standard_deviation, stream=Keystream.fresh(), parts=parts)
+        return draw_grid_noise(num_values, standard_deviation=standard_deviation, stream=Keystream.fresh(), parts=parts)
 
 
 class KeystreamRandomness:
@@ -65,9 +77,9 @@ class KeystreamRandomness:
         """See `Randomness`."""
         return poisson_sample(num_patients, probability, self._stream)
 
-    def noised(self, total: Tensor, *, standard_deviation: float, parts: NoiseParts = OWN_ALONE) -> Tensor:
+    def noise(self, num_values: int, *, standard_deviation: float, parts: NoiseParts = OWN_ALONE) -> Noise:
         """See `Randomness`."""
-        return add_grid_noise(total, standard_deviation=standard_deviation, stream=self._stream, parts=parts)
+        return draw_grid_noise(num_values, standard_deviation=standard_deviation, stream=self._stream, parts=parts)
 
 
 class SeededRandomness:
@@ -80,12 +92,26 @@ class SeededRandomness:
         """See `Randomness`."""
         return torch.rand(num_patients, generator=self._generator, dtype=torch.float64) < probability
 
-    def noised(self, total: Tensor, *, standard_deviation: float, parts: NoiseParts = OWN_ALONE) -> Tensor:
+    def noise(self, num_values: int, *, standard_deviation: float, parts: NoiseParts = OWN_ALONE) -> Noise:
         """See `Randomness`."""
         if parts != OWN_ALONE:
             raise ValueError("a generator's floats cannot be shared to the last bit; use a source of integers")
-        noise = torch.randn(total.shape, generator=self._generator).to(total.device)
-        return total.detach().to(torch.float32) + standard_deviation * noise
+        return FloatNoise(standard_deviation * torch.randn(num_values, generator=self._generator))
+
+
+@dataclass(frozen=True)
+class FloatNoise:
+    """Floats that are added as they are. No privacy.
+
+    Attributes:
+        values_P: One for each value of the sum, float32.
+    """
+
+    values_P: Tensor
+
+    def added_to(self, total: Tensor) -> Tensor:
+        """See `Noise`."""
+        return total.detach().to(torch.float32) + self.values_P.view(total.shape).to(total.device)
 
 
 def poisson_sample(num_patients: int, probability: float, stream: Keystream) -> Tensor:

@@ -5,7 +5,9 @@ Shapes: N studies, R studies of a chunk.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
 import torch
@@ -17,9 +19,57 @@ Gradients = dict[str, Tensor]
 """A tensor in the shape of each trained parameter, by the parameter's name, in the model's order."""
 
 
+class Sample(ABC):
+    """Studies sorted by patient, wherever they lie, that are read some at a time."""
+
+    patients: Tensor
+    """Patient number `[N]` of each study, int64, ascending from 0 without gaps."""
+
+    @abstractmethod
+    def rows(self, rows: Tensor | slice) -> Records:
+        """Read some of the studies; the patients' numbers are as they are here.
+
+        Raises:
+            DataError: They cannot be read.
+        """
+
+    @property
+    def num_patients(self) -> int:
+        """Number of patients. Private: it stays at the site."""
+        return int(self.patients[-1]) + 1 if len(self.patients) else 0
+
+    def studies_of_each(self) -> Tensor:
+        """Number of studies of each patient, `[num_patients]`."""
+        return torch.bincount(self.patients, minlength=self.num_patients)
+
+
+class PrivateStudies(Sample):
+    """All private studies of one site, or those of a sample; none is read before it is asked for."""
+
+    @abstractmethod
+    def among(self, studies: Tensor, patients: Tensor) -> PrivateStudies:
+        """Some of the studies.
+
+        Args:
+            studies: Positions `[R]`.
+            patients: New numbers `[R]` of their patients, ascending.
+        """
+
+    @abstractmethod
+    def one_image_each(self, randomness: Randomness) -> PrivateStudies:
+        """The same studies, each with one of its images, uniformly at random and apart from all other studies.
+
+        Nothing is drawn where each has one.
+        """
+
+    @abstractmethod
+    def to(self, device: str) -> PrivateStudies:
+        """The same studies, read to a device."""
+
+
 @dataclass(frozen=True)
-class Records:
-    """Private studies of one site as the towers see them, sorted by patient.
+class Records(PrivateStudies):
+    """Private studies of one site as the towers see them, in memory, with one image each.
 
     Attributes:
         images: Image features `[N, ...]`.
@@ -31,43 +81,75 @@ class Records:
     reports: Tensor
     patients: Tensor
 
-    @property
-    def num_patients(self) -> int:
-        """Number of patients. Private: it stays at the site."""
-        return int(self.patients[-1]) + 1 if len(self.patients) else 0
+    def rows(self, rows: Tensor | slice) -> Records:
+        """See `Sample`."""
+        return Records(self.images[rows], self.reports[rows], self.patients[rows])
 
-    def studies_of_each(self) -> Tensor:
-        """Number of studies of each patient, `[num_patients]`."""
-        return torch.bincount(self.patients, minlength=self.num_patients)
+    def among(self, studies: Tensor, patients: Tensor) -> Records:
+        """See `PrivateStudies`."""
+        return Records(self.images[studies], self.reports[studies], patients)
+
+    def one_image_each(self, randomness: Randomness) -> Records:  # noqa: ARG002 - they have one
+        """See `PrivateStudies`."""
+        return self
 
     def to(self, device: str) -> Records:
-        """The same studies on a device."""
+        """See `PrivateStudies`."""
         return Records(self.images.to(device), self.reports.to(device), self.patients.to(device))
 
 
-def sample_patients(records: Records, probability: float, randomness: Randomness) -> Records:
-    """The studies of a Poisson sample of the patients, renumbered without gaps."""
+def sample_patients(records: PrivateStudies, probability: float, randomness: Randomness) -> PrivateStudies:
+    """The studies of a Poisson sample of the patients, renumbered without gaps, each with one of its images."""
     chosen = randomness.participants(records.num_patients, probability).to(records.patients.device)
-    kept = chosen[records.patients]
+    studies = chosen[records.patients].nonzero().flatten()
     numbers = torch.cumsum(chosen, dim=0) - 1
-    return Records(records.images[kept], records.reports[kept], numbers[records.patients[kept]])
+    return records.among(studies, numbers[records.patients[studies]]).one_image_each(randomness)
 
 
-def chunks_of_patients(records: Records, chunk_size: int) -> Iterator[Records]:
-    """Consecutive whole patients, renumbered from 0 in each chunk.
+class ChunksAhead:
+    """Consecutive whole patients of a sample, renumbered from 0 in each chunk; the next is read while one is used.
 
-    A chunk holds at most `chunk_size` studies, or one patient alone who has more.
+    A chunk holds at most `chunk_size` studies, or one patient alone who has more. The first is begun at once.
+
+    Args:
+        sample: The studies.
+        chunk_size: Studies of a chunk.
+        thread: Reads.
     """
+
+    def __init__(self, sample: Sample, chunk_size: int, thread: Executor) -> None:
+        self._spans = _spans(sample, chunk_size)
+        self._sample, self._thread = sample, thread
+        self._next = self._begin()
+
+    def __iter__(self) -> Iterator[Records]:
+        while self._next is not None:
+            chunk = self._next.result()
+            self._next = self._begin()
+            yield chunk
+
+    def _begin(self) -> Future[Records] | None:
+        span = next(self._spans, None)
+        return None if span is None else self._thread.submit(_read, self._sample, *span)
+
+
+def chunks_of_patients(sample: Sample, chunk_size: int) -> Iterator[Records]:
+    """As `ChunksAhead`, each read when it is asked for."""
+    return (_read(sample, *span) for span in _spans(sample, chunk_size))
+
+
+def _spans(sample: Sample, chunk_size: int) -> Iterator[tuple[int, int, int]]:
+    """First row of each chunk, the row after its last, and its first patient."""
     start = first = size = 0
-    for patient, count in enumerate(records.studies_of_each().tolist()):
+    for patient, count in enumerate(sample.studies_of_each().tolist()):
         if size and size + count > chunk_size:
-            yield _part(records, start, start + size, first)
+            yield start, start + size, first
             start, first, size = start + size, patient, 0
         size += count
     if size:
-        yield _part(records, start, start + size, first)
+        yield start, start + size, first
 
 
-def _part(records: Records, start: int, stop: int, first_patient: int) -> Records:
-    rows = slice(start, stop)
-    return Records(records.images[rows], records.reports[rows], records.patients[rows] - first_patient)
+def _read(sample: Sample, start: int, stop: int, first_patient: int) -> Records:
+    part = sample.rows(slice(start, stop))
+    return Records(part.images, part.reports, part.patients - first_patient)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from client.dp.records import Records
+from client.dp.records import Records, Sample
 from common.errors import ConfigError
 
 SHIFT = 0.04
@@ -37,25 +37,44 @@ class Views:
 
     number: int
 
-    def secret(self, records: Records) -> Records:
-        """The views that a private step reads, from the operating system's entropy."""
-        return self.of(records, np.random.default_rng())
+    def refuse_features(self, images: Tensor) -> None:
+        """Return where images as the tower sees them are pixels, or one view is asked for.
 
-    def of(self, records: Records, generator: np.random.Generator) -> Records:
-        """V rows for each study, in the order of the studies.
+        Args:
+            images: Some or none of them.
 
         Raises:
-            ConfigError: More than one view is asked for and the image features are not pixels.
+            ConfigError: They are not.
         """
-        if self.number == 1:
-            return records
-        if records.images.dtype != torch.uint8 or records.images.dim() != _PIXEL_DIMENSIONS:
+        if self.number > 1 and (images.dtype != torch.uint8 or images.dim() != _PIXEL_DIMENSIONS):
             raise ConfigError(
                 f"training.augmentations={self.number}: views are made from pixels, and this encoder trains on "
                 "computed features; set training.augmentations=1, or a scratch encoder with encoder.trainable=all"
             )
-        rows = torch.arange(len(records.patients), device=records.patients.device).repeat_interleave(self.number)
-        return Records(_view(records.images[rows], generator), records.reports[rows], records.patients[rows])
+
+    def secret(self, sample: Sample) -> Sample:
+        """The views that a private step reads, from the operating system's entropy."""
+        return self.of(sample, np.random.default_rng())
+
+    def of(self, sample: Sample, generator: np.random.Generator) -> Sample:
+        """V rows for each study, in the order of the studies; they are drawn when they are read."""
+        return sample if self.number == 1 else _Viewed(sample, self.number, generator)
+
+
+class _Viewed(Sample):
+    """The views of a sample."""
+
+    def __init__(self, sample: Sample, number: int, generator: np.random.Generator) -> None:
+        self._sample, self._number, self._generator = sample, number, generator
+        self.patients = sample.patients.repeat_interleave(number)
+
+    def rows(self, rows: Tensor | slice) -> Records:
+        """See `Sample`."""
+        study_of_R = torch.arange(len(self.patients))[rows] // self._number
+        studies, row_of_R = study_of_R.unique_consecutive(return_inverse=True)
+        read = self._sample.rows(studies.to(self._sample.patients.device))
+        each = read.rows(row_of_R.to(read.patients.device))
+        return Records(_view(each.images, self._generator), each.reports, each.patients)
 
 
 NO_VIEWS = Views(1)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from client.dp.grid_noise import OWN_ALONE
 from client.dp.round_noise import RoundNoise
 from client.site import Site
 from common.errors import LedgerError
@@ -36,10 +37,6 @@ def drawn(
         return noise.laplace.noised(exact) / UNITS
     if noise.is_shared != (round_noise is not None):
         raise LedgerError(f"{site.name}: the noise of its counts is to be shared, and with whom was not said")
-    source = site.randomness(round_number)
-    total = torch.from_numpy(exact)
-    if round_noise is None:
-        told = source.noised(total, standard_deviation=noise.deviation)
-    else:
-        told = source.noised(total, standard_deviation=noise.deviation, parts=round_noise.next_step())
-    return told.numpy().astype(np.float64) / UNITS
+    parts = OWN_ALONE if round_noise is None else round_noise.next_step()
+    drawn_noise = site.randomness(round_number).noise(exact.size, standard_deviation=noise.deviation, parts=parts)
+    return drawn_noise.added_to(torch.from_numpy(exact)).numpy().astype(np.float64) / UNITS

@@ -40,6 +40,7 @@ from common.retrieval.paired import CELLS, Estimate, Paired, rate_of
 from common.wire.update import NamedArrays, load_into
 
 FIRST_RANKS = 10
+_QUERIES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +169,9 @@ def found_by(site: Site, arrays: NamedArrays) -> Found:
 def _is_found(image_ND: Tensor, report_ND: Tensor, public_KD: Tensor) -> NDArray[np.bool_]:
     """Whether fewer than ten public reports are at least as near to an image as its own report; `[N]`."""
     own_N1 = (image_ND * report_ND).sum(dim=1, keepdim=True)
-    before_N = (image_ND @ public_KD.T >= own_N1).sum(dim=1)
+    # Some at a time: N and K are tens of thousands at a large hospital.
+    parts = zip(image_ND.split(_QUERIES_AT_ONCE), own_N1.split(_QUERIES_AT_ONCE), strict=True)
+    before_N = torch.cat([(images @ public_KD.T >= own).sum(dim=1) for images, own in parts])
     found: NDArray[np.bool_] = (before_N < FIRST_RANKS).cpu().numpy()
     return found
 

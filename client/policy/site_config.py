@@ -12,8 +12,9 @@ from client.data.anchors import AnchorFolder
 from client.data.folder import StudyFolder
 from client.data.patients import SAME_PATIENTS
 from client.data.registry import ADAPTERS
+from client.network.proxy import Proxy, check_proxy_url
 from client.policy.hours import hours_of
-from client.policy.site_schema import ANY, RANGES, SiteConfig, SiteData
+from client.policy.site_schema import ANY, RANGES, AgentNetwork, SiteConfig, SiteData
 from common.config.registry import near
 from common.config.strict_file import TYPE_WORDS, leaf_types, read_strict
 from common.errors import ConfigError
@@ -42,7 +43,11 @@ def load_site_config(path: Path) -> SiteConfig:
     anchors = config.anchors
     if anchors.root:
         anchors = replace(anchors, root=str(folder / Path(anchors.root).expanduser()))
-    return replace(config, data=data, anchors=anchors, state_folder=folder / config.state_folder.expanduser())
+    agent = config.agent
+    if agent.proxy_login:
+        agent = replace(agent, proxy_login=str(folder / Path(agent.proxy_login).expanduser()))
+    state = folder / config.state_folder.expanduser()
+    return replace(config, data=data, anchors=anchors, agent=agent, state_folder=state)
 
 
 def study_folder(data: SiteData) -> StudyFolder:
@@ -70,6 +75,20 @@ def anchor_folder(config: SiteConfig) -> AnchorFolder:
     )
 
 
+def proxy_of(config: SiteConfig) -> Proxy | None:
+    """The proxy that the hospital goes out through; None where it goes straight.
+
+    Raises:
+        ConfigError: The file of its login holds something else.
+        TrustError: It cannot be read, or others could read it too.
+    """
+    if not config.agent.proxy:
+        return None
+    proxy = Proxy(url=config.agent.proxy, login_file=config.agent.proxy_login)
+    proxy.for_httpx()
+    return proxy
+
+
 def _check(config: SiteConfig) -> None:
     """Check what the types cannot say."""
     values = dict(_leaves(asdict(config)))
@@ -87,14 +106,22 @@ def _check(config: SiteConfig) -> None:
             raise ConfigError(f"{key}={values[key]}: unknown; {near(values[key], list(names))}")
     if config.budget.epsilon_per_run > config.budget.epsilon:
         raise ConfigError("budget.epsilon_per_run: is above budget.epsilon; lower it, for no run can spend it")
-    if config.agent.health_port != OFF and config.agent.health_port == config.agent.metrics_port:
-        raise ConfigError(f"agent.health_port={config.agent.health_port}: is agent.metrics_port; give another")
+    _check_agent(config.agent)
     _check_lists(values)
     _check_releases(config.releases.allowed)
     try:
         hours_of(config.training.hours)
     except ConfigError as error:
         raise ConfigError(f"training.hours: {error}") from error
+
+
+def _check_agent(agent: AgentNetwork) -> None:
+    if agent.health_port != OFF and agent.health_port == agent.metrics_port:
+        raise ConfigError(f"agent.health_port={agent.health_port}: is agent.metrics_port; give another")
+    if agent.proxy:
+        check_proxy_url(agent.proxy)
+    elif agent.proxy_login:
+        raise ConfigError("agent.proxy_login: is for a proxy, and agent.proxy names none; set it, or leave both out")
 
 
 def _check_lists(values: Mapping[str, Any]) -> None:

@@ -27,7 +27,8 @@ class SiteData:
             added or mended; data sets that share patients share one name.
         adapter: Layout of the folder.
         root: The folder.
-        split: Column of `splits.csv` in the folder; "" cuts by patient, the same way for every run.
+        split: Column of `splits.csv` in the folder; `published`: of the data set's authors; "" cuts by patient, the
+            same way for every run.
         site_column: Column that names the site.
         test_fraction: Share of the patients held out for evaluation where there is no `split`.
         max_bad_fraction: Greatest share of the rows that may be unreadable.
@@ -151,18 +152,22 @@ class ReleaseLimits:
 
 
 @dataclass(frozen=True)
-class AgentPorts:
-    """Where the agent may be asked how it fares; on this machine alone.
+class AgentNetwork:
+    """Where the agent may be asked how it fares, on this machine alone, and how it reaches the server.
 
-    Off unless a hospital turns them on: several agents may run on one machine, and no two can have one port.
+    Ports are off unless a hospital turns them on: several agents may run on one machine, and no two can have one port.
 
     Attributes:
         metrics_port: Where Prometheus asks; 0 is nowhere.
         health_port: Where health is asked for (grpc.health.v1); 0 is nowhere.
+        proxy: The hospital's HTTP proxy, `http://HOST:PORT`; "" goes straight.
+        proxy_login: File of mode 0600 with `USER:PASSWORD` for the proxy; "" for none.
     """
 
     metrics_port: int = 0
     health_port: int = 0
+    proxy: str = ""
+    proxy_login: str = ""
 
 
 @dataclass(frozen=True)
@@ -179,7 +184,7 @@ class SiteConfig:
         privacy: What is asked of noise that hospitals share.
         update: The largest model update.
         releases: What may leave.
-        agent: Where the agent may be asked how it fares.
+        agent: Where the agent may be asked how it fares, and how it reaches the server.
     """
 
     site: str = MISSING
@@ -191,7 +196,7 @@ class SiteConfig:
     privacy: SharedNoiseLimits = field(default_factory=SharedNoiseLimits)
     update: UpdateLimits = field(default_factory=UpdateLimits)
     releases: ReleaseLimits = field(default_factory=ReleaseLimits)
-    agent: AgentPorts = field(default_factory=AgentPorts)
+    agent: AgentNetwork = field(default_factory=AgentNetwork)
 
 
 RANGES: dict[str, tuple[float, float]] = {

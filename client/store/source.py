@@ -10,12 +10,13 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from client.data.dicom import ROOM_OF_IMPORT
 from common.canonical import digest
 from common.errors import DataError
 
 
 def source_digest(roots: Iterable[Path], *, without: Path) -> str:
-    """SHA-256 over the files below some folders.
+    """SHA-256 over the files below some folders; what an import keeps to itself among them is no study.
 
     Args:
         roots: The folders.
@@ -24,21 +25,25 @@ def source_digest(roots: Iterable[Path], *, without: Path) -> str:
     Raises:
         DataError: A folder cannot be read.
     """
-    return digest([[str(root), list(_files(root, without.resolve()))] for root in roots])
+    return digest([[str(root), list(_files(root.resolve(), without.resolve()))] for root in roots])
 
 
-def _files(root: Path, without: Path) -> Iterator[list[str | int]]:
-    def refuse(error: OSError) -> None:
+def _files(base: Path, without: Path, prefix: str = "") -> Iterator[list[str | int]]:
+    """Name, size and time of each file. Plain names and one look at each: a hospital's archive has many of them."""
+    try:
+        with os.scandir(base) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror}); mend its rights") from error
-
-    base = root.resolve()
-    for folder, folders, files in os.walk(base, onerror=refuse):
-        here = Path(folder)
-        folders[:] = sorted(name for name in folders if here / name != without)
-        for name in sorted(files):
-            path = here / name
-            try:
-                found = path.stat()
-            except OSError:
-                continue  # a link to nothing, which an adapter lists as a bad row
-            yield [str(path.relative_to(base)), found.st_size, found.st_mtime_ns]
+    for entry in entries:
+        if entry.is_dir():
+            here = base / entry.name
+            is_room = not prefix and entry.name == ROOM_OF_IMPORT
+            if here != without and not is_room and not entry.is_symlink():
+                yield from _files(here, without, f"{prefix}{entry.name}/")
+            continue
+        try:
+            state = entry.stat()
+        except OSError:
+            continue  # a link to nothing, which an adapter lists as a bad row
+        yield [prefix + entry.name, state.st_size, state.st_mtime_ns]

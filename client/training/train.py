@@ -11,21 +11,26 @@ as weight times learning rate is below 1; above 2 it throws.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from client.dp.engine import PatientDpSgd
+from client.dp.grid_noise import GridNoise
 from client.dp.pair_clip import PairClipDpSgd
 from client.dp.paths.interface import autocast
-from client.dp.randomness import Randomness
-from client.dp.records import Gradients, Records, sample_patients
+from client.dp.randomness import Noise, Randomness
+from client.dp.records import Gradients, PrivateStudies, Records, sample_patients
 from client.dp.round_noise import RoundNoise
+from client.dp.step import GradientSource, Sampler
 from client.dp.views import Views
 from client.site import Site
+from client.training.ahead import drawn_ahead
 from common.encoders.dual import DualEncoder, trainable_names
 from common.errors import LedgerError
 from common.losses.in_batch import InBatchContrast
@@ -34,14 +39,6 @@ from common.privacy.bands import middle_of
 from common.privacy.events import TruncatedSampledGaussian
 from common.seeds import numpy_generator, torch_generator
 from common.wire.update import NamedArrays, load_into
-
-
-class GradientSource(Protocol):
-    """One step's gradient from a site's private records."""
-
-    def gradient(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
-        """Gradient of each trained parameter, by name."""
-        ...
 
 
 def train(
@@ -59,6 +56,7 @@ def train(
         ConfigError: The loss couples records and the run is private.
         AdmissionError: The arrays are not those of the site's model.
         LedgerError: The run's noise is to be shared, and with whom was not said.
+        DataError: The studies cannot be read any more.
     """
     model, config = site.model, site.config
     load_into(model, arrays)
@@ -72,16 +70,17 @@ def train(
     source = gradient_source(site, objective, round_number=round_number, round_noise=round_noise)
     generator = torch_generator(config.seed, "anchors", site.name, round_number)
     start = {name: parameter.detach().clone() for name, parameter in zip(names, parameters, strict=True)}
-    for _ in range(config.training.steps_per_round):
-        public = embed_public(model, *site.anchors.draw(config.loss.num_anchors, generator))
-        gradients = source.gradient(model, site.private, public)
-        if privacy is not None and privacy.public_weight:
-            _add(gradients, _public_gradient(site, objective, public, generator), privacy.public_weight)
-        if config.training.proximal_weight:
-            _add(gradients, _drift(model, start), config.training.proximal_weight)
-        for name, parameter in zip(names, parameters, strict=True):
-            parameter.grad = gradients[name]
-        optimizer.step()
+    with drawn_ahead(source, model, site.private, num_steps=config.training.steps_per_round) as steps:
+        for drawn in steps:
+            public = embed_public(model, *site.anchors.draw(config.loss.num_anchors, generator))
+            gradients = source.gradient_of(model, drawn.sample, public, drawn.noise)
+            if privacy is not None and privacy.public_weight:
+                _add(gradients, _public_gradient(site, objective, public, generator), privacy.public_weight)
+            if config.training.proximal_weight:
+                _add(gradients, _drift(model, start), config.training.proximal_weight)
+            for name, parameter in zip(names, parameters, strict=True):
+                parameter.grad = gradients[name]
+            optimizer.step()
     optimizer.zero_grad()
     return {name: model.get_parameter(name).detach().cpu().numpy() - arrays[name] for name in names}
 
@@ -139,7 +138,7 @@ def gradient_source(
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlainGradient:
+class PlainGradient(GradientSource):
     """The gradient without privacy: the same Poisson sample and patient means, neither clipped nor noised.
 
     Attributes:
@@ -160,17 +159,36 @@ class PlainGradient:
     views: Views
     view_generator: np.random.Generator
 
-    def gradient(self, model: DualEncoder, records: Records, public: Public) -> Gradients:
+    def sampler(self, model: DualEncoder, records: PrivateStudies) -> Sampler:  # noqa: ARG002 - for every model the same
+        """See `GradientSource`: all in one."""
+        self.views.refuse_features(records.rows(slice(0)).images)
+
+        def sample(reader: Executor) -> Iterable[Records]:  # noqa: ARG001 - nothing follows
+            sampled = sample_patients(records, self.sampling_probability, self.randomness)
+            return [self.views.of(sampled, self.view_generator).rows(slice(None))]
+
+        return sample
+
+    def noise(self, num_values: int) -> Noise:  # noqa: ARG002 - there is none
+        """See `GradientSource`: nothing is drawn."""
+        return GridNoise(None, 0.0)
+
+    def gradient_of(
+        self,
+        model: DualEncoder,
+        sample: Iterable[Records],
+        public: Public,
+        noise: Callable[[], Noise],  # noqa: ARG002 - there is none
+    ) -> Gradients:
         """See `GradientSource`."""
+        (studies,) = sample
         names = trainable_names(model)
         parameters = [model.get_parameter(name) for name in names]
-        sample = sample_patients(records, self.sampling_probability, self.randomness)
-        if not sample.num_patients:
+        if not studies.num_patients:
             return {name: torch.zeros_like(p) for name, p in zip(names, parameters, strict=True)}
-        sample = self.views.of(sample, self.view_generator)
-        weight = (1.0 / sample.studies_of_each())[sample.patients]
-        with autocast(self.precision, sample.images.device):
-            image, report = model(sample.images, sample.reports)
+        weight = (1.0 / studies.studies_of_each())[studies.patients]
+        with autocast(self.precision, studies.images.device):
+            image, report = model(studies.images, studies.reports)
             values = self.objective(image, report, public)
         total = (values * weight).sum() / self.expected_patients
         return dict(zip(names, torch.autograd.grad(total, parameters), strict=True))

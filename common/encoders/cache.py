@@ -15,7 +15,8 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -56,7 +57,7 @@ class FeatureCache:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._listed: dict[Path, frozenset[str]] = {}
+        self._listed: dict[Path, dict[str, Path]] = {}
 
     def features(
         self,
@@ -104,14 +105,18 @@ class FeatureCache:
         *,
         key: str,
         compute: Callable[[Sequence[Item]], Tensor],
+        elsewhere: Container[str] = frozenset(),
     ) -> int:
         """Compute and store, in one batch, the features that the cache lacks; none are read.
+
+        What the shards hold is looked up once: what another process stores meanwhile may be computed a second time.
 
         Args:
             items: Images or reports.
             digests: Content digest of each.
             key: As of `features`.
             compute: As of `features`.
+            elsewhere: Digests that need not be here.
 
         Returns:
             How many were computed.
@@ -120,41 +125,49 @@ class FeatureCache:
             ConfigError: The cache folder cannot be read or written.
         """
         shelf = self._folder / _checked_name(key)
-        with self._folder_errors():
-            known = self._on_shelf(shelf)
-        missing = {digest: item for item, digest in zip(items, digests, strict=True) if digest not in known}
+        if shelf not in self._listed:
+            with self._folder_errors():
+                self._listed[shelf] = _listed(shelf)
+        known = self._listed[shelf]
+        missing = {
+            digest: item
+            for digest, item in zip(digests, items, strict=True)
+            if digest not in known and digest not in elsewhere
+        }
         if missing:
-            self._store(shelf, list(missing), _computed(compute, list(missing.values())))
+            path = self._store(shelf, list(missing), _computed(compute, list(missing.values())))
+            known.update(dict.fromkeys(missing, path))
         return len(missing)
 
-    def stored(self, digests: Sequence[str], *, key: str) -> Tensor | None:
-        """Features `[B, ...]` of contents that were stored before, on the CPU; None where one of them is not there.
+    def reader(self, key: str) -> ShelfReader:
+        """Reads what is stored under a key, one content at a time.
 
         Raises:
             ConfigError: The cache folder cannot be read.
         """
         with self._folder_errors():
-            known = _stored(self._folder / _checked_name(key), set(digests))
-        if any(digest not in known for digest in digests):
-            return None
-        return torch.stack([known[digest] for digest in digests])
+            return ShelfReader(_listed(self._folder / _checked_name(key)))
 
-    def _on_shelf(self, shelf: Path) -> frozenset[str]:
-        """Every digest that a shard says it holds; a shard never changes, so each is looked into once."""
-        shards = set(shelf.glob("*.safetensors"))
-        for path in shards - self._listed.keys():
-            try:
-                self._listed[path] = frozenset(_digests_in(path))
-            except (SafetensorError, ValueError, KeyError, FileNotFoundError):
-                self._listed[path] = frozenset()  # whoever reads its features drops it
-        return frozenset().union(*(self._listed[path] for path in shards))
+    def forget(self, key: str) -> None:
+        """Delete all that is stored under a key.
 
-    def _store(self, shelf: Path, digests: Sequence[str], rows: Tensor) -> None:
+        Raises:
+            ConfigError: The cache folder cannot be written.
+        """
+        shelf = self._folder / _checked_name(key)
+        self._listed.pop(shelf, None)
+        with self._folder_errors():
+            if shelf.exists():
+                shutil.rmtree(shelf)
+
+    def _store(self, shelf: Path, digests: Sequence[str], rows: Tensor) -> Path:
         content = save({_FEATURES: rows}, metadata={_DIGESTS: json.dumps(list(digests))})
         with self._folder_errors():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             shelf.mkdir(mode=0o700, exist_ok=True)
-            write_atomically(shelf / f"{sha256_hex(content)}.safetensors", content)
+            path = shelf / f"{sha256_hex(content)}.safetensors"
+            write_atomically(path, content)
+        return path
 
     @contextmanager
     def _folder_errors(self) -> Iterator[None]:
@@ -165,6 +178,34 @@ class FeatureCache:
                 f"encoder.cache={self._folder}: cannot be used ({error.strerror});"
                 " make room or set encoder.cache to another folder"
             ) from error
+
+
+class ShelfReader:
+    """Reads features by content, with the shard that was read last at hand: neighbours mostly share one.
+
+    Args:
+        shards: The shard of each content.
+    """
+
+    def __init__(self, shards: Mapping[str, Path]) -> None:
+        self._shards = shards
+        self._last: tuple[Path | None, dict[str, Tensor]] = (None, {})
+
+    def __contains__(self, digest: object) -> bool:
+        return digest in self._shards
+
+    def row(self, digest: str) -> Tensor | None:
+        """Its features `[...]`; None where they are not there or damaged, which are then dropped."""
+        path = self._shards.get(digest)
+        if path is None:
+            return None
+        if path != self._last[0]:
+            try:
+                self._last = (path, _read_shard(path))
+            except (SafetensorError, ValueError, KeyError, FileNotFoundError) as error:
+                _drop(path, error)
+                return None
+        return self._last[1].get(digest)
 
 
 def _checked_name(key: str) -> str:
@@ -185,30 +226,44 @@ def _stored(shelf: Path, wanted: set[str]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for path in sorted(shelf.glob("*.safetensors")):
         try:
-            found.update(_read_shard(path, wanted - found.keys()))
+            missing = wanted - found.keys()
+            if not missing.isdisjoint(_digests_in(path)):
+                rows = _read_shard(path)
+                found.update((digest, rows[digest]) for digest in missing & rows.keys())
         except FileNotFoundError:
             continue  # another process dropped it
         except (SafetensorError, ValueError, KeyError) as error:
-            _log.warning("%s: damaged feature shard dropped (%s); its studies are computed again", path, error)
-            path.unlink(missing_ok=True)
+            _drop(path, error)
     return found
 
 
-def _read_shard(path: Path, wanted: set[str]) -> dict[str, Tensor]:
-    """The wanted rows of a shard.
+def _listed(shelf: Path) -> dict[str, Path]:
+    """The shard of every content that one says it holds; whoever reads its features sees whether that is so."""
+    found: dict[str, Path] = {}
+    for path in sorted(shelf.glob("*.safetensors")):
+        try:
+            found.update(dict.fromkeys(_digests_in(path), path))
+        except (SafetensorError, ValueError, KeyError, FileNotFoundError) as error:
+            _drop(path, error)
+    return found
+
+
+def _drop(path: Path, error: Exception) -> None:
+    _log.warning("%s: damaged feature shard dropped (%s); its studies are computed again", path, error)
+    path.unlink(missing_ok=True)
+
+
+def _read_shard(path: Path) -> dict[str, Tensor]:
+    """The rows of a shard, by content.
 
     Raises:
         SafetensorError, ValueError, KeyError: It is damaged.
         FileNotFoundError: It is gone.
     """
-    digests = _digests_in(path)
-    if wanted.isdisjoint(digests):
-        return {}
-    content = path.read_bytes()
+    digests, content = _digests_in(path), path.read_bytes()
     if sha256_hex(content) != path.stem:
         raise ValueError("its bytes do not match its name")
-    rows = load(content)[_FEATURES]
-    return {digest: row for digest, row in zip(digests, rows, strict=True) if digest in wanted}
+    return dict(zip(digests, load(content)[_FEATURES], strict=True))
 
 
 def _digests_in(path: Path) -> list[str]:

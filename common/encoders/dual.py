@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from common.encoders.interface import Tower
+from common.encoders.rows import Rows, batches
 from common.hashing.head import HashHead
 
 
@@ -60,14 +61,18 @@ def trainable_names(model: nn.Module) -> tuple[str, ...]:
 
 
 def embed_in_batches(
-    model: DualEncoder, images: Tensor, reports: Tensor, *, batch_size: int = 256
+    model: DualEncoder, images: Rows, reports: Rows, *, batch_size: int = 256
 ) -> tuple[Embedded, Embedded]:
-    """Both modalities of N pairs without gradients, `batch_size` at a time so that memory stays bounded."""
+    """Both modalities of N pairs without gradients, `batch_size` at a time so that memory stays bounded.
+
+    Raises:
+        DataError: They lie on a disk and cannot be read.
+    """
     model.eval()
     with torch.no_grad():
         parts = [
             model(image_part, report_part)
-            for image_part, report_part in zip(images.split(batch_size), reports.split(batch_size), strict=True)
+            for image_part, report_part in zip(batches(images, batch_size), batches(reports, batch_size), strict=True)
         ]
     image_parts, report_parts = zip(*parts, strict=True)
     return _joined(image_parts), _joined(report_parts)

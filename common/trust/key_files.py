@@ -49,8 +49,12 @@ def _link(path: Path, name: str) -> None:
         raise TrustError(f"{path}: exists already; a key is never written over") from error
 
 
-def read_private(path: Path) -> bytes:
+def read_private(path: Path, *, what: str = "private key") -> bytes:
     """Content of a file that its owner alone can read.
+
+    Args:
+        path: The file.
+        what: What it holds, for people.
 
     Raises:
         TrustError: It cannot be read, or others could read it too.
@@ -62,7 +66,7 @@ def read_private(path: Path) -> bytes:
     except OSError as error:
         raise TrustError(f"{path}: cannot be read ({error.strerror})") from error
     if mode & _OTHERS:
-        raise TrustError(f"{path}: others can read this private key (mode {mode:04o}); chmod 600 {path}")
+        raise TrustError(f"{path}: others can read this {what} (mode {mode:04o}); chmod 600 {path}")
     return content
 
 

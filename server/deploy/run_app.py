@@ -28,7 +28,7 @@ from common.files import write_atomically
 from common.privacy.plan import SHARED, privacy_plan
 from common.service.log_format import log_as_json
 from common.trust.keys import PublicKey
-from common.wire.objects import look_again_soon
+from common.wire.objects import cut_small, look_again_soon
 from common.wire.update import from_safetensors
 from server.app import GridTransport
 from server.checkpoint import RunState, open_state
@@ -75,6 +75,7 @@ def main(grid: Grid, context: Context) -> None:
     folder = Path(os.environ[SERVER_VARIABLE])
     run = run_of(folder, str(context.run_config[RUN_FIELD]))
     look_again_soon()
+    cut_small()
     # What this process writes elsewhere, Flower keeps in the SuperLink's memory, if at all.
     log_as_json("run", handler=logging.FileHandler(run.path / LOG_FILE, encoding="utf-8"))
     with run.alone():

@@ -46,10 +46,10 @@ OPEN = frozenset({("GET", "/health"), *(("POST", path) for path in FLEET_PATHS)}
 """Method and path of what is passed on."""
 
 MOST_BODY_BYTES = 16 << 20
-"""Flower cuts arrays into objects of 5 MiB; a bundle of at most 10 MiB goes the other way."""
+"""A site sends parts of 512 KiB (`common/wire/objects.py`), an older one of 5 MiB; a bundle goes the other way."""
 
 BODY_SECONDS = 120.0
-"""An object of 5 MiB over a line of 0.35 Mbit/s."""
+"""Two parts of 512 KiB at a time over a line of 9 kB/s."""
 
 _NOT_FOUND, _TIMEOUT, _TOO_LARGE = 404, 408, 413
 

@@ -9,6 +9,7 @@ Flower's APIs are on 127.0.0.1:`control_port`; the Control API asks for the toke
   file. A crash costs the round in flight; the run is submitted anew and goes on from its checkpoint.
 - **Nodes are authenticated**: each call is signed with a site's node key over the time (Flower takes it for 305 s), and
   a node is one that the centre registered.
+- **A line may be slow, and down for two minutes** (`server/deploy/link_state.py`).
 - **Isolation is "process"**: this process runs no code of a run. It starts no Python, installs nothing, calls nobody.
 
 Exits with 2 where a port is taken.
@@ -88,8 +89,10 @@ def flower_application(config: ConsortiumConfig, folder: Path, *, secret: bytes,
     from flwr.superlink.main import create_app
 
     from server.deploy.control_token import ControlToken
+    from server.deploy.link_state import be_patient
 
     log_as_json("superlink")
+    be_patient()
     logging.getLogger("flwr").addFilter(is_no_poll)
     logging.getLogger("flwr").addFilter(late_in_words)
     logging.getLogger("uvicorn.access").addFilter(_is_no_control_call)

@@ -17,6 +17,7 @@ BENCHES: Registry[Callable[[], list[Row]]] = Registry(
     "bench",
     {
         "aggregation": "simulations.benchmarks.aggregation:bench_aggregation",
+        "data": "simulations.benchmarks.data:bench_data",
         "deployment": "simulations.benchmarks.deployment:bench_deployment",
         "dp": "simulations.benchmarks.dp:bench_dp",
         "encode": "simulations.benchmarks.encode:bench_encode",

@@ -6,26 +6,20 @@
    owns. Rows that say CPU give user and system time over both threads instead of the wall clock.
 2. Linear heads on cached features, 256 expected patients a step, one thread as a simulated site has: sampling, closed
    form, clip and noise.
-3. The noise of a step alone, a million values, one thread: a site's own, and with what it shares with nine peers beside
+3. The transformer's step by `ghost` without noise, with noise drawn after the gradient, and, as training does it, with
+   noise that a thread draws beside the gradient. The thread takes its time from a gradient that leaves no core idle;
+   behind one on an accelerator it vanishes.
+4. The noise of a step alone, a million values, one thread: a site's own, and with what it shares with nine peers beside
    it. The bound of the second is ten times the first: a draw a peer.
-
-Each kind of step has a process of its own, for its own peak memory (some 400 MiB of it are libraries) and because what
-one leaves in the allocator slows another. The processes take turns, step by step, because the speed of a shared machine
-changes by the minute.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from opacus import GradSampleModule
@@ -36,16 +30,19 @@ from client.dp.engine import PatientDpSgd
 from client.dp.grid_noise import NoiseParts, SharedPart, add_grid_noise
 from client.dp.randomness import SystemRandomness
 from client.dp.records import Gradients, Records
+from client.training.ahead import drawn_ahead
 from common.config.load import load_config
 from common.config.schema import RunConfig
-from common.encoders.dual import DualEncoder, trainable_names
+from common.device import CPU
+from common.encoders.dual import DualEncoder, Embedded, trainable_names
 from common.encoders.public_fit import fresh_model
 from common.encoders.registry import ENCODERS
 from common.encoders.whitened_head import WhitenedHead
 from common.hashing.head import HashHead
 from common.losses.objective import Objective, Public, build_objective, embed_public
 from common.privacy.keystream import Keystream
-from simulations.benchmarks.report import Row, peak_mib
+from simulations.benchmarks.in_turn import Measured, Step, measure
+from simulations.benchmarks.report import Row
 
 NUM_THREADS = 2
 NUM_STEPS = 5
@@ -56,6 +53,8 @@ CHUNK_SIZES = {"vmap": 16, "ghost": 32, "auto": 32}
 PEER = "opacus hooks"
 PRIVATE = ("vmap", "ghost")
 KINDS = ("plain", *PRIVATE, "opacus")
+WHEN = ("none", "after", "beside")
+"""When a step's noise is drawn."""
 TRANSFORMER = (
     "encoder.trainable=all",
     "encoder.width=256",
@@ -66,16 +65,6 @@ TRANSFORMER = (
 )
 FEATURE_DIMS = (1280, 384)
 """Of the pretrained encoder's images and reports."""
-
-Step = Callable[[], object]
-
-
-class Measured(NamedTuple):
-    """Median time of a step by the wall clock, and of the process over all its threads; its peak memory."""
-
-    wall: float
-    cpu: float
-    peak_mib: float | None
 
 
 @dataclass(frozen=True)
@@ -93,10 +82,12 @@ def bench_dp() -> list[Row]:
     measured = measure(tuple(partial(transformer_step, name) for name in KINDS), NUM_STEPS)
     (heads,) = measure((heads_step,), NUM_HEADS_STEPS)
     own, shared = measure((partial(noise_step, 0), partial(noise_step, NUM_PEERS)), NUM_STEPS)
+    noisy = measure(tuple(partial(noisy_step, when) for when in WHEN), NUM_STEPS)
     rows = transformer_rows(dict(zip(KINDS, measured, strict=True)))
     return [
         *rows,
         Row(name="heads on cached features", seconds=heads.wall, peak_mib=heads.peak_mib),
+        *noisy_rows(dict(zip(WHEN, noisy, strict=True))),
         Row(name="noise of 1M values, own", seconds=own.wall),
         Row(
             name=f"noise of 1M values, shared with {NUM_PEERS}",
@@ -135,42 +126,43 @@ def transformer_rows(measured: Mapping[str, Measured]) -> list[Row]:
     return rows
 
 
-def measure(makers: Sequence[Callable[[], Step]], repeats: int) -> list[Measured]:
-    """Medians of some kinds of step, each in a process of its own, taking turns; the first step is not counted."""
-    with ExitStack() as stack:
-        processes = [
-            stack.enter_context(
-                ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_prepare, initargs=(maker,))
-            )
-            for maker in makers
-        ]
-        turns = [[process.submit(_timed_step).result() for process in processes] for _ in range(repeats + 1)]
-        peaks = [process.submit(peak_mib).result() for process in processes]
-    medians = [
-        [statistics.median(clock) for clock in zip(*times[1:], strict=True)] for times in zip(*turns, strict=True)
+def noisy_rows(measured: Mapping[str, Measured]) -> list[Row]:
+    """Rows of a step by when its noise is drawn; the bound is the step without."""
+    return [
+        Row(name=f"ViT 6M, noise {when}", seconds=found.wall, bound_seconds=measured["none"].wall)
+        for when, found in measured.items()
     ]
-    return [Measured(wall, cpu, peak) for (wall, cpu), peak in zip(medians, peaks, strict=True)]
-
-
-_steps: list[Step] = []
-"""In a process that measures: its one step."""
-
-
-def _prepare(maker: Callable[[], Step]) -> None:
-    _steps.append(maker())
-
-
-def _timed_step() -> tuple[float, float]:
-    (step,) = _steps
-    wall, cpu = time.perf_counter(), time.process_time()
-    step()
-    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def transformer_step(name: str, batch: int = 128, overrides: tuple[str, ...] = TRANSFORMER) -> Step:
     """A step of the transformer of one kind."""
     torch.set_num_threads(NUM_THREADS)
     return step_of(name, transformer(batch, overrides))
+
+
+def noisy_step(when: str, batch: int = 128, overrides: tuple[str, ...] = TRANSFORMER, device: str = CPU) -> Step:
+    """A step of the transformer whose noise is drawn at one time of `WHEN`."""
+    torch.set_num_threads(NUM_THREADS)
+    work = transformer(batch, overrides)
+    work = replace(work, model=work.model.to(device), records=work.records.to(device))
+    public = Public(*(_to(part, device) for part in work.public))
+    engine = _engine("ghost", work, sampling_probability=1.0)
+    if when == "none":
+        engine = replace(engine, noise_multiplier=0.0)
+    if when != "beside":
+        return _stepping(work.model, lambda: engine.gradient(work.model, work.records, public))
+
+    def gradients() -> Iterator[Gradients]:
+        with drawn_ahead(engine, work.model, work.records, num_steps=10**9) as steps:
+            for drawn in steps:
+                yield engine.gradient_of(work.model, drawn.sample, public, drawn.noise)
+
+    found = gradients()
+    return _stepping(work.model, lambda: next(found))
+
+
+def _to(part: Embedded | Tensor, device: str) -> Any:  # noqa: ANN401 - what it was given
+    return part.to(device) if isinstance(part, Tensor) else Embedded(*(value.to(device) for value in part))
 
 
 def heads_step(num_patients: int = 853, overrides: tuple[str, ...] = ()) -> Step:

@@ -271,6 +271,10 @@ def facts_of(
             "adapter": config.data.adapter,
             "num_studies": len(consortium.records),
             "num_public_studies": len(consortium.public().images),
+            "num_unpaired": {
+                "without_report": consortium.unpaired.without_report,
+                "without_image": consortium.unpaired.without_image,
+            },
             "num_bad_rows": len(consortium.bad_rows),
             "bad_rows": [{"file": row.file, "row": row.row, "reason": row.reason} for row in consortium.bad_rows[:20]],
             "anchors_digest": consortium.anchors_digest,

@@ -14,9 +14,11 @@ from torch import Tensor
 from client.data.features import CachedEncoder, in_batches
 from client.data.folder import StudyFolder
 from client.data.identity import anchors_digest, content_of, image_digest
+from client.data.published_split import PUBLISHED, fixed_roles
 from client.data.remarks import Remarks, remarks_on
 from client.data.rows import DEFAULT_SITE_COLUMN
-from client.data.splits import PUBLIC_SITE, Role, draw_roles, read_splits
+from client.data.splits import PUBLIC_SITE, Role, draw_roles
+from client.data.unpaired import UnpairedCount, UnpairedTally
 from client.dp.records import Records
 from client.site import HeldOut
 from client.studies import anchors_among, held_out_among, private_among
@@ -27,7 +29,7 @@ from common.encoders.interface import Encoder
 from common.encoders.public_fit import AnchorFeatures, FrozenPart
 from common.errors import ConfigError, DataError
 from common.privacy.bands import band_of
-from common.types import BadRow, Image, Study, StudyRecord
+from common.types import BadRow, Image, Study, StudyRecord, Unpaired
 from simulations.studies.merged_sites import merge_sites
 
 MAX_KEPT_IMAGES = 4000
@@ -46,6 +48,7 @@ class Consortium:
         records: Their records, N of them.
         roles: On which side of the split each stands.
         pictures: Grey images of held-out studies by position, for examples in the report.
+        unpaired: Studies that lack their report or image, and so take no part.
         bad_rows: Rows that could not be read.
         left_out: Sites of too few patients to take part, and the band of each; none of their studies is here.
         remarks: What was noticed of the table.
@@ -58,6 +61,7 @@ class Consortium:
     records: tuple[StudyRecord, ...]
     roles: tuple[Role, ...]
     pictures: dict[int, Image]
+    unpaired: UnpairedCount
     bad_rows: tuple[BadRow, ...]
     left_out: Mapping[str, str]
     remarks: Remarks
@@ -136,7 +140,8 @@ def read_consortium(
         progress(len(reader.records))
     reader.check_bad_rows()
     if not reader.records:
-        raise DataError(f"data.root={config.data.root}: holds no study that can be read")
+        nothing = reader.unpaired.count.only_problem if reader.unpaired.count else "holds no study that can be read"
+        raise DataError(f"data.root={config.data.root}: {nothing}")
     if config.data.merged_sites:
         reader.records = merge_sites(reader.records, num_sites=config.data.merged_sites)
     roles = _roles(config, reader.records)
@@ -153,6 +158,7 @@ def read_consortium(
             for position, i in enumerate(kept)
             if found[position] is Role.TEST and i in reader.pictures
         },
+        unpaired=reader.unpaired.count,
         bad_rows=tuple(reader.bad_rows),
         left_out=left_out.sites,
         remarks=remarks_on(reader.records, roles, written=folder.written()),
@@ -175,9 +181,13 @@ class _Reader:
     triggered: list[Tensor] = field(default_factory=list)
     pictures: dict[int, Image] = field(default_factory=dict)
     bad_rows: list[BadRow] = field(default_factory=list)
+    unpaired: UnpairedTally = field(default_factory=UnpairedTally)
 
-    def add(self, items: Sequence[Study | BadRow]) -> None:
+    def add(self, items: Sequence[Study | Unpaired | BadRow]) -> None:
         self.bad_rows += [item for item in items if isinstance(item, BadRow)]
+        for item in items:
+            if isinstance(item, Unpaired):
+                self.unpaired.add(item)
         studies = [item for item in items if isinstance(item, Study)]
         if not studies:
             return
@@ -233,7 +243,7 @@ def _left_out(config: RunConfig, folder: StudyFolder) -> _LeftOut:
     return _LeftOut(small, frozenset(record.study_id for record in records) - {record.study_id for record in kept})
 
 
-def _study_id(item: Study | BadRow) -> str | None:
+def _study_id(item: Study | Unpaired | BadRow) -> str | None:
     return item.record.study_id if isinstance(item, Study) else None
 
 
@@ -282,5 +292,13 @@ def _synthetic_folder(config: RunConfig) -> Path:
 def _roles(config: RunConfig, records: Sequence[StudyRecord]) -> dict[str, Role]:
     data = config.data
     if data.split:
-        return read_splits(Path(data.root) / "splits.csv", split=data.split)
+        roles = fixed_roles(Path(data.root), adapter=data.adapter, split=data.split)
+        return _with_anchors(config, records, roles) if data.split == PUBLISHED else roles
     return draw_roles(records, seed=config.seed, public_fraction=data.public_fraction, test_fraction=data.test_fraction)
+
+
+def _with_anchors(config: RunConfig, records: Sequence[StudyRecord], roles: Mapping[str, Role]) -> dict[str, Role]:
+    """A published split, which has no public side, with anchors drawn from its training side alone."""
+    train = [record for record in records if roles.get(record.split_group) is Role.TRAIN]
+    drawn = draw_roles(train, seed=config.seed, public_fraction=config.data.public_fraction, test_fraction=0.0)
+    return {**roles, **drawn}

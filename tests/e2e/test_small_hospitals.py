@@ -68,7 +68,7 @@ def test_small_hospitals_train_unmeasured_or_are_left_out_and_it_is_said(
 def test_cut_that_cannot_be_is_found_before_an_image_is_decoded(
     folder: Path, tiny_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("client.data.manifest.decode_picture", lambda *_, **__: pytest.fail("decoded"))
+    monkeypatch.setattr("client.data.view_files.decode_picture", lambda *_, **__: pytest.fail("decoded"))
     (folder / "splits.csv").write_text("split_group,one\n" + "".join(f"city-{n},train\n" for n in range(60)))
     with pytest.raises(Exception, match=r"data\.split: no public studies"):
         tiny_run(tmp_path / "run", "data.adapter=manifest", f"data.root={folder}", "data.split=one")

@@ -60,7 +60,10 @@ def keyed_without(*forgotten: str) -> Draw:
 
 
 def unit_noise(randomness: SystemRandomness | KeystreamRandomness) -> Tensor:
-    return randomness.noised(torch.zeros(NUM_PARAMETERS), standard_deviation=DEVIATION).double() / DEVIATION
+    return (
+        randomness.noise(NUM_PARAMETERS, standard_deviation=DEVIATION).added_to(torch.zeros(NUM_PARAMETERS)).double()
+        / DEVIATION
+    )
 
 
 # Size
@@ -130,7 +133,7 @@ def largest_lagged_score(values: Tensor) -> float:
 @pytest.mark.usefixtures("_fixed_entropy")
 def test_noise_is_independent_over_parameters() -> None:
     """With n = 100,000, noise whose every second value leans on the one before it by 6% is caught."""
-    values = SystemRandomness().noised(torch.zeros(100_000), standard_deviation=1.0).double()
+    values = SystemRandomness().noise(100_000, standard_deviation=1.0).added_to(torch.zeros(100_000)).double()
     assert largest_lagged_score(values) < MOST_SCORE
     leaning = values.clone()
     leaning[1::2] += 0.06 * values[::2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -19,12 +20,15 @@ import yaml
 import wardround
 from client.data.identity import dataset_digest
 from client.ledger.ledger import Ledger
+from client.policy.site_config import load_site_config
+from client.store.store import StudyStore
 from common.config.load import config_as_yaml, config_digest, load_config, read_run_config
 from common.config.schema import RunConfig
 from common.ledger.entries import HELD_OUT, TRAINING, Account, Budget
 from common.privacy.accountant import epsilon_of
 from common.privacy.plan import privacy_plan
 from common.trust.keys import SigningKey
+from tests.client.data.trees import write_picture, write_text
 
 ROOT = Path(wardround.__file__).parent
 PACK = Path(os.environ.get("WARDROUND_DATA", ROOT.parent / "shared" / "data")) / "medpix2"
@@ -73,9 +77,26 @@ def site_file(site_yaml: dict[str, Any], write_site: Callable[..., Path], write_
     return write_site(site_yaml)
 
 
+@pytest.fixture
+def open_i_tree(tmp_path: Path) -> Path:
+    """Thirty reports of two images each in the published form, and five without an image."""
+    root = tmp_path / "open-i"
+    for number in range(GOOD + 5):
+        images = [f"CXR{number}_IM-{view}" for view in (1, 2)] if number < GOOD else []
+        for view, image in enumerate(images):
+            write_picture(root / "NLMCXR_png" / f"{image}.png", 100 * view + number)
+        write_text(
+            root / "ecgen-radiology" / f"{number}.xml",
+            f'<eCitation><uId id="CXR{number}"/><AbstractText Label="FINDINGS">Number {number}.</AbstractText>'
+            + "".join(f'<parentImage id="{image}"/>' for image in images)
+            + "</eCitation>",
+        )
+    return root
+
+
 def edit(path: Path, section: str, **changes: object) -> None:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    content[section] |= changes
+    content[section] = content.get(section, {}) | changes
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
@@ -321,5 +342,39 @@ def test_real_pack_is_examined_in_a_process_of_its_own(site_file: Path) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert ended.returncode == 0, ended.stderr
     data = json.loads(ended.stdout)["data"]
-    assert data["num_studies"] + len(data["bad_rows"]) == 2050
+    assert data["num_studies"] + data["unpaired"]["without_report"] == 2050
+    assert data["bad_rows"] == []
     assert (data["num_on_two_sides"], data["num_repeated"], data["patients_band"]) == (0, 0, "256-511")
+
+
+def test_public_layout_is_examined_with_its_unpaired_studies(check: Check, site_file: Path, open_i_tree: Path) -> None:
+    edit(site_file, "data", adapter="open_i", root=str(open_i_tree))
+    ended = check("--config", site_file)
+    assert ended.code == 0, ended.err
+    assert "30 of 30 patients" in ended.out
+    assert "0 without report, 5 without image" in ended.out
+    assert "unpaired studies are counted and not trained on yet" in " ".join(ended.out.split())
+    data = check("--config", site_file, "--json").json["data"]
+    assert (data["unpaired"]["without_image"], data["bad_rows"], data["problems"]) == (5, [], [])
+
+
+# What is prepared
+
+
+def test_deep_check_reads_what_is_prepared_and_names_a_file_that_rotted(
+    check: Check, site_file: Path, run_config: RunConfig, tmp_path: Path
+) -> None:
+    shutil.copytree(tmp_path / "studies", tmp_path / "public")
+    edit(site_file, "anchors", root="public")
+    assert "Nothing is prepared yet" in check("--config", site_file, "--deep").out
+    list(StudyStore(load_site_config(site_file), run_config.encoder).prepare())
+    found = check("--config", site_file, "--deep", "--json").json["prepared"]
+    assert [(one["num_studies"], one["num_public"]) for one in found] == [(GOOD, GOOD)]
+    (images,) = (tmp_path / "state" / "prepared").glob("*.images.npy")
+    content = bytearray(images.read_bytes())
+    content[-1] ^= 1
+    images.write_bytes(content)
+    assert check("--config", site_file).code == 0, "nothing is prepared for it, and nothing of it is read"
+    rotten = check("--config", site_file, "--deep")
+    assert rotten.code == 2
+    assert f"{images.name}: is not what was written; delete it, and run" in " ".join(rotten.err.split())

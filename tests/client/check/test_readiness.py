@@ -55,14 +55,31 @@ def test_unreadable_rows_are_listed_with_file_row_and_reason(write_studies: Writ
         GOOD,
         ("a", "pa", "gone.png", "text", "F", "40"),
         ("s1", "pa", "1.png", "text", "F", "40"),
-        ("b", "pb", "0.png", "", "F", "40"),
+        ("b", "pb", "", "", "F", "40"),
     )
     found = examined(folder)
     assert [(row.file, row.row) for row in found.bad_rows] == [("manifest.csv", GOOD + 2 + n) for n in range(3)]
-    assert [part in row.reason for part, row in zip(("missing", "repeats", "empty"), found.bad_rows, strict=True)] == [
-        True
-    ] * 3
+    assert [
+        part in row.reason for part, row in zip(("missing", "repeats", "neither"), found.bad_rows, strict=True)
+    ] == [True] * 3
     assert (found.num_repeated, found.num_studies) == (1, GOOD)
+
+
+def test_unpaired_studies_are_counted_and_are_no_unreadable_rows(write_studies: Write) -> None:
+    folder = write_studies(
+        GOOD, *((f"a{n}", "pa", "0.png", "", "F", "40") for n in range(3)), ("b", "pb", "", "text", "F", "40")
+    )
+    found = examined(folder, max_bad_fraction=0.0)
+    assert (found.unpaired.without_report, found.unpaired.without_image) == (3, 1)
+    assert (found.num_studies, found.num_patients, found.bad_rows, found.problems) == (GOOD, GOOD, (), ())
+
+
+def test_folder_of_unpaired_studies_alone_says_in_one_line_what_would_bring_the_rest(write_studies: Write) -> None:
+    (problem,) = examined(write_studies(0, ("a", "pa", "", "text", "F", "40"))).problems
+    assert problem == (
+        "no study has both a report and an image: 0 without report, 1 without image; "
+        "manifest.csv would bring it in column image_path"
+    )
 
 
 @pytest.mark.parametrize(("limit", "problems"), [(0.09, 1), (0.1, 0)])

@@ -11,7 +11,7 @@ import pytest
 
 from client.data.dicom import dicom
 from common.errors import DataError
-from common.types import BadRow, Study, StudyRecord
+from common.types import BadRow, Lacks, Study, StudyRecord, Unpaired
 from tests.client.data.adapters import studies_of
 
 Write = Callable[..., Path]
@@ -27,7 +27,7 @@ def reports(tmp_path: Path, write_table: Write) -> Callable[..., Path]:
     return write
 
 
-def read(root: Path, *, allow_burned_in: bool = False, **options: Any) -> list[Study | BadRow]:
+def read(root: Path, *, allow_burned_in: bool = False, **options: Any) -> list[Study | Unpaired | BadRow]:
     return studies_of(dicom(root, allow_burned_in=allow_burned_in, **options))
 
 
@@ -126,7 +126,6 @@ def test_dicom_table_goes_before_the_header_and_what_is_not_understood_costs_no_
         ({"BurnedInAnnotation": "YES"}, "image has burned-in annotation"),
         ({"PixelData": b""}, "instance has no pixel data"),
         ({"Rows": 64}, "pixel data cannot be decoded"),
-        ({"AccessionNumber": "elsewhere"}, "reports.csv has no row for its AccessionNumber"),
     ],
 )
 def test_dicom_lists_a_bad_file_and_reads_on(
@@ -142,6 +141,16 @@ def test_dicom_lists_a_bad_file_and_reads_on(
     assert (found.file, found.row) == ("a.dcm", 0)
     assert found.reason.startswith(reason)
     assert not any(secret in found.reason for secret in SECRETS)
+
+
+def test_dicom_an_image_without_a_row_is_unpaired_with_its_patient(write_instance: Write, reports: Write) -> None:
+    root = reports(["A1", "r"])
+    write_instance(root / "a.dcm")
+    write_instance(root / "b.dcm", AccessionNumber="A2", PatientID="P2", PatientSex="F")
+    _, found = read(root)
+    assert isinstance(found, Unpaired)
+    assert (found.lacks, found.record.patient_id, found.record.sex) == (Lacks.REPORT, "P2", "F")
+    assert "reports.csv" in found.remedy
 
 
 def test_dicom_a_policy_may_allow_burned_in_annotation_and_no_tag_is_accepted(
@@ -192,7 +201,8 @@ def test_dicom_lists_reports_that_gave_no_study(write_instance: Write, reports: 
     write_instance(root / "b.dcm", AccessionNumber="A4")
     study, empty, *rows = read(root)
     assert isinstance(study, Study)
-    assert empty == BadRow("b.dcm", 0, "reports.csv line 8: report is empty; fill it in")
+    assert isinstance(empty, Unpaired)
+    assert (empty.lacks, empty.record.report) == (Lacks.REPORT, "")
     assert rows == [
         BadRow("reports.csv", 4, "accession_number repeats that of line 2; merge the two reports"),
         BadRow("reports.csv", 5, "accession_number is empty; fill it in"),

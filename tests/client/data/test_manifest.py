@@ -11,7 +11,7 @@ import pytest
 
 from client.data.manifest import manifest
 from common.errors import DataError
-from common.types import BadRow, Study, StudyRecord
+from common.types import BadRow, Lacks, Study, StudyRecord, Unpaired
 from tests.client.data.adapters import studies_of
 
 HEADER = [
@@ -46,7 +46,7 @@ def changed(**fields: str) -> list[str]:
     return [fields.get(column, value) for column, value in zip(HEADER, GOOD, strict=True)]
 
 
-def read(root: Path, **options: str) -> list[Study | BadRow]:
+def read(root: Path, **options: str) -> list[Study | Unpaired | BadRow]:
     return studies_of(manifest(root, allow_burned_in=False, **options))
 
 
@@ -91,8 +91,8 @@ def test_manifest_split_group_and_site_column_are_taken_from_the_table(folder: C
     [
         ({"study_id": " "}, "study_id is empty"),
         ({"patient_id": ""}, "patient_id is empty"),
-        ({"report": " \n"}, "report is empty"),
-        ({"image_path": ""}, "image_path is empty"),
+        ({"report": " \n", "image_path": ""}, "neither a report nor an image"),
+        ({"report": "", "image_path": "missing.png"}, "image file is missing"),
         ({"image_path": "missing.png"}, "image file is missing"),
         ({"image_path": "cut.png"}, "image cannot be decoded"),
         ({"image_path": "manifest.csv"}, "image cannot be decoded"),
@@ -112,6 +112,20 @@ def test_manifest_lists_a_bad_row_and_reads_on(
     assert (found.file, found.row) == ("manifest.csv", 6)  # the first row takes lines 2 to 5
     assert found.reason.startswith(reason)
     assert not any(secret in found.reason for secret in SECRETS)
+
+
+@pytest.mark.parametrize(
+    ("column", "lacks", "remedy"),
+    [("report", Lacks.REPORT, "column report"), ("image_path", Lacks.IMAGE, "image_path")],
+)
+def test_manifest_a_row_that_lacks_a_half_is_unpaired(
+    folder: Callable[..., Path], column: str, lacks: Lacks, remedy: str
+) -> None:
+    found, after = read(folder(changed(**{column: " "}), changed(study_id="s2")))
+    assert isinstance(found, Unpaired)
+    assert (found.lacks, found.record.study_id, found.record.sex) == (lacks, "s1", "F")
+    assert remedy in found.remedy
+    assert isinstance(after, Study)
 
 
 def test_manifest_a_repeated_study_id_names_the_first_line(folder: Callable[..., Path]) -> None:

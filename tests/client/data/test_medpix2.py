@@ -14,7 +14,7 @@ import pytest
 
 from client.data.medpix2 import REQUIRED, medpix2
 from client.data.splits import Role, read_splits
-from common.types import BadRow, Study, StudyRecord
+from common.types import Lacks, Study, StudyRecord, Unpaired
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PACK = Path(os.environ.get("WARDROUND_DATA", REPOSITORY.parent / "shared" / "data")) / "medpix2"
@@ -42,10 +42,12 @@ def test_medpix2_maps_the_columns_of_the_pack(tmp_path: Path, write_table: Calla
         "head",
         "U025",
     ]
-    placeholder = ["images/M1_x.jpg", "M1", "Replace this - with a caption", *row[3:]]
-    blank = ["images/M1_x.jpg", "M1", "", *row[3:]]
+    placeholder = ["images/M1_y.jpg", "M1", "Replace this - with a caption", *row[3:]]
+    blank = ["images/M1_z.jpg", "M1", "", *row[3:]]
+    for name in ("y", "z"):
+        (tmp_path / "images" / f"M1_{name}.jpg").write_bytes((tmp_path / "images" / "M1_x.jpg").read_bytes())
     write_table(tmp_path / "metadata.csv", [HEADER, row, placeholder, blank])
-    study, *bad = medpix2(tmp_path, allow_burned_in=False, site_column="contributor").studies()
+    study, *unpaired = medpix2(tmp_path, allow_burned_in=False, site_column="contributor").studies()
     assert isinstance(study, Study)
     assert study.record == StudyRecord(
         study_id="M1_x",
@@ -58,9 +60,9 @@ def test_medpix2_maps_the_columns_of_the_pack(tmp_path: Path, write_table: Calla
         findings=("Trauma", "Vascular"),
         split_group="G000",
     )
-    assert bad == [
-        BadRow("metadata.csv", 3, "text is a placeholder; write the caption or remove the row"),
-        BadRow("metadata.csv", 4, "text is empty; fill it in"),
+    assert [(item.lacks, item.record.study_id) for item in unpaired if isinstance(item, Unpaired)] == [
+        (Lacks.REPORT, "M1_y"),
+        (Lacks.REPORT, "M1_z"),
     ]
 
 
@@ -68,9 +70,9 @@ def test_medpix2_maps_the_columns_of_the_pack(tmp_path: Path, write_table: Calla
 def test_medpix2_counts_are_those_of_the_readme() -> None:
     items = list(medpix2(PACK, allow_burned_in=False).studies())
     studies = [item for item in items if isinstance(item, Study)]
-    bad = [item for item in items if isinstance(item, BadRow)]
-    assert (len(items), len(studies), len(bad)) == (2050, 2029, 21)
-    assert {row.reason for row in bad} == {"text is empty; fill it in"}
+    unpaired = [item for item in items if isinstance(item, Unpaired)]
+    assert (len(items), len(studies), len(unpaired)) == (2050, 2029, 21)
+    assert {item.lacks for item in unpaired} == {Lacks.REPORT}
     assert len({study.record.report for study in studies}) == 1351
     assert len({study.record.study_id for study in studies}) == 2029
     assert {study.image.dtype for study in studies} == {np.dtype(np.uint8)}

@@ -10,12 +10,14 @@ import pytest
 from client.data.registry import ADAPTERS, AdapterFactory
 from common.errors import ConfigError, DataError
 
-
-def test_adapters_are_the_three_layouts() -> None:
-    assert ADAPTERS.names == ["dicom", "manifest", "medpix2"]
+LAYOUTS = ["chexpert", "dicom", "manifest", "medpix2", "mimic_cxr", "nih_cxr14", "open_i", "padchest"]
 
 
-@pytest.mark.parametrize("name", ["dicom", "manifest", "medpix2"])
+def test_adapters_are_the_layouts() -> None:
+    assert ADAPTERS.names == LAYOUTS
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_adapters_share_one_signature_and_touch_no_disk_before_studies(name: str, tmp_path: Path) -> None:
     factory = ADAPTERS.load(name)
     expected = list(inspect.signature(AdapterFactory.__call__).parameters.values())[1:]

@@ -99,7 +99,7 @@ def test_read_table_needs_the_site_column_that_was_asked_for() -> None:
     [("", None), ("0", 0), ("67", 67), ("67.0", 67), ("67.9", 67), (" 5 ", 5), ("120", 120)],
 )
 def test_row_age_reads_completed_years(text: str, age: int | None) -> None:
-    assert table_of(f"a,age\nx,{text}\n").rows[0].age == age
+    assert table_of(f"a,age\nx,{text}\n").rows[0].demographics.age == age
 
 
 def test_row_findings_are_cut_at_semicolons_and_named_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,6 @@ from flwr.app import Context, Message, RecordDict
 
 from client.check.budget import accounts_of, budget_of
 from client.deploy import local_worker
-from client.deploy.identity import REQUEST_FILE
 from client.deploy.init import create_site, join
 from client.deploy.local_worker import LocalWorker, open_worker
 from client.deploy.worker import Handle
@@ -26,7 +26,7 @@ from client.dp.randomness import Randomness, SeededRandomness
 from client.gate.recorder import NoRecorder
 from client.ledger.ledger import Ledger
 from client.policy.site_config import load_site_config
-from client.state_folder import LEDGER_FILE, LOG_FOLDER
+from client.state_folder import LEDGER_FILE, LOG_FOLDER, REQUEST_FILE
 from common.bundle import Bundle, bundle_of
 from common.errors import WardroundError
 from common.evidence.audit_log import AuditLog
@@ -285,6 +285,23 @@ def test_task_of_another_run_is_refused(hospital: Hospital, content: bytes, bund
     other = bundle_of(cohort.bundle("seed=1"))
     with worker(hospital) as handle:
         assert reason_of(handle(bundle.hash, task_of(other))) == "policy"
+
+
+def test_store_that_is_damaged_under_a_run_costs_its_round_and_is_mended(
+    hospital: Hospital, cohort: Cohort, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = cohort.bundle("encoder.trainable=all")
+    bundle = bundle_of(content)
+    hospital.approve(content)
+    with worker(hospital) as handle:
+        assert not handle(bundle.hash, task_of(bundle, round_number=1)).has_error()
+        (images,) = (hospital.state / "prepared").glob("*.images.npy")
+        os.truncate(images, images.stat().st_size // 2)
+        assert reason_of(handle(bundle.hash, task_of(bundle, round_number=2))) == "data"
+        assert not handle(bundle.hash, task_of(bundle, round_number=3)).has_error()
+    told = [line for line in caplog.messages if images.name in line]
+    assert any("was changed while it was in use" in line for line in told)
+    assert all("\n" not in line for line in told)
 
 
 def test_few_runs_are_kept_warm(

@@ -116,7 +116,7 @@ def test_cut_that_cannot_be_used_ends_it_before_an_image_is_decoded(
 ) -> None:
     splits = hospital.folder / "studies" / "splits.csv"
     splits.write_text(splits.read_text().replace("train", "test"))
-    monkeypatch.setattr("client.data.manifest.decode_picture", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr("client.data.view_files.decode_picture", lambda *_: pytest.fail("decoded"))
     while preparer.work():
         pass
     with pytest.raises(DataError, match="leaves no training patients"):

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -15,6 +16,7 @@ import wardround
 from client.deploy import start_cli
 from client.deploy.identity import SiteIdentity
 from client.deploy.init import create_site, join
+from client.network.proxy import Proxy
 from tests.client.deploy.centre import Centre
 from tests.common.service.ports import taken_port
 
@@ -27,9 +29,11 @@ class IdleAgent:
     """An agent that is ready at once, and ends."""
 
     started: list[tuple[str, Path]]
+    proxies: ClassVar[list[Proxy | None]] = []
 
-    def __init__(self, identity: SiteIdentity, config_file: Path) -> None:
+    def __init__(self, identity: SiteIdentity, config_file: Path, *, proxy: Proxy | None) -> None:
         self.started.append((identity.name, config_file))
+        self.proxies.append(proxy)
 
     def status(self) -> dict[str, object]:
         """It has no processes."""
@@ -50,7 +54,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
     """Site and configuration of each agent that was started."""
     agents: list[tuple[str, Path]] = []
     monkeypatch.setattr(start_cli, "Agent", type("Started", (IdleAgent,), {"started": agents}))
-    monkeypatch.setattr(start_cli, "log_as_json", str)  # it is for a process of its own
+    for name in ("log_as_json", "cut_small"):  # they are for a process of its own
+        monkeypatch.setattr(start_cli, name, lambda *_: None)
     return agents
 
 
@@ -132,4 +137,33 @@ def test_start_refuses_keys_that_others_can_read(
     code, _, err = start(config)
     assert code == 4
     assert "chmod 600" in err
+    assert started == []
+
+
+def test_agent_goes_out_by_the_proxy_of_the_file_whose_login_is_looked_at_first(
+    start: Start, started: list[tuple[str, Path]], config: Path, tmp_path: Path
+) -> None:
+    text = config.read_text().replace('proxy: ""', "proxy: http://proxy:3128")
+    config.write_text(text.replace('proxy_login: ""', "proxy_login: login"))
+    code, _, err = start(config)
+    assert (code, started) == (4, [])
+    assert f"{tmp_path / 'login'}: cannot be read" in err
+    (tmp_path / "login").write_text("ward:sesame")
+    (tmp_path / "login").chmod(0o600)
+    assert start(config)[0] == 0
+    assert IdleAgent.proxies[-1] == Proxy(url="http://proxy:3128", login_file=str(tmp_path / "login"))
+
+
+def test_process_of_the_agent_cuts_arrays_small(
+    start: Start, config: Path, monkeypatch: pytest.MonkeyPatch, started: list[tuple[str, Path]]
+) -> None:
+    class Cut(Exception):
+        """Ends it there."""
+
+    def cut() -> None:
+        raise Cut
+
+    monkeypatch.setattr(start_cli, "cut_small", cut)
+    with pytest.raises(Cut):
+        start(config)
     assert started == []

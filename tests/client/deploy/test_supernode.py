@@ -18,6 +18,8 @@ from client.deploy.identity import SiteIdentity
 from client.deploy.init import create_site, join
 from client.deploy.supernode import Endpoint, SuperNode, deactivate_stale
 from client.deploy.supernode_main import LOOPBACK, free_port
+from client.network.proxy import Proxy
+from client.network.way_out import WayOut
 from tests.client.deploy.centre import Centre
 
 ENDS = """
@@ -32,7 +34,7 @@ def main_loop_ends_by_an_error():
     threading.Thread(target=time.sleep, args=(60,)).start()  # as Flower's HTTP thread
 
 sys.modules["flwr.supernode.cli.flower_supernode"].flower_supernode = main_loop_ends_by_an_error
-sys.argv = ["x", "--superlink", "host:1"]
+sys.argv = ["x", "--superlink", "host:1", "--root-certificates", "roots", "--proxy", "http://p:1", "--isolation", "x"]
 supernode_main.main()
 """
 
@@ -101,7 +103,7 @@ def test_next_life_knows_nothing_of_the_last_and_frees_its_registration(
     identity: SiteIdentity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     freed: list[int] = []
-    monkeypatch.setattr(supernode, "deactivate_stale", lambda _, node_id: freed.append(node_id) is None)
+    monkeypatch.setattr(supernode, "deactivate_stale", lambda _, __, node_id: freed.append(node_id) is None)
     node = SuperNode(identity, tmp_path)
     node.prepare()
     assert freed == []
@@ -122,7 +124,16 @@ def test_file_that_a_crash_or_a_person_has_spoilt_is_no_hindrance(
 
 
 def test_registration_is_not_freed_where_the_server_cannot_be_asked(identity: SiteIdentity) -> None:
-    assert not deactivate_stale(identity, 77)
+    assert not deactivate_stale(identity, WayOut(address="127.0.0.1:1", roots=identity.roots_file), 77)
+
+
+def test_proxy_is_named_to_the_process_and_its_login_is_not(identity: SiteIdentity, tmp_path: Path) -> None:
+    login = tmp_path / "login"
+    login.write_bytes(b"ward:sesame")
+    spec = SuperNode(identity, tmp_path, proxy=Proxy(url="http://proxy:3128", login_file=str(login))).spec()
+    assert " ".join(spec.command).count(f"--proxy http://proxy:3128 --proxy-login {login}") == 1
+    assert "sesame" not in " ".join(spec.command) + str(dict(spec.environment))
+    assert "--proxy" not in SuperNode(identity, tmp_path).spec().command
 
 
 def test_trouble_is_said_once_in_a_hospitals_words_and_again_after_it_was_over(
@@ -134,11 +145,28 @@ def test_trouble_is_said_once_in_a_hospitals_words_and_again_after_it_was_over(
             node.read_line("[code: 2004] Failed to activate SuperNode.")
         assert len(caplog.records) == 1
         assert "has revoked it; ask the coordinating centre" in caplog.text
-        node.read_line("WARNING :   Connection attempt failed, retrying in 0.97 seconds")
+        for _ in range(3):
+            node.read_line("way out: silent")
+            node.read_line("WARNING :   Connection attempt failed, retrying in 0.97 seconds")
         assert "the server does not answer" in caplog.text
         node.read_line("INFO :      SuperNode ID: 77")
-        node.read_line("WARNING :   Connection attempt failed, retrying in 0.97 seconds")
-    assert len(caplog.records) == 3
+        node.read_line("way out: silent")
+        assert len(caplog.records) == 3
+        node.read_line("way out: nonsense")
+    with caplog.at_level(logging.INFO, "wardround.agent"):
+        node.read_line("way out: open")
+        node.read_line("way out: open")
+    assert [record.getMessage() for record in caplog.records[3:]] == ["the server answers again"]
+    node.read_line("way out: silent")
+    assert len(caplog.records) == 5
+
+
+def test_trouble_with_the_proxy_names_the_key(
+    identity: SiteIdentity, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "wardround.agent"):
+        SuperNode(identity, tmp_path, proxy=Proxy(url="http://proxy:3128")).read_line("way out: login")
+    assert "agent.proxy=http://proxy:3128: the proxy does not take this login" in caplog.text
 
 
 def test_process_ends_with_its_main_loop_though_a_thread_goes_on() -> None:
@@ -147,7 +175,8 @@ def test_process_ends_with_its_main_loop_though_a_thread_goes_on() -> None:
     announced, options, pace = done.stdout.splitlines()
     port = announced.rpartition(":")[2]
     assert announced.startswith("Runtime API of process ")
-    assert options == str(["--superlink", "host:1", "--host", LOOPBACK, "--port", port])
+    server = ["--superlink", "host:1", "--root-certificates", "roots"]
+    assert options == str([*server, "--isolation", "x", "--host", LOOPBACK, "--port", port])
     assert pace == "Pace True", "Flower's loop has its own sleeps, or its own waits for parts of a message"
 
 

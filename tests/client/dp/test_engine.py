@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from client.dp.engine import PatientDpSgd
-from client.dp.randomness import Randomness, SeededRandomness
+from client.dp.randomness import FloatNoise, Noise, Randomness, SeededRandomness
 from client.dp.records import Gradients, Records, chunks_of_patients, sample_patients
 from common.config.load import load_config
 from common.encoders.dual import DualEncoder, trainable_names
@@ -34,11 +34,24 @@ class Chosen:
         """See `Randomness`."""
         return self._chosen[:num_patients]
 
-    def noised(self, total: Tensor, *, standard_deviation: float) -> Tensor:
+    def noise(self, num_values: int, *, standard_deviation: float) -> Noise:
         """See `Randomness`."""
-        self.totals.append(total)
         self.deviations.append(standard_deviation)
-        return (total + self._noise * standard_deviation * torch.randn(total.shape, generator=self._generator)).float()
+        values = self._noise * standard_deviation * torch.randn(num_values, generator=self._generator)
+        return Remembered(values, self.totals)
+
+
+class Remembered(FloatNoise):
+    """Noise that remembers what it was added to."""
+
+    def __init__(self, values: Tensor, totals: list[Tensor]) -> None:
+        super().__init__(values)
+        object.__setattr__(self, "_totals", totals)
+
+    def added_to(self, total: Tensor) -> Tensor:
+        """See `Noise`; the sum is not rounded before."""
+        self._totals.append(total)  # type: ignore[attr-defined]
+        return (total + self.values_P).float()
 
 
 def objective(name: str = "anchor_contrast") -> Objective:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from client.dp import grid_noise
 from client.dp.discrete_gaussian import DEVIATION
-from client.dp.grid_noise import add_grid_noise, grid_spacing
+from client.dp.grid_noise import add_grid_noise, draw_grid_noise, grid_spacing
 from common.errors import CheckFailed, ConfigError
 from common.privacy.keystream import Keystream
 
@@ -147,3 +147,32 @@ def test_noised_on_an_accelerator_is_that_of_the_processor() -> None:
     on_device = noised(total.cuda())
     assert on_device.device.type == "cuda"
     assert torch.equal(on_device.cpu(), noised(total))
+
+
+# Drawn before the sum is known
+
+
+def test_noise_drawn_before_is_that_drawn_after() -> None:
+    total = torch.linspace(-3, 3, 40_000, dtype=torch.float64)
+    drawn = draw_grid_noise(40_000, standard_deviation=1.5, stream=Keystream(KEY))
+    assert torch.equal(drawn.added_to(total), noised(total))
+
+
+def test_drawn_noise_is_added_once() -> None:
+    drawn = draw_grid_noise(3, standard_deviation=1.0, stream=Keystream(KEY))
+    drawn.added_to(torch.zeros(3))
+    with pytest.raises(CheckFailed, match="a second time"):
+        drawn.added_to(torch.ones(3))
+
+
+def test_noise_of_a_refused_sum_is_not_added_to_another() -> None:
+    drawn = draw_grid_noise(3, standard_deviation=1.0, stream=Keystream(KEY))
+    with pytest.raises(CheckFailed, match="not finite"):
+        drawn.added_to(torch.tensor([0.0, math.nan, 0.0]))
+    with pytest.raises(CheckFailed, match="a second time"):
+        drawn.added_to(torch.zeros(3))
+
+
+def test_noise_for_another_size_is_refused() -> None:
+    with pytest.raises(CheckFailed, match="another size"):
+        draw_grid_noise(3, standard_deviation=1.0, stream=Keystream(KEY)).added_to(torch.zeros(4))

@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from client.dp.engine import PatientDpSgd
-from client.dp.randomness import KeystreamRandomness, Randomness
+from client.dp.randomness import KeystreamRandomness, Noise, Randomness
 from client.dp.records import Gradients, Records, sample_patients
 from common.config.load import load_config
 from common.encoders.dual import DualEncoder
@@ -32,9 +32,9 @@ def fixed_key() -> KeystreamRandomness:
 class RepeatedNoise(KeystreamRandomness):
     """Broken on purpose: every step starts from one key, as a restart from a checkpointed state would."""
 
-    def noised(self, total: Tensor, *, standard_deviation: float) -> Tensor:
+    def noise(self, num_values: int, *, standard_deviation: float) -> Noise:
         """See `Randomness`."""
-        return fixed_key().noised(total, standard_deviation=standard_deviation)
+        return fixed_key().noise(num_values, standard_deviation=standard_deviation)
 
 
 class Shuffled(KeystreamRandomness):

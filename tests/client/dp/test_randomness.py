@@ -53,7 +53,7 @@ def keys_of(randomness: Randomness, monkeypatch: pytest.MonkeyPatch) -> list[byt
         patch.setattr(keystream.os, "urandom", spy)
         for _ in range(3):
             randomness.participants(10, 0.5)
-            randomness.noised(torch.zeros(4), standard_deviation=1.0)
+            randomness.noise(4, standard_deviation=1.0).added_to(torch.zeros(4))
     return given
 
 
@@ -68,7 +68,9 @@ def test_one_key_for_all_calls_is_caught(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def repeats(randomness: Randomness, num_calls: int) -> int:
-    seen = {randomness.noised(torch.zeros(4), standard_deviation=1.0).numpy().tobytes() for _ in range(num_calls)}
+    seen = {
+        randomness.noise(4, standard_deviation=1.0).added_to(torch.zeros(4)).numpy().tobytes() for _ in range(num_calls)
+    }
     return num_calls - len(seen)
 
 
@@ -90,10 +92,10 @@ def noise_of_parent_and_child(randomness: Randomness) -> tuple[bytes, bytes]:
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
-        os.write(writing, randomness.noised(torch.zeros(8), standard_deviation=1.0).numpy().tobytes())
+        os.write(writing, randomness.noise(8, standard_deviation=1.0).added_to(torch.zeros(8)).numpy().tobytes())
         os._exit(0)
     os.waitpid(child, 0)
-    parent = randomness.noised(torch.zeros(8), standard_deviation=1.0).numpy().tobytes()
+    parent = randomness.noise(8, standard_deviation=1.0).added_to(torch.zeros(8)).numpy().tobytes()
     drawn = os.read(reading, 32)
     os.close(reading)
     os.close(writing)
@@ -103,7 +105,7 @@ def noise_of_parent_and_child(randomness: Randomness) -> tuple[bytes, bytes]:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_forked_process_has_noise_of_its_own() -> None:
     source = SystemRandomness()
-    source.noised(torch.zeros(8), standard_deviation=1.0)
+    source.noise(8, standard_deviation=1.0).added_to(torch.zeros(8))
     parent, child = noise_of_parent_and_child(source)
     assert len(parent) == len(child) == 32
     assert parent != child
@@ -112,7 +114,7 @@ def test_forked_process_has_noise_of_its_own() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_forked_stream_is_caught() -> None:
     source = KeystreamRandomness(KEY)
-    source.noised(torch.zeros(8), standard_deviation=1.0)
+    source.noise(8, standard_deviation=1.0).added_to(torch.zeros(8))
     parent, child = noise_of_parent_and_child(source)
     assert parent == child
 
@@ -126,8 +128,8 @@ def test_test_sources_repeat_in_sequence(name: str) -> None:
     draws = []
     for _ in range(2):
         assert torch.equal(first.participants(50, 0.4), second.participants(50, 0.4))
-        draws.append(first.noised(torch.ones(5), standard_deviation=2.0))
-        assert torch.equal(draws[-1], second.noised(torch.ones(5), standard_deviation=2.0))
+        draws.append(first.noise(5, standard_deviation=2.0).added_to(torch.ones(5)))
+        assert torch.equal(draws[-1], second.noise(5, standard_deviation=2.0).added_to(torch.ones(5)))
     assert not torch.equal(*draws)
 
 
@@ -145,20 +147,21 @@ def test_probability_zero_and_one_are_exact(name: str) -> None:
 @pytest.mark.parametrize("name", SOURCES)
 @pytest.mark.parametrize("shape", [(), (0,), (3, 2)])
 def test_noised_keeps_the_shape_in_float32(name: str, shape: tuple[int, ...]) -> None:
-    noised = SOURCES[name]().noised(torch.ones(shape, dtype=torch.float64), standard_deviation=0.1)
+    total = torch.ones(shape, dtype=torch.float64)
+    noised = SOURCES[name]().noise(total.numel(), standard_deviation=0.1).added_to(total)
     assert (noised.shape, noised.dtype) == (torch.Size(shape), torch.float32)
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_noised_without_deviation_is_the_total(name: str) -> None:
     total = torch.tensor([0.25, -7.0])
-    assert torch.equal(SOURCES[name]().noised(total, standard_deviation=0.0), total)
+    assert torch.equal(SOURCES[name]().noise(2, standard_deviation=0.0).added_to(total), total)
 
 
 @pytest.mark.parametrize("name", ["system", "keystream"])
 def test_noised_refuses_what_is_not_finite(name: str) -> None:
     with pytest.raises(CheckFailed):
-        SOURCES[name]().noised(torch.tensor([1.0, float("nan")]), standard_deviation=1.0)
+        SOURCES[name]().noise(2, standard_deviation=1.0).added_to(torch.tensor([1.0, float("nan")]))
 
 
 # Poisson sampling

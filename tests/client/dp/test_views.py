@@ -26,14 +26,21 @@ def test_one_view_is_the_study_itself() -> None:
 
 
 def test_views_are_rows_of_the_same_patient_with_the_same_report() -> None:
-    found = Views(4).of(studies(), np.random.default_rng(0))
+    found = Views(4).of(studies(), np.random.default_rng(0)).rows(slice(None))
     assert found.patients.tolist() == [0] * 8 + [1] * 4
     assert found.reports[:, 0].tolist() == [0] * 4 + [1] * 4 + [2] * 4
     assert found.images.dtype == torch.uint8
 
 
+def test_views_of_a_part_are_of_its_studies_alone() -> None:
+    found = Views(4).of(studies(), np.random.default_rng(0)).rows(slice(6, 11))
+    assert found.patients.tolist() == [0, 0, 1, 1, 1]
+    assert found.reports[:, 0].tolist() == [1, 1, 2, 2, 2]
+    assert len({image.numpy().tobytes() for image in found.images}) > 2
+
+
 def test_views_shift_and_brighten_a_little() -> None:
-    found = Views(200).of(studies(), np.random.default_rng(0)).images.double()
+    found = Views(200).of(studies(), np.random.default_rng(0)).rows(slice(None)).images.double()
     background = found[:, 0, 0]
     assert ((background / 100 - 1).abs() <= GAIN + 0.01).all()
     assert background.std() > 2
@@ -44,7 +51,7 @@ def test_views_shift_and_brighten_a_little() -> None:
 
 
 def test_secret_views_never_repeat() -> None:
-    first, second = (Views(8).secret(studies()).images for _ in range(2))
+    first, second = (Views(8).secret(studies()).rows(slice(None)).images for _ in range(2))
     assert not torch.equal(first, second)
 
 
@@ -60,7 +67,7 @@ def test_views_of_features_that_are_not_pixels_are_refused(make_case: Any, name:
 def test_views_leave_the_sensitivity_as_it_is(make_case: Any) -> None:
     """A patient of two studies and four views each moves the sum by one clip, not by eight."""
     case = make_case("towers")
-    views = Views(4).of(case.records, np.random.default_rng(0))
+    views = Views(4).of(case.records, np.random.default_rng(0)).rows(slice(None))
     engine = case.engine()
     kept = views.patients < views.num_patients - 1
     fewer = Records(views.images[kept], views.reports[kept], views.patients[kept])

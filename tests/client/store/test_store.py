@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
+import numpy as np
 import pytest
 import torch
 
+from client.data.folder import StudyFolder
+from client.deploy.own_studies import check_listed
+from client.policy.site_config import study_folder
 from client.policy.site_schema import SiteConfig
+from client.store.check import Whole, check_whole
 from client.store.store import PREPARED_FOLDER, STUDIES_A_STEP, PreparedElsewhere, StudyStore
+from common.config.schema import RunConfig
 from common.errors import DataError
-from common.types import StudyRecord
+from common.types import BadRow, Study, StudyRecord
 from tests.client.store.conftest import NUM_OWN, NUM_PUBLIC, CountingEncoder
 
 OpenStore = Callable[[], StudyStore]
@@ -31,8 +40,9 @@ def test_store_is_open_once_all_is_prepared_and_gives_what_the_encoder_made(
     prepared = open_store().open()
     assert prepared is not None
     assert [record.study_id for record in prepared.records] == [f"s{n}" for n in range(NUM_OWN)]
-    assert prepared.images[:, 0].tolist() == [float(n) for n in range(NUM_OWN)]
-    assert prepared.reports[:, 0].tolist() == [float(len(f"report {n}")) for n in range(NUM_OWN)]
+    assert prepared.images[:][:, 0].tolist() == [float(n) for n in range(NUM_OWN)]
+    assert prepared.reports[:][:, 0].tolist() == [float(len(f"report {n}")) for n in range(NUM_OWN)]
+    assert prepared.texts([3, 69]) == ["report 3", "report 69"]
     assert torch.equal(prepared.anchors.features.images, prepared.images[:NUM_PUBLIC])
     # Five of the hospital's own pictures are those of the public studies.
     assert sorted(encoder.images) == list(range(NUM_OWN))
@@ -43,9 +53,26 @@ def test_opened_store_encodes_and_decodes_nothing(
 ) -> None:
     list(open_store().prepare())
     encoder.images.clear()
-    monkeypatch.setattr("client.data.manifest.decode_picture", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr("client.data.view_files.decode_picture", lambda *_: pytest.fail("decoded"))
     assert open_store().open() is not None
     assert not encoder.images
+
+
+def test_unpaired_studies_are_neither_prepared_nor_counted_as_bad_rows(open_store: OpenStore, site: SiteConfig) -> None:
+    with (site.data.root / "manifest.csv").open("a", encoding="utf-8") as table:
+        table.write("u1,p1,0.png,,F,40\nu2,p2,,text,F,40\nbad,p3,gone.png,text,F,40\n")
+    progress = list(open_store().prepare())
+    assert progress[-1].done == progress[-1].total == NUM_OWN + NUM_PUBLIC + 3
+    prepared = open_store().open()
+    assert prepared is not None
+    assert (len(prepared.records), prepared.num_bad_rows) == (NUM_OWN, 1)
+
+
+def test_folder_of_unpaired_studies_alone_is_refused_before_an_image_is_decoded(site: SiteConfig) -> None:
+    (site.data.root / "manifest.csv").write_text("study_id,patient_id,image_path,report\nu1,p1,0.png,\n")
+    with pytest.raises(DataError, match="no study has both a report and an image: 1 without report") as caught:
+        check_listed(site, study_folder(site.data).records())
+    assert "column report" in str(caught.value)
 
 
 @pytest.mark.parametrize("steps", range(1, 6))
@@ -125,28 +152,176 @@ def test_state_folder_among_the_studies_is_no_change(open_store: OpenStore, site
     assert open_store().open() is not None
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "another format", "a shard gone", "a shard flipped"])
-def test_damaged_store_is_not_prepared_and_is_mended(open_store: OpenStore, site: SiteConfig, damage: str) -> None:
+def flip_last(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def rot_last(path: Path) -> None:
+    """A bit flips, and the system notes nothing."""
+    found = path.stat()
+    flip_last(path)
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "index cut": ("*.json", lambda path: os.truncate(path, 100), ""),
+    "index flipped": ("*.json", lambda path: path.write_bytes(path.read_bytes().replace(b"images", b"imagos", 1)), ""),
+    "another format": ("*.json", lambda path: path.write_bytes(path.read_bytes().replace(b": 2", b": 3", 1)), ""),
+    "table cut": ("*.sqlite", lambda path: os.truncate(path, 4096), "is not what was written"),
+    "table flipped": ("*.sqlite", flip_last, "is not what was written"),
+    "images flipped": ("*.images.npy", flip_last, "is not what was written"),
+    "images gone": ("*.images.npy", Path.unlink, "cannot be read"),
+    "images cut": ("*.images.npy", lambda path: os.truncate(path, path.stat().st_size - 1), "bytes where its header"),
+    "images empty": ("*.images.npy", lambda path: os.truncate(path, 0), "is no array of studies"),
+    "reports of others": ("*.reports.npy", lambda path: np.save(path, np.zeros((3, 4), np.float32)), "is not what was"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_store_is_not_prepared_says_why_in_a_line_and_is_mended(
+    open_store: OpenStore, site: SiteConfig, encoder: CountingEncoder, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    list(open_store().prepare())
+    name, harm, message = DAMAGE[damage]
+    (path,) = (site.state_folder / PREPARED_FOLDER).glob(name)
+    harm(path)
+    assert open_store().open() is None
+    assert [message in line and path.name in line for line in caplog.messages] == [True] * bool(message)
+    encoder.reports.clear()
+    list(open_store().prepare())
+    assert open_store().open() is not None
+    if name == "*.images.npy":
+        assert not encoder.reports, "what was not damaged is found in the array of before"
+
+
+def test_rotten_array_is_found_by_its_digest_and_never_copied(
+    open_store: OpenStore, site: SiteConfig, encoder: CountingEncoder
+) -> None:
+    """A bit that flips is not seen at open; who prepares anew looks, and so does `site check --deep`."""
+    list(open_store().prepare())
+    (path,) = (site.state_folder / PREPARED_FOLDER).glob("*.images.npy")
+    rot_last(path)
+    assert open_store().open() is not None
+    with pytest.raises(DataError, match=r"images\.npy: is not what was written; delete it"):
+        check_whole(site.state_folder)
+    encoder.images.clear()
+    os.utime(site.data.root / "3.png", ns=(1, 1))
+    list(open_store().prepare())
+    assert sorted(encoder.images) == list(range(NUM_OWN))
+    assert check_whole(site.state_folder) == [Whole(num_studies=NUM_OWN, num_public=NUM_PUBLIC, num_bytes=ANY)]
+
+
+def test_array_that_was_copied_is_read_in_full_and_taken(open_store: OpenStore, site: SiteConfig) -> None:
+    list(open_store().prepare())
+    (path,) = (site.state_folder / PREPARED_FOLDER).glob("*.images.npy")
+    os.utime(path, ns=(1, 1))
+    assert open_store().open() is not None
+
+
+def test_store_of_another_encoder_is_refused_in_a_line(
+    open_store: OpenStore, site: SiteConfig, caplog: pytest.LogCaptureFixture
+) -> None:
     list(open_store().prepare())
     (index,) = (site.state_folder / PREPARED_FOLDER).glob("*.json")
-    shard = max((site.state_folder / "features").rglob("*.safetensors"), key=lambda path: path.stat().st_size)
-    content = index.read_bytes()
-    match damage:
-        case "cut":
-            index.write_bytes(content[: len(content) // 2])
-        case "flipped":
-            index.write_bytes(content.replace(b"report 1", b"report 9", 1))
-        case "another format":
-            index.write_bytes(content.replace(b'"format": 1', b'"format": 2'))
-        case "a shard gone":
-            shard.unlink()
-        case "a shard flipped":
-            stored = bytearray(shard.read_bytes())
-            stored[-1] ^= 1
-            shard.write_bytes(stored)
+    other = open_store()
+    other.key = "0" * 32
+    index.rename(index.with_stem(other.key))
+    assert other.open() is None
+    assert ["was prepared for another encoder" in line for line in caplog.messages] == [True]
+
+
+def test_array_that_changes_under_a_run_ends_the_step_in_a_line(open_store: OpenStore, site: SiteConfig) -> None:
+    list(open_store().prepare())
+    prepared = open_store().open()
+    assert prepared is not None
+    (images,) = (site.state_folder / PREPARED_FOLDER).glob("*.images.npy")
+    (reports,) = (site.state_folder / PREPARED_FOLDER).glob("*.reports.npy")
+    flip_last(images)
+    with pytest.raises(DataError, match=r"images\.npy: was changed while it was in use"):
+        prepared.images[torch.tensor([0])]
+    os.truncate(reports, 200)
+    with pytest.raises(DataError, match=r"reports\.npy: was changed while it was in use"):
+        prepared.reports[torch.tensor([0])]
+
+
+def test_prepared_anew_under_a_run_the_run_reads_on_in_what_it_opened(open_store: OpenStore, site: SiteConfig) -> None:
+    list(open_store().prepare())
+    prepared = open_store().open()
+    assert prepared is not None
+    before = prepared.images[:]
+    os.utime(site.data.root / "3.png", ns=(1, 1))
+    list(open_store().prepare())
+    assert torch.equal(prepared.images[:], before)
+
+
+@pytest.mark.parametrize("at", ["sqlite", "images.npy", "json"])
+def test_full_disk_ends_preparing_in_a_line_and_keeps_what_was_encoded(
+    open_store: OpenStore, encoder: CountingEncoder, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    real = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if str(target).endswith(at):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        with pytest.raises(DataError, match=rf"{at}: cannot be written \(No space left on device\); make room"):
+            list(open_store().prepare())
     assert open_store().open() is None
     list(open_store().prepare())
     assert open_store().open() is not None
+    assert sorted(encoder.images) == list(range(NUM_OWN))
+
+
+def test_nothing_lies_twice_on_the_disk_in_the_end(open_store: OpenStore, site: SiteConfig) -> None:
+    list(open_store().prepare())
+    (site.state_folder / PREPARED_FOLDER / ".left.images.npy.x").write_text("by a process that was killed")
+    os.utime(site.data.root / "3.png", ns=(1, 1))
+    list(open_store().prepare())
+    left = sorted(path.name.split(".", 1)[1] for path in (site.state_folder / PREPARED_FOLDER).iterdir())
+    assert left == ["images.npy", "json", "lock", "reports.npy", "sqlite"]
+    assert not list((site.state_folder / "features").rglob("*.safetensors"))
+
+
+def test_other_code_finds_what_was_encoded_and_takes_its_place(
+    open_store: OpenStore, site: SiteConfig, run_config: RunConfig, encoder: CountingEncoder
+) -> None:
+    list(open_store().prepare())
+    encoder.images.clear()
+    newer = StudyStore(site, run_config.encoder, code="1" * 64)
+    list(newer.prepare())
+    assert newer.open() is not None
+    assert not encoder.images
+    assert open_store().open() is None
+    assert len(list((site.state_folder / PREPARED_FOLDER).glob("*.images.npy"))) == 1
+
+
+def test_further_images_of_a_study_lie_behind_its_main_one(
+    open_store: OpenStore, encoder: CountingEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Study 2 has three images, and study 3 one that is also another study's: each is encoded once."""
+    further = {"s2": (100, 101), "s3": (7,)}
+    real = StudyFolder.studies
+
+    def studies(self: StudyFolder) -> Iterator[Study | BadRow]:
+        for item in real(self):
+            assert isinstance(item, Study)
+            images = tuple(np.full((4, 4), value, np.uint8) for value in further.get(item.record.study_id, ()))
+            yield replace(item, other_images=images)
+
+    monkeypatch.setattr(StudyFolder, "studies", studies)
+    list(open_store().prepare())
+    prepared = open_store().open()
+    assert prepared is not None
+    assert prepared.images[:][:, 0].tolist() == [float(n) for n in range(NUM_OWN)]
+    assert prepared.images.count_N.tolist() == [1, 1, 3, 2, *[1] * (NUM_OWN - 4)]
+    first = int(prepared.images.first_N[2])
+    assert prepared.images.array.read(np.arange(first, first + 5))[:, 0].tolist() == [2, 100, 101, 3, 7]
+    assert sorted(encoder.images) == [*range(NUM_OWN), 100, 101]
 
 
 def test_index_is_readable_by_its_owner_alone(open_store: OpenStore, site: SiteConfig) -> None:
@@ -187,7 +362,7 @@ def test_time_left_is_told_by_what_had_to_be_encoded(
     open_store: OpenStore, encoder: CountingEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr("client.store.store.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("client.store.pace.time.monotonic", lambda: clock[0])
     real = encoder.image_features
 
     def slow(images: object) -> torch.Tensor:

@@ -6,7 +6,9 @@ import inspect
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
+from flwr.app.message import Array, array
 from flwr.supercore.constant import PULL_BACKOFF_CAP, PULL_INITIAL_BACKOFF
 from flwr.supercore.inflatable import inflatable_utils
 from flwr.supercore.inflatable.inflatable_utils import (
@@ -14,10 +16,11 @@ from flwr.supercore.inflatable.inflatable_utils import (
     pull_and_inflate_object_from_tree,
     pull_objects,
 )
+from flwr.supercore.protobuf.client import ProtobufClient
 from flwr.superlink.grid import http_grid
 from flwr.supernode import start_client_internal
 
-from common.wire.objects import SOON, look_again_soon
+from common.wire.objects import PART_BYTES, SOON, cut_small, look_again_soon
 
 
 @pytest.fixture
@@ -75,3 +78,23 @@ def test_flowers_loops_pull_by_that_function_and_say_no_options(module: object) 
 
 def test_the_other_function_takes_the_options_that_we_pass() -> None:
     assert SOON.keys() <= inspect.signature(pull_and_inflate_object_from_tree).parameters.keys()
+
+
+def test_arrays_are_cut_so_that_two_parts_cross_a_slow_line_before_flower_gives_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = "FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE"
+    monkeypatch.setattr(array, name, vars(array)[name])
+    values = np.random.default_rng(0).standard_normal(500_000)
+
+    def parts() -> list[int]:
+        return [len(part.deflate()) for part in (Array(values).children or {}).values()]
+
+    assert len(parts()) == 1, "Flower itself cuts small; this is needed no more"
+    cut_small()
+    assert sum(parts()) > values.nbytes
+    assert 2 * max(parts()) / 64_000 < 20 < FLOWER_WAITS_SECONDS
+    assert max(parts()) < PART_BYTES + 1000
+
+
+FLOWER_WAITS_SECONDS = inspect.signature(ProtobufClient.__init__).parameters["timeout"].default

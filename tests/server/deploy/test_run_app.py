@@ -51,14 +51,19 @@ def test_trained_arrays_are_those_of_the_heads_alone_where_the_rest_is_frozen() 
     assert 0 < len(heads) < len(everything)
 
 
-def test_process_of_a_run_looks_again_soon_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["look_again_soon", "cut_small"])
+def test_process_of_a_run_looks_again_soon_and_cuts_small_before_anything_else(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     class Looked(Exception):
         """Ends it there."""
 
     def look() -> None:
         raise Looked
 
-    monkeypatch.setattr(run_app, "look_again_soon", look)
+    for other in ("look_again_soon", "cut_small"):  # they are for a process of its own
+        monkeypatch.setattr(run_app, other, lambda: None)
+    monkeypatch.setattr(run_app, name, look)
     monkeypatch.setattr(run_app, "run_of", lambda *_: None)
     monkeypatch.setenv(run_app.SERVER_VARIABLE, "nowhere")
     context = Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config={run_app.RUN_FIELD: "x"})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -81,3 +83,35 @@ def test_kinds_are_measured_in_processes_of_their_own() -> None:
         assert 0 < measured.wall < 60
         assert measured.cpu > 0
         assert measured.peak_mib is None or measured.peak_mib > 100
+
+
+def test_step_is_the_same_whenever_its_noise_is_drawn() -> None:
+    """Up to the noise: each kind of step takes the model as far."""
+    for when in bench.WHEN:
+        bench.noisy_step(when, 4, TINY)()
+    rows = bench.noisy_rows({when: bench.Measured(n, n, None) for n, when in enumerate(bench.WHEN, 1)})
+    assert [(row.name, row.seconds, row.bound_seconds) for row in rows] == [
+        ("ViT 6M, noise none", 1, 1),
+        ("ViT 6M, noise after", 2, 1),
+        ("ViT 6M, noise beside", 3, 1),
+    ]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_noise_drawn_beside_a_gradient_on_a_gpu_vanishes_as_far_as_the_gradient_lasts() -> None:
+    """The step lasts as long as the longer of the two, and not as both: a fifth of the shorter may be seen."""
+    seconds = {}
+    for when in bench.WHEN:
+        step = bench.noisy_step(when, device="cuda")
+        seconds[when] = min(timed(step) for _ in range(6))
+    noise = seconds["after"] - seconds["none"]
+    hidden = seconds["after"] - seconds["beside"]
+    assert hidden > 0.8 * min(noise, seconds["none"])
+
+
+def timed(step: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    step()
+    torch.cuda.synchronize()
+    return time.perf_counter() - begun
