@@ -13,17 +13,23 @@ from flwr.clientapp.typing import Mod
 
 from client.dp.round_noise import Pairing, RoundNoise
 from client.gate.gate import Gate, Guard
+from client.measurement.draw_counts import drawn
 from client.measurement.evaluate import brief_statistics, full_statistics, is_measurable
-from client.measurement.noised_statistics import noised_statistics
+from client.measurement.group_counts import group_counts
+from client.measurement.noised_statistics import found_by, noised_statistics
 from client.site import Site
 from client.training.train import train
+from common.canonical import digest
 from common.errors import LedgerError, PolicyRefusal
+from common.fairness.marginals import marginals_of
 from common.ledger.entries import SharedNoise
+from common.privacy.count_noise import CountNoise, GaussianCountNoise
 from common.privacy.events import Event
-from common.privacy.held_out import SharedCountNoise, noise_of
+from common.privacy.held_out import group_noise_of, noise_of
 from common.privacy.release import Mechanism, Release
 from common.wire.evidence import context_of
 from common.wire.flower import (
+    GROUPS,
     MODEL,
     SITE,
     STATISTICS,
@@ -97,10 +103,14 @@ def answer(site: Site, task: Task, arrays: NamedArrays, *, context: str) -> Repl
     # Before the ledger is charged for anything that would be made with them.
     check_arrays(site.model, arrays)
     releases = [Release(name=SITE, mechanism=Mechanism.PUBLIC)]
-    statistics, update = None, None
-    if (measured := _measured(site, task, arrays, context)) is not None:
-        statistics, release = measured
-        releases.append(release)
+    statistics, groups, update = None, None, None
+    if noise_of(site.config) is None:
+        statistics = _exact_statistics(site, task, arrays)
+        if statistics is not None:
+            releases.append(Release(name=STATISTICS, mechanism=Mechanism.NOT_PRIVATE))
+    elif not task.train:
+        statistics, groups, told = _noised(site, task, arrays, context)
+        releases += told
     if task.train:
         update, release = _trained(site, task, arrays, context)
         releases.append(release)
@@ -110,30 +120,57 @@ def answer(site: Site, task: Task, arrays: NamedArrays, *, context: str) -> Repl
         run=task.config_digest,
         update=update,
         statistics=statistics,
+        groups=groups,
         releases=tuple(releases),
         ledger_head=site.accounts.ledger.head().digest if site.accounts else None,
     )
 
 
-def _measured(site: Site, task: Task, arrays: NamedArrays, context: str) -> tuple[dict[str, Any], Release] | None:
-    """What is told of the held-out patients, and how it was made; None where that is nothing."""
-    noise = noise_of(site.config)
-    if noise is None and not is_measurable(site):
+def _exact_statistics(site: Site, task: Task, arrays: NamedArrays) -> dict[str, Any] | None:
+    """Exact figures of the held-out patients; None where there are too few of them."""
+    if not is_measurable(site):
         return None
-    if noise is None:
-        in_between = task.train and task.round_number > 1
-        exact = brief_statistics(site, arrays) if in_between else full_statistics(site, arrays)
-        return exact, Release(name=STATISTICS, mechanism=Mechanism.NOT_PRIVATE)
-    if task.train:
-        return None
+    in_between = task.train and task.round_number > 1
+    return brief_statistics(site, arrays) if in_between else full_statistics(site, arrays)
+
+
+def _noised(
+    site: Site, task: Task, arrays: NamedArrays, context: str
+) -> tuple[dict[str, Any] | None, tuple[float, ...] | None, list[Release]]:
+    """What is told of the held-out patients with noise, of all of them and by group, and how it was made."""
+    start, final = found_by(site, site.start), found_by(site, arrays)
+    releases: list[Release] = []
+    statistics, groups = None, None
+    if (noise := noise_of(site.config)) is not None:
+        release, shared = _charged(site, task, STATISTICS, noise, context=context)
+        statistics = noised_statistics(site, start, final, noise, round_number=task.round_number, round_noise=shared)
+        releases.append(release)
+    if (noise := group_noise_of(site.config)) is not None:
+        release, shared = _charged(site, task, GROUPS, noise, context=digest([context, GROUPS]))
+        exact = group_counts(start, final, records=site.held_out.records, marginals=marginals_of(site.config.fairness))
+        told = drawn(site, exact, noise, round_number=task.round_number, round_noise=shared)
+        groups = tuple(told.flatten().tolist())
+        releases.append(release)
+    return statistics, groups, releases
+
+
+def _charged(
+    site: Site, task: Task, name: str, noise: CountNoise, *, context: str
+) -> tuple[Release, RoundNoise | None]:
+    """The release of noised counts, and what others share of its noise; it is charged, and nothing drawn yet.
+
+    Args:
+        site: Whose counts.
+        task: What was asked.
+        name: Of the record.
+        noise: Of what law.
+        context: Of the shared part: another one for each release of a round, or its noise would be drawn twice.
+    """
     round_noise, shared = None, None
-    if isinstance(noise, SharedCountNoise) and site.pairing is not None:
+    if isinstance(noise, GaussianCountNoise) and noise.is_shared and site.pairing is not None:
         round_noise, shared = _share(site.pairing, task, context, own_multiplier=noise.own_multiplier)
-    entry = _reserve(site, task, STATISTICS, noise.event, shared)
-    noised = noised_statistics(site, arrays, noise, round_number=task.round_number, round_noise=round_noise)
-    if noised is None:
-        return None
-    return noised, Release(name=STATISTICS, mechanism=noise.mechanism, event=noise.event, ledger_entry=entry)
+    entry = _reserve(site, task, name, noise.event, shared)
+    return Release(name=name, mechanism=noise.mechanism, event=noise.event, ledger_entry=entry), round_noise
 
 
 def _trained(site: Site, task: Task, arrays: NamedArrays, context: str) -> tuple[NamedArrays, Release]:

@@ -25,10 +25,13 @@ from numpy.typing import NDArray
 from common.errors import AdmissionError, ConfigError
 from common.privacy.events import Event
 from common.privacy.release import Mechanism
-from common.wire.flower import STATISTICS, UPDATE, Reply, Task
+from common.wire.flower import GROUPS, STATISTICS, UPDATE, Reply, Task
 from common.wire.update import ArrayPlan, checked_norm
 from server.replay import fingerprint_of
 from server.statistics import check_statistics
+
+_MOST_COUNT = 2.0**40
+"""No noised count of a hospital's patients is larger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +42,15 @@ class Admission:
         plan: Arrays that an update must have, all float32: whole numbers have no place in a distance.
         max_norm: Greatest Euclidean norm of an update.
         statistics_by: How the statistics of a reply must have been made.
+        groups_by: How its counts by group must have been made; None where a run tells none.
+        num_group_counts: How many they are.
     """
 
     plan: ArrayPlan
     max_norm: float
     statistics_by: Mechanism
+    groups_by: Mechanism | None = None
+    num_group_counts: int = 0
 
     def __post_init__(self) -> None:
         for name, (_, dtype) in self.plan.arrays.items():
@@ -65,12 +72,14 @@ class Admission:
             raise AdmissionError("identity")
         if (reply.round_number, reply.run) != (task.round_number, task.config_digest):
             raise AdmissionError("round")
-        if reply.statistics is None:
-            return
-        check_statistics(reply.statistics)
         # Figures are marked in the report by the run's config, so they must have been made as it says.
-        if [release.mechanism for release in reply.releases if release.name == STATISTICS] != [self.statistics_by]:
-            raise AdmissionError("mechanism")
+        if reply.statistics is not None:
+            check_statistics(reply.statistics)
+            _check_mechanism(reply, STATISTICS, self.statistics_by)
+        if reply.groups is not None:
+            if len(reply.groups) != self.num_group_counts or max(map(abs, reply.groups), default=0) > _MOST_COUNT:
+                raise AdmissionError("malformed")
+            _check_mechanism(reply, GROUPS, self.groups_by)
 
     def admit(
         self, reply: Reply, *, event: Event | None, earlier: Collection[str], into_P: NDArray[np.float32]
@@ -103,3 +112,8 @@ class Admission:
         if fingerprint in earlier:
             raise AdmissionError("replay")
         return fingerprint
+
+
+def _check_mechanism(reply: Reply, name: str, mechanism: Mechanism | None) -> None:
+    if [release.mechanism for release in reply.releases if release.name == name] != [mechanism]:
+        raise AdmissionError("mechanism")

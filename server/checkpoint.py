@@ -81,6 +81,7 @@ class RunState:
         rounds: One JSON object a committed round, as `rounds.jsonl` shows it.
         start: Site name to its statistics of the model before round one.
         latest: Site name to its latest statistics.
+        groups: Site name to its noised counts by group, as it told them at the end.
         watched: What came of watching the model on public studies.
     """
 
@@ -91,6 +92,7 @@ class RunState:
     rounds: list[dict[str, Any]] = field(default_factory=list)
     start: dict[str, dict[str, Any]] = field(default_factory=dict)
     latest: dict[str, dict[str, Any]] = field(default_factory=dict)
+    groups: dict[str, list[float]] = field(default_factory=dict)
     watched: Watched = field(default_factory=Watched)
 
     @classmethod
@@ -102,7 +104,9 @@ class RunState:
         """Keep what the sites measured: it speaks of the model that the last committed round left."""
         self.latest.update(statistics)
         if self.rounds and statistics:
-            self.rounds[-1]["metrics"] = {site: found["brief"] for site, found in statistics.items()}
+            self.rounds[-1]["metrics"] = {
+                site: found["brief"] for site, found in statistics.items() if "brief" in found
+            }
         elif not self.rounds:
             self.start = statistics
 
@@ -110,6 +114,7 @@ class RunState:
         """Counts add up with those of the same asking: elsewhere the noise that sites share does not cancel."""
         for found in self.latest.values():
             found.pop("paired", None)
+        self.groups.clear()
 
     def mark_best(self, round_number: int) -> None:
         """The model is the best so far."""
@@ -145,6 +150,7 @@ def save_state(state: RunState, folder: Path, *, vouch: Callable[[Path], None] =
         "rounds": state.rounds,
         "start": state.start,
         "latest": state.latest,
+        "groups": state.groups,
         "watched": vars(state.watched),
     }
     flat = {
@@ -223,6 +229,7 @@ def load_state(folder: Path, *, config_digest: str) -> RunState:
             rounds=meta["rounds"],
             start=meta["start"],
             latest=meta["latest"],
+            groups=meta["groups"],
             watched=Watched(**meta["watched"]),
         )
         for name, count in asked.items():

@@ -36,6 +36,7 @@ from common.errors import (
     PairKeyError,
     PolicyRefusal,
 )
+from common.fairness.marginals import num_counts
 from common.privacy import held_out
 from common.privacy.plan import PlanOf, PrivacyPlan, pair_law
 from common.privacy.release import Mechanism
@@ -133,11 +134,14 @@ class Federation:
         self._optimizer = build_optimizer(config.server_optimizer)
         self._watch = PublicWatch(setup.validation, setup.trained) if setup.validation is not None else None
         self._plan = ArrayPlan.of({name: self._state.arrays["model"][name] for name in setup.trained})
-        counts, law = held_out.noise_of(config), pair_law(config)
+        counts, groups = held_out.noise_of(config), held_out.group_noise_of(config)
+        law = pair_law(config)
         self._admission = Admission(
             plan=self._plan,
             max_norm=config.federation.max_update_norm * (law.growth if law is not None else 1.0),
             statistics_by=Mechanism.NOT_PRIVATE if counts is None else counts.mechanism,
+            groups_by=groups.mechanism if groups is not None else None,
+            num_group_counts=num_counts(config.fairness) if groups is not None else 0,
         )
 
     def run(self) -> None:
@@ -321,6 +325,8 @@ class Federation:
             if answer.reply is not None and problem is None:
                 if answer.reply.statistics is not None:
                     statistics[answer.site] = answer.reply.statistics
+                if answer.reply.groups is not None:
+                    self._state.groups[answer.site] = list(answer.reply.groups)
                 self._state.sites[answer.site].ledger_head = answer.reply.ledger_head
                 problem = _reason(accept, answer.reply, answer.site)
             if problem is None:

@@ -66,7 +66,7 @@ def simulate_command(
     console = Terminal()
     for table in _tables(summary):
         console.print(table)
-    for told in (stepped_back(summary), words.helped(summary)):
+    for told in (stepped_back(summary), words.helped(summary), words.served_worse(summary)):
         if told is not None:
             console.print(told, highlight=False)
     console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, highlight=False)

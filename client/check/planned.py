@@ -10,7 +10,7 @@ from common.encoders.public_fit import fresh_model, split_frozen
 from common.encoders.registry import ENCODERS
 from common.ledger.entries import HELD_OUT, TRAINING
 from common.privacy.events import Event
-from common.privacy.held_out import noise_of
+from common.privacy.held_out import group_noise_of, noise_of
 from common.privacy.plan import PrivacyPlan
 from common.wire.update import ArrayPlan, model_arrays
 
@@ -49,9 +49,9 @@ def planned_events(config: RunConfig, plan: PrivacyPlan | None, *, alone: bool =
         plan: What a round costs the site.
         alone: Whether everybody that noise is shared with told the server what they know.
     """
-    noise = noise_of(config)
+    counts = [noise for noise in (noise_of(config), group_noise_of(config)) if noise is not None]
     event = None if plan is None else plan.event_alone if alone else plan.event
     return {
         TRAINING: [] if event is None else [event] * config.federation.rounds,
-        HELD_OUT: [] if noise is None else [noise.event_alone if alone else noise.event],
+        HELD_OUT: [noise.event_alone if alone else noise.event for noise in counts],
     }

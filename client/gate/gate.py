@@ -34,6 +34,7 @@ from common.privacy.release import Mechanism, Release
 from common.wire.evidence import evidence_of, record_digest, released_in, with_evidence
 from common.wire.flower import (
     BAND_FIELD,
+    GROUPS,
     HEAD_FIELD,
     JSON_FIELD,
     MODEL,
@@ -68,12 +69,14 @@ CONFIG_FIELDS: Mapping[str, Mapping[str, type]] = {
         RUN_FIELD: str,
     },
     STATISTICS: {JSON_FIELD: str},
+    GROUPS: {JSON_FIELD: str},
 }
 """The records of a reply that hold no arrays, and the fields that each may have."""
 
 MECHANISMS = {
     SITE: frozenset({Mechanism.PUBLIC}),
     STATISTICS: frozenset({Mechanism.DISCRETE_LAPLACE, Mechanism.DISCRETE_GAUSSIAN, Mechanism.NOT_PRIVATE}),
+    GROUPS: frozenset({Mechanism.DISCRETE_LAPLACE, Mechanism.DISCRETE_GAUSSIAN}),
     UPDATE: frozenset({Mechanism.PATIENT_DP_SGD, Mechanism.NOT_PRIVATE}),
 }
 """How each record of a reply can have been made at all; the site's policy allows some of it."""
@@ -180,7 +183,7 @@ def _let_out(records: RecordDict, guard: Guard, run: RunRequest, round_number: i
             _check_form(name, records, releases)
     _check_task(records, run, round_number)
     update = ArrayPlan.of(arrays_from_record(records.array_records[UPDATE])) if UPDATE in records else None
-    least_cell = run.config.evaluation.least_group if STATISTICS in records else None
+    least_cell = run.config.evaluation.least_group if {STATISTICS, GROUPS} & records.keys() else None
     guard.policy.enforce(ReleaseRequest(releases=tuple(releases.values()), arrays=update, least_cell=least_cell))
     for release in releases.values():
         if release.mechanism.costs_privacy:

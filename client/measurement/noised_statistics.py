@@ -13,8 +13,10 @@ Sensitivity: two vectors. A patient's parts are spread over four counts (found b
     epsilon of one value (Dwork et al., TCC 2006, doi:10.1007/11681878_14, for the L1 norm), and in the L2 norm they
     move no further. One count says how many parts the final model's codes find, and is moved by at most `UNITS`. The
     number of patients is the sum of the four: it costs nothing.
-Edge cases: where the noised number of patients is below `evaluation.least_group` nothing is told; that is decided on
-    the noised number, so it costs nothing. Rates are cut to [0, 1]: post-processing.
+Edge cases: where the noised number of patients is below `evaluation.least_group` the counts are told for the sum over
+    the hospitals, and no figure of the site's own; that is decided on the noised number, so it costs nothing. Left out
+    of the sum, small sites would bias it, and what others share of their noise would stay in it. Rates are cut to
+    [0, 1]: post-processing.
 
 Shapes: N held-out studies, K anchors, D embedding, P patients.
 """
@@ -30,16 +32,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from client.dp.round_noise import RoundNoise
+from client.measurement.draw_counts import drawn
 from client.site import Site
 from common.encoders.dual import Embedded, embed_in_batches
-from common.errors import LedgerError
-from common.privacy.held_out import UNITS, CountNoise, OwnCountNoise
-from common.retrieval.paired import Estimate, Paired, rate_of
+from common.privacy.count_noise import UNITS, CountNoise
+from common.retrieval.paired import CELLS, Estimate, Paired, rate_of
 from common.wire.update import NamedArrays, load_into
 
 FIRST_RANKS = 10
-CELLS = ("both", "start_only", "final_only", "neither")
-"""Of a patient's parts, as `Counts` and `Paired` name them."""
+_QUERIES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,42 +76,39 @@ class Counts:
 
 
 def noised_statistics(
-    site: Site, arrays: NamedArrays, noise: CountNoise, *, round_number: int, round_noise: RoundNoise | None = None
-) -> dict[str, Any] | None:
-    """Recall at 10 among the public reports, at the run's start and now; None where it would speak of too few patients.
+    site: Site,
+    start: Found,
+    final: Found,
+    noise: CountNoise,
+    *,
+    round_number: int,
+    round_noise: RoundNoise | None = None,
+) -> dict[str, Any]:
+    """Counts, and recall at 10 among the public reports, at the run's start and now; counts alone of too few patients.
 
     Args:
-        site: The site; its model is overwritten.
-        arrays: The model to measure.
+        site: The site.
+        start: What the model that the run began with finds of its held-out studies.
+        final: What the last one finds.
         noise: Its event was reserved before.
         round_number: The round.
         round_noise: What other sites share of it; None where all of it is the site's own.
 
     Raises:
-        AdmissionError: The arrays are not those of the site's model.
         LedgerError: The noise is to be shared, and with whom was not said.
     """
-    exact = np.array(astuple(counts_of(site, arrays)), dtype=np.int64)
-    if isinstance(noise, OwnCountNoise):
-        values = noise.laplace.noised(exact).tolist()
-    elif round_noise is None:
-        raise LedgerError(f"{site.name}: the noise of its counts is to be shared, and with whom was not said")
-    else:
-        values = (
-            site.randomness(round_number)
-            .noise(exact.size, standard_deviation=noise.deviation, parts=round_noise.next_step())
-            .added_to(torch.from_numpy(exact))
-            .tolist()
-        )
+    patients = [record.patient_id for record in site.held_out.records]
+    exact = np.array(astuple(count(start, final, patients=patients)), dtype=np.int64)
+    values = drawn(site, exact, noise, round_number=round_number, round_noise=round_noise).tolist()
     *cells, by_code = values
-    told = dict(zip(CELLS, (cell / UNITS for cell in cells), strict=True))
+    told = dict(zip(CELLS, cells, strict=True))
     variance = noise.variance
     paired = Paired(**told, noise_variance=variance)
     if paired.num_patients < site.config.evaluation.least_group:
-        return None
+        return {"paired": told}
     # The codes' own count, and the four that make the divisor: V (1 + 4 p^2).
     codes = rate_of(
-        by_code / UNITS / paired.num_patients,
+        by_code / paired.num_patients,
         num_patients=paired.num_patients,
         noise=(1.0, 0.0, 4.0),
         variance=variance,
@@ -130,18 +128,8 @@ def noised_statistics(
     }
 
 
-def counts_of(site: Site, arrays: NamedArrays) -> Counts:
-    """The exact counts of the start and of another model; they stay at the site, whose model is overwritten.
-
-    Raises:
-        AdmissionError: The arrays are not those of the site's model.
-    """
-    start, final = (_found_by(site, model) for model in (site.start, arrays))
-    return count(start, final, patients=[record.patient_id for record in site.held_out.records])
-
-
 def count(start: Found, final: Found, *, patients: list[str]) -> Counts:
-    """The exact counts of N studies, whose patients are named."""
+    """The exact counts of N studies, whose patients are named; they stay at the site."""
     cells = {
         "both": start.by_embedding & final.by_embedding,
         "start_only": start.by_embedding & ~final.by_embedding,
@@ -163,7 +151,12 @@ def find(image: Embedded, report: Embedded, public: Embedded) -> Found:
     )
 
 
-def _found_by(site: Site, arrays: NamedArrays) -> Found:
+def found_by(site: Site, arrays: NamedArrays) -> Found:
+    """What a model finds of the site's held-out studies; the site's model is overwritten.
+
+    Raises:
+        AdmissionError: The arrays are not those of the site's model.
+    """
     load_into(site.model, arrays)
     held_out, anchors = site.held_out, site.anchors
     if not held_out.records:
@@ -176,7 +169,9 @@ def _found_by(site: Site, arrays: NamedArrays) -> Found:
 def _is_found(image_ND: Tensor, report_ND: Tensor, public_KD: Tensor) -> NDArray[np.bool_]:
     """Whether fewer than ten public reports are at least as near to an image as its own report; `[N]`."""
     own_N1 = (image_ND * report_ND).sum(dim=1, keepdim=True)
-    before_N = (image_ND @ public_KD.T >= own_N1).sum(dim=1)
+    # Some at a time: N and K are tens of thousands at a large hospital.
+    parts = zip(image_ND.split(_QUERIES_AT_ONCE), own_N1.split(_QUERIES_AT_ONCE), strict=True)
+    before_N = torch.cat([(images @ public_KD.T >= own).sum(dim=1) for images, own in parts])
     found: NDArray[np.bool_] = (before_N < FIRST_RANKS).cpu().numpy()
     return found
 

@@ -13,14 +13,14 @@ from client.policy.interface import Refusal, RunRequest
 from client.policy.release_rules import Allowed, refuse_record
 from common.pair_noise.peers import num_peers
 from common.privacy.events import DiscreteLaplace
-from common.privacy.held_out import noise_of
+from common.privacy.held_out import group_noise_of, noise_of
 from common.privacy.release import Mechanism
 
 if TYPE_CHECKING:
     from common.config.schema import RunConfig
     from common.privacy.forecast import Forecast
 
-UPDATE, STATISTICS = "update", "statistics"
+UPDATE, STATISTICS, GROUPS = "update", "statistics", "groups"
 """Records of a reply, as in `common/wire/flower.py`, which would bring Flower."""
 
 
@@ -222,8 +222,9 @@ class LeastGroup:
 
 def _planned(config: RunConfig) -> dict[str, Mechanism]:
     """The records of a reply that say something of patients, and what will make them."""
-    counts = noise_of(config)
+    counts, groups = noise_of(config), group_noise_of(config)
     return {
         UPDATE: Mechanism.NOT_PRIVATE if config.privacy.epsilon is None else Mechanism.PATIENT_DP_SGD,
         STATISTICS: Mechanism.NOT_PRIVATE if counts is None else counts.mechanism,
+        **({} if groups is None else {GROUPS: groups.mechanism}),
     }

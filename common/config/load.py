@@ -22,6 +22,7 @@ from common.config.ranges import check_ranges
 from common.config.registry import near
 from common.config.schema import RunConfig
 from common.errors import ConfigError
+from common.fairness.marginals import marginals_of
 
 _TYPE_WORDS = {
     "int": "a whole number",
@@ -129,6 +130,10 @@ def _resolve(layers: Sequence[DictConfig]) -> RunConfig:
     if config.privacy.epsilon == math.inf:
         config.privacy.epsilon = None
     check_ranges(config_as_json(config))
+    if config.fairness.epsilon is not None:
+        if config.evaluation.epsilon is None:
+            raise ConfigError("fairness.epsilon: figures by group with noise need evaluation.epsilon; give it too")
+        marginals_of(config.fairness)
     return config
 
 

@@ -185,6 +185,18 @@ class EvaluationConfig:
 
 
 @dataclass
+class FairnessConfig:
+    """Figures by group of held-out patients, released with noise; `epsilon: null` releases none."""
+
+    epsilon: float | None = MISSING
+    delta: float = MISSING
+    attributes: list[str] = MISSING
+    intersections: list[str] = MISSING
+    races: list[str] = MISSING
+    scanners: list[str] = MISSING
+
+
+@dataclass
 class BaselinesConfig:
     """What `--scenario baselines` compares: nothing when `repeats` is empty."""
 
@@ -223,5 +235,6 @@ class RunConfig:
     federation: FederationConfig = MISSING
     attack: AttackConfig = MISSING
     evaluation: EvaluationConfig = MISSING
+    fairness: FairnessConfig = MISSING
     baselines: BaselinesConfig = MISSING
     robustness: RobustnessConfig = MISSING

@@ -28,6 +28,8 @@ from scipy.stats import norm
 from common.fairness.intervals import Interval
 
 CONFIDENCE = 0.95
+CELLS = ("both", "start_only", "final_only", "neither")
+"""The cells of `Paired`, in the order in which counts are told."""
 _Z = float(norm.ppf((1 + CONFIDENCE) / 2))
 _ADDED = 0.5
 """Patients added to each cell for the sampling variance of a difference."""

@@ -31,14 +31,14 @@ from common.wire.update import ArrayPlan, NamedArrays
 T = TypeVar("T", str, int)
 
 HELLO, MODEL, TASK = "hello", "model", "task"
-UPDATE, STATISTICS, SITE, RELEASES = "update", "statistics", "site", "releases"
+UPDATE, STATISTICS, GROUPS, SITE, RELEASES = "update", "statistics", "groups", "site", "releases"
 NAME_FIELD, BAND_FIELD, HEAD_FIELD, JSON_FIELD = "name", "patients-band", "ledger-head", "json"
 PAIR_KEY_FIELD, PAIR_KEYS_FIELD = "pair-key", "pair-keys"
 ROUND_FIELD, RUN_FIELD = "round", "run"
 WIRE_VERSION = 1
 MAX_STATISTICS_BYTES = 4 * 2**20
 
-_REPLY = frozenset({SITE, RELEASES, STATISTICS, UPDATE})
+_REPLY = frozenset({SITE, RELEASES, STATISTICS, GROUPS, UPDATE})
 _PREFIX_BYTES = 10
 """Of NumPy's format 1.0: the magic text, the version, and the length of what follows of the header."""
 _MOST_HEADER_BYTES = 1024
@@ -91,6 +91,7 @@ class Reply:
         update: New minus old trained parameters; None when the task was only to measure.
         statistics: Retrieval statistics on held-out patients; None where the reply tells none.
         releases: One for each record of the reply.
+        groups: Noised counts by group of held-out patients, cell after cell; None where the reply tells none.
         ledger_head: Digest of the last entry of the site's privacy ledger; None where the site has none.
     """
 
@@ -100,6 +101,7 @@ class Reply:
     update: NamedArrays | None
     statistics: dict[str, Any] | None
     releases: tuple[Release, ...]
+    groups: tuple[float, ...] | None = None
     ledger_head: str | None = None
 
 
@@ -209,6 +211,8 @@ def reply_to_records(reply: Reply) -> RecordDict:
     records = RecordDict({SITE: ConfigRecord({**site}), RELEASES: releases_to_record(reply.releases)})
     if reply.statistics is not None:
         records[STATISTICS] = ConfigRecord({JSON_FIELD: json.dumps(reply.statistics)})
+    if reply.groups is not None:
+        records[GROUPS] = ConfigRecord({JSON_FIELD: json.dumps(reply.groups)})
     if reply.update is not None:
         records[UPDATE] = arrays_to_record(reply.update)
     return records
@@ -234,6 +238,7 @@ def reply_from_records(records: RecordDict, plan: ArrayPlan) -> Reply:
             update=update,
             statistics=dict(_json(configs[STATISTICS])) if STATISTICS in records else None,
             releases=releases_of(records),
+            groups=_numbers(_json(configs[GROUPS])) if GROUPS in records else None,
             ledger_head=_digest_or_none(configs[SITE].get(HEAD_FIELD)),
         )
     except AdmissionError:
@@ -359,6 +364,17 @@ def _length(value: object) -> int:
     if isinstance(value, list):
         return sum(map(_length, value))
     return len(value) if isinstance(value, str | bytes) else _NUMBER_BYTES
+
+
+def _numbers(value: object) -> tuple[float, ...]:
+    """A list of finite numbers.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if type(value) is not list or not all(type(one) in (int, float) and math.isfinite(one) for one in value):
+        raise ValueError("not a list of finite numbers")
+    return tuple(map(float, value))
 
 
 def _release(value: Mapping[str, Any]) -> Release:

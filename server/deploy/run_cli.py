@@ -103,7 +103,7 @@ def _told(summary: str | None) -> list[str]:
     if summary is None:
         return []
     found = json.loads(summary)
-    told = (stepped_back(found), words.helped(found))
+    told = (stepped_back(found), words.helped(found), words.served_worse(found))
     return [*(sentence for sentence in told if sentence is not None), *words.resting(found)]
 
 

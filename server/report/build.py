@@ -18,6 +18,7 @@ from common.wire.update import arrays_digest
 from server.checkpoint import RunState, SiteHistory
 from server.public_watch import VALUES
 from server.report.consortium import consortium, decision
+from server.report.groups import noised_groups
 from server.report.reputation import reputation
 
 ONLY_SIMULATED = ["$.pooled", "$.baselines", "$.robustness", "$.data.bad_rows"]
@@ -83,7 +84,8 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
     told = consortium(config, state)
     if facts.difference is not None:
         told |= decision(facts.difference)
-    groups = [{**group, "site": name} for name in state.sites for group in state.latest.get(name, {}).get("groups", [])]
+    noised = noised_groups(config, state)
+    groups, fairness = _exact_groups(state) if noised is None else (noised.rows, noised.fairness)
     return {
         "schema_version": 1,
         "status": "failed" if facts.problem else "completed",
@@ -115,7 +117,8 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
         "sites": sites,
         "groups": groups,
         "least_group": config.evaluation.least_group,
-        "fairness": _fairness(groups),
+        "fairness": fairness,
+        "groups_noise": None if noised is None else noised.noise,
         **told,
         "forecast": facts.forecast.as_json() if facts.forecast is not None else None,
         "public_validation": _public_validation(state),
@@ -189,6 +192,11 @@ def _model(config: RunConfig, num_trained: int) -> dict[str, Any]:
         "loss": config.loss.name,
         "aggregator": config.aggregator.name,
     }
+
+
+def _exact_groups(state: RunState) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    groups = [{**group, "site": name} for name in state.sites for group in state.latest.get(name, {}).get("groups", [])]
+    return groups, _fairness(groups)
 
 
 def _fairness(groups: list[dict[str, Any]]) -> dict[str, Any]:

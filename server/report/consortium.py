@@ -15,7 +15,8 @@ from typing import Any
 
 from common.config.schema import RunConfig
 from common.privacy.bands import most_of
-from common.privacy.held_out import CountNoise, noise_of
+from common.privacy.count_noise import CountNoise
+from common.privacy.held_out import noise_of
 from common.retrieval.paired import Estimate, Paired, published
 from server.checkpoint import RunState
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from server.report import words
+from server.report.groups import ALL_SITES
 from server.report.statistic import Statistic, Statistics
 
 Summary = Mapping[str, Any]
@@ -115,7 +116,8 @@ class GroupTable:
 
     Attributes:
         attribute: For example `sex`.
-        groups: Column names, sorted.
+        groups: Column names, sorted: the groups that are shown at some site.
+        never_shown: The others.
         rows: Site, and one cell for each column; None where the site has no such group.
         worst: `site`, `group` and `recall_at_10` of the group served worst, where one can be named.
         gap: Best minus worst recall at 10.
@@ -123,6 +125,7 @@ class GroupTable:
 
     attribute: str
     groups: tuple[str, ...]
+    never_shown: tuple[str, ...]
     rows: tuple[tuple[str, tuple[GroupCell | None, ...]], ...]
     worst: Mapping[str, Any] | None
     gap: Statistic
@@ -131,6 +134,11 @@ class GroupTable:
     def marked(self) -> bool:
         """Whether a figure of the table was released without noise."""
         return any(cell is not None and cell.recall.marked for _, cells in self.rows for cell in cells)
+
+    @property
+    def tells(self) -> bool:
+        """Whether the gap is more than noise and chance make, as far as is known."""
+        return self.gap.interval is None or self.gap.interval[0] > 0
 
 
 @dataclass(frozen=True)
@@ -220,16 +228,22 @@ def _group_table(summary: Summary, attribute: str) -> GroupTable:
             patients = group["num_patients"] if shown else None
             cells[group["site"], group["group"]] = GroupCell(recall, patients, group["suppressed"])
     heated = _heat(cells)
-    sites = [name for name in summary["sites"] if any(site == name for site, _ in cells)]
-    groups = tuple(sorted({group for _, group in cells}))
+    sites = [name for name in (*summary["sites"], ALL_SITES) if any(site == name for site, _ in cells)]
+    groups = tuple(sorted({group for (_, group), cell in cells.items() if not cell.suppressed}))
+    never = tuple(sorted({group for _, group in cells} - set(groups)))
     fairness = summary["fairness"].get(attribute, {})
     return GroupTable(
         attribute=attribute,
         groups=groups,
+        never_shown=never,
         rows=tuple((site, tuple(heated.get((site, group)) for group in groups)) for site in sites),
         worst=fairness.get("worst_group"),
-        gap=statistics.at("fairness", attribute, "gap"),
+        gap=replace(statistics.at("fairness", attribute, "gap"), interval=_interval(fairness.get("gap_interval"))),
     )
+
+
+def _interval(ends: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if ends is None else (ends[0], ends[1])
 
 
 def _heat(cells: Mapping[tuple[str, str], GroupCell]) -> dict[tuple[str, str], GroupCell]:

@@ -52,6 +52,7 @@ MOST_CHANCE = 0.5
 
 ENGINES = {"inprocess": "in process", "ray": "Ray", "deployment": "hospitals, over TLS"}
 ATTRIBUTES = {"sex": "Sex", "age_band": "Age", "scanner": "Scanner", "race": "Race"}
+MECHANISMS = {"discrete_laplace": "discrete Laplace", "discrete_gaussian": "discrete Gaussian"}
 METRICS = {
     "recall_at_1": "First hit",
     "recall_at_5": "In first 5",
@@ -134,6 +135,23 @@ def rate(value: float | None, *, chance: float | None) -> str:
     return f"{100 * (value - chance):+.1f} over {100 * chance:.0f}%"
 
 
+def attribute(name: str) -> str:
+    """A marginal's heading: one attribute, or two of them crossed."""
+    return " and ".join(ATTRIBUTES.get(part, part).lower() for part in name.split("*")).capitalize()
+
+
+def groups_noise(noise: Mapping[str, Any]) -> str:
+    """How figures by group were made, in two sentences."""
+    at = f" at delta {noise['delta']:g}" if noise["delta"] else ""
+    shared = ", most of which cancels between hospitals in the last line" if noise["shared"] else ""
+    return (
+        f"They come from counts with {MECHANISMS[noise['mechanism']]} noise{shared}: epsilon {noise['epsilon']:g}{at} "
+        "of each held-out patient, beside that of the figures above; these patients are never trained on, so that it "
+        f"takes nothing from a budget for training. A hospital's count is off by about {noise['deviation']:.0f} "
+        "patients, so that only large groups can be told apart."
+    )
+
+
 def too_few_to_say(sites: Sequence[str]) -> list[str]:
     """Whose own figures the noise drowns, in a sentence; nothing where that is nobody."""
     return [f"Too few patients to say under the noise: {', '.join(sites)}."] if sites else []
@@ -197,6 +215,22 @@ def helped(summary: Mapping[str, Any]) -> str | None:
         "start": f"It did not help, and the public start is the better model: {measured}.",
         "undecided": f"It cannot be told whether it helped: {measured}.",
     }[summary["published"]]
+
+
+def served_worse(summary: Mapping[str, Any]) -> str | None:
+    """Which groups are served worse at all hospitals together, in a sentence; None where no noised counts were told."""
+    if not summary.get("groups_noise"):
+        return None
+    told = [
+        f"{found['worst_group']['group']} ({percent(found['worst_group']['recall_at_10'])}, "
+        f"{points(found['gap']).lstrip('+')} points below the group served best, "
+        f"{points(found['gap_interval'][0]).lstrip('+')} to {points(found['gap_interval'][1]).lstrip('+')})"
+        for found in summary["fairness"].values()
+        if found["gap_interval"][0] > 0
+    ]
+    if told:
+        return f"Served worse: {listing(told)}."
+    return "It cannot be told whether a group of patients is served worse: noise and chance make gaps as wide."
 
 
 def decimal(value: float | None) -> str:

@@ -28,6 +28,8 @@ aggregator:
   name: caf
 evaluation:
   epsilon: 2.0
+fairness:
+  epsilon: 2.0
 federation:
   deadline_seconds: 90.0
 public_fit:

@@ -74,6 +74,7 @@ releases:
     site: [public]
     update: [patient_dp_sgd]
     statistics: [discrete_laplace, discrete_gaussian]
+    groups: [discrete_laplace, discrete_gaussian]
   least_cell: 11
 """
 """What a hospital here allows: any private run within a wide budget. None that is real should."""

@@ -13,7 +13,7 @@ from client.app import answer, introduction
 from client.dp.randomness import SystemRandomness
 from client.dp.round_noise import Pairing
 from client.ledger.ledger import Ledger
-from client.measurement.noised_statistics import noised_statistics
+from client.measurement.noised_statistics import found_by, noised_statistics
 from client.site import Site, SiteAccounts
 from client.training.train import train
 from common.errors import BudgetExhausted, CohortSmall, ContextReused, LedgerError, PairKeyError
@@ -22,8 +22,8 @@ from common.ledger.read import read_books
 from common.pair_noise.keys import PairKey, PairStatement
 from common.pair_noise.law import PairLaw
 from common.privacy.accountant import epsilon_of
+from common.privacy.count_noise import GaussianCountNoise
 from common.privacy.events import SampledGaussian
-from common.privacy.held_out import SharedCountNoise
 from common.privacy.plan import PrivacyPlan
 from common.trust.keys import SigningKey
 from common.wire.flower import Task
@@ -40,7 +40,7 @@ PLAN = PrivacyPlan(
     public_weight=0.0,
     pair_law=LAW,
 )
-COUNTS = SharedCountNoise(law=LAW, multiplier=0.3, cohort=frozenset({"east", "north", "west"}))
+COUNTS = GaussianCountNoise(vectors=2, law=LAW, multiplier=0.3, cohort=frozenset({"east", "north", "west"}))
 WIDE = Budget(epsilon=20.0, delta=1e-3)
 Open = Callable[..., dict[str, Site]]
 
@@ -194,7 +194,7 @@ def telling_all(site: Site) -> Site:
 
 
 @pytest.fixture
-def counts_noise(monkeypatch: pytest.MonkeyPatch) -> SharedCountNoise:
+def counts_noise(monkeypatch: pytest.MonkeyPatch) -> GaussianCountNoise:
     """Counts have shared noise, though three sites are fewer than a run would choose it for."""
     monkeypatch.setattr("client.app.noise_of", lambda _: COUNTS)
     return COUNTS
@@ -203,16 +203,16 @@ def counts_noise(monkeypatch: pytest.MonkeyPatch) -> SharedCountNoise:
 def test_noise_of_counts_cancels_in_their_sum(cohort: Open) -> None:
     """500 counts of three sites: variances within 30%, that is 4.7 deviations: false alarms 2e-5."""
     sites = cohort()
-    keys, told = statements(sites), []
+    keys, found = statements(sites), found_by(sites["east"], sites["east"].start)
+    told = []
     for number in range(125):
         context = f"{number:064x}"
         cells = []
         for site in sites.values():
             assert site.pairing is not None
             opened = site.pairing.open_round(keys, context=context)
-            found = noised_statistics(telling_all(site), site.start, COUNTS, round_number=2, round_noise=opened)
-            assert found is not None
-            cells.append(list(found["paired"].values()))
+            drawn = noised_statistics(telling_all(site), found, found, COUNTS, round_number=2, round_noise=opened)
+            cells.append(list(drawn["paired"].values()))
         told.append(cells)
     noise = np.array(told) - np.array(told).mean(axis=0)  # rounds, sites, cells: the exact counts are all alike
     assert noise.var(axis=(0, 2)) == pytest.approx(COUNTS.variance, rel=0.3)
@@ -222,7 +222,7 @@ def test_noise_of_counts_cancels_in_their_sum(cohort: Open) -> None:
 
 
 def test_ledger_says_what_the_noise_of_counts_is_made_of(
-    cohort: Open, tmp_path: Path, counts_noise: SharedCountNoise
+    cohort: Open, tmp_path: Path, counts_noise: GaussianCountNoise
 ) -> None:
     sites = cohort()
     measured(sites["north"], statements(sites))
@@ -233,7 +233,7 @@ def test_ledger_says_what_the_noise_of_counts_is_made_of(
     assert body.event_alone == counts_noise.event_alone
 
 
-def test_counts_and_update_share_no_context(cohort: Open, tmp_path: Path, counts_noise: SharedCountNoise) -> None:
+def test_counts_and_update_share_no_context(cohort: Open, tmp_path: Path, counts_noise: GaussianCountNoise) -> None:
     """A server that asks for both with one entry of its log would have the first step's noise twice."""
     del counts_noise
     sites = cohort()
@@ -247,7 +247,7 @@ def test_counts_and_update_share_no_context(cohort: Open, tmp_path: Path, counts
     assert len(reserved(sites["north"], tmp_path)) == len(reserved(sites["east"], tmp_path)) == 1
 
 
-def test_counts_are_not_told_to_strangers(cohort: Open, tmp_path: Path, counts_noise: SharedCountNoise) -> None:
+def test_counts_are_not_told_to_strangers(cohort: Open, tmp_path: Path, counts_noise: GaussianCountNoise) -> None:
     del counts_noise
     sites = cohort(least_peers=2)
     keys = statements(sites)

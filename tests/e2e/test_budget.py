@@ -11,6 +11,7 @@ from common.errors import BudgetExhausted
 from common.ledger.audit import audit_ledger
 from common.ledger.entries import HELD_OUT, TRAINING
 from common.ledger.read import read_books
+from server.report.groups import ALL_SITES
 from tests.conftest import TinyRun
 
 
@@ -41,13 +42,18 @@ def test_run_stops_when_the_budgets_are_spent_and_reports_what_it_reached(tiny_r
 
 
 def test_private_run_spends_what_its_ledgers_say(tiny_run: TinyRun, tmp_path: Path) -> None:
-    finished = tiny_run(tmp_path, "privacy.epsilon=6", "evaluation.epsilon=2")
+    finished = tiny_run(tmp_path, "privacy.epsilon=6", "evaluation.epsilon=2", "fairness.epsilon=1")
     spent = audited(tmp_path, TRAINING)
     for name, site in finished.summary["sites"].items():
         assert site["epsilon"] == pytest.approx(spent[name], rel=1e-6)
         assert site["epsilon"] <= 6 < site["epsilon_replace_one"]
         assert (site["private"], site["statistics_epsilon"]) == (True, 2)
-    # Six integers of epsilon 1/3 each; a little less than 2 at a delta above 0.
-    assert all(1.5 < epsilon <= 2 for epsilon in audited(tmp_path, HELD_OUT).values())
+    # The figures of all, and those by group; a little less than their sum at a delta above 0.
+    assert all(2 < epsilon <= 3 for epsilon in audited(tmp_path, HELD_OUT).values())
+    groups = finished.summary["groups"]
+    assert {group["site"] for group in groups} == {*finished.summary["sites"], ALL_SITES}
+    assert {group["attribute"] for group in groups} == {"sex", "age_band", "race", "sex*age_band"}
+    assert finished.summary["groups_noise"]["epsilon"] == 1
+    assert not {"$.groups", "$.fairness"} & set(finished.summary["not_private"])
     assert "$.sites[*].metrics" not in finished.summary["not_private"]
     assert "$.pooled" in finished.summary["not_private"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from common.errors import AdmissionError, ConfigError
 from common.privacy.events import SampledGaussian
 from common.privacy.release import Mechanism, Release
-from common.wire.flower import STATISTICS, UPDATE, Reply, Task
+from common.wire.flower import GROUPS, STATISTICS, UPDATE, Reply, Task
 from common.wire.update import ArrayPlan, NamedArrays
 from server.admission import Admission
 
@@ -190,3 +190,32 @@ def test_plan_of_other_numbers_than_float32_is_refused(dtype: type) -> None:
     plan = ArrayPlan.of(ARRAYS | {"towers.num_batches_tracked": np.zeros((), dtype=dtype)})
     with pytest.raises(ConfigError, match=r"towers\.num_batches_tracked is \w+: only float32 is trained"):
         rules(plan=plan)
+
+
+GROUPED = Release(name=GROUPS, mechanism=Mechanism.DISCRETE_GAUSSIAN)
+
+
+def check_groups(groups: tuple[float, ...], *releases: Release, by: Mechanism | None = GROUPED.mechanism) -> None:
+    reply = replace(reply_of(None, *releases), groups=groups)
+    replace(rules(), groups_by=by, num_group_counts=3).check_reply(reply, site="north", task=TASK)
+
+
+def test_counts_by_group_are_as_many_as_the_config_names() -> None:
+    check_groups((1.5, -2.0, 300.25), GROUPED)
+    for lie in ((), (1.0, 2.0), (1.0, 2.0, 3.0, 4.0), (1.0, 2.0, 1e300)):
+        with pytest.raises(AdmissionError, match=r"^malformed$"):
+            check_groups(lie, GROUPED)
+
+
+@pytest.mark.parametrize(
+    ("releases", "by"),
+    [
+        ((), GROUPED.mechanism),
+        ((replace(GROUPED, mechanism=Mechanism.DISCRETE_LAPLACE),), GROUPED.mechanism),
+        ((GROUPED, GROUPED), GROUPED.mechanism),
+        ((GROUPED,), None),
+    ],
+)
+def test_counts_by_group_are_made_as_the_config_says(releases: tuple[Release, ...], by: Mechanism | None) -> None:
+    with pytest.raises(AdmissionError, match=r"^mechanism$"):
+        check_groups((1.0, 2.0, 3.0), *releases, by=by)

@@ -11,7 +11,8 @@ from scipy.stats import norm
 
 from common.config.load import load_config
 from common.config.schema import RunConfig
-from common.privacy.held_out import FIGURES, UNITS, OwnCountNoise, SharedCountNoise, noise_of
+from common.privacy.count_noise import UNITS, GaussianCountNoise, LaplaceCountNoise
+from common.privacy.held_out import FIGURES, noise_of
 
 
 def run_of(num_sites: int, *overrides: str, band: str = "64-127") -> RunConfig:
@@ -21,9 +22,9 @@ def run_of(num_sites: int, *overrides: str, band: str = "64-127") -> RunConfig:
     return replace(config, privacy=replace(config.privacy, cohort=cohort))
 
 
-def shared_noise(config: RunConfig) -> SharedCountNoise:
+def shared_noise(config: RunConfig) -> GaussianCountNoise:
     noise = noise_of(config)
-    assert isinstance(noise, SharedCountNoise)
+    assert isinstance(noise, GaussianCountNoise)
     return noise
 
 
@@ -50,11 +51,11 @@ def test_delta_is_that_of_the_site_which_needs_the_smallest() -> None:
 @pytest.mark.parametrize(
     ("config", "kind"),
     [
-        (run_of(3), OwnCountNoise),  # Laplace noise leaves less in a sum over three
-        (run_of(10), SharedCountNoise),
-        (run_of(10, "privacy.noise=own", "aggregator.name=mean"), OwnCountNoise),
-        (run_of(10, "privacy.epsilon=null"), OwnCountNoise),
-        (run_of(0), OwnCountNoise),
+        (run_of(3), LaplaceCountNoise),  # Laplace noise leaves less in a sum over three
+        (run_of(10), GaussianCountNoise),
+        (run_of(10, "privacy.noise=own", "aggregator.name=mean"), LaplaceCountNoise),
+        (run_of(10, "privacy.epsilon=null"), LaplaceCountNoise),
+        (run_of(0), LaplaceCountNoise),
     ],
 )
 def test_run_has_the_noise_that_leaves_less_in_the_sum(config: RunConfig, kind: type) -> None:

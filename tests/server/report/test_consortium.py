@@ -9,7 +9,8 @@ import pytest
 
 from common.config.load import load_config
 from common.config.schema import RunConfig
-from common.privacy.held_out import UNITS, OwnCountNoise, noise_of
+from common.privacy.count_noise import UNITS, LaplaceCountNoise
+from common.privacy.held_out import noise_of
 from server.checkpoint import RunState, SiteHistory
 from server.report import words
 from server.report.consortium import NOTHING, consortium
@@ -55,7 +56,7 @@ def test_counts_that_cannot_be_are_left_out(config: RunConfig, lie: tuple[float,
 def test_honest_hospital_is_never_left_out_for_its_noise(config: RunConfig) -> None:
     """500 hospitals at the edge of their band with empty cells: one would be left out with probability 1e-3."""
     noise = noise_of(config)
-    assert isinstance(noise, OwnCountNoise)
+    assert isinstance(noise, LaplaceCountNoise)
     exact = UNITS * np.tile([0, 0, 0, 127], (500, 1)).astype(np.int64)
     told = {f"site-{n}": tuple(cells) for n, cells in enumerate(noise.laplace.noised(exact) / UNITS)}
     assert consortium(config, state_of(told))["consortium"]["num_left_out"] == 0
