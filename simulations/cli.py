@@ -19,7 +19,7 @@ from common.device import CPU, check_device, devices_here
 from common.errors import ConfigError
 from server.report import words
 from server.report.robustness import Grid, hardest_grids
-from server.report.tables import site_rows
+from server.report.tables import silent_sites
 from server.report.watched import stepped_back
 from simulations.display import TerminalWatcher
 from simulations.scenarios.baselines import simulate_baselines
@@ -123,7 +123,7 @@ def _sites_table(summary: Mapping[str, Any]) -> Table:
     table = Table(title=f"Recall at 10, image to report, on held-out patients ({exact})")
     for column in ("site", "patients", "rounds", "dropped", "start", "now", "codes", "epsilon"):
         table.add_column(column, justify="left" if column == "site" else "right")
-    silent = [row.name for row in site_rows(summary) if row.says_little]
+    silent = silent_sites(summary)
     for name, site in summary["sites"].items():
         drops = ", ".join(f"{reason} {count}" for reason, count in site["drops"].items())
         table.add_row(

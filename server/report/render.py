@@ -84,7 +84,8 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
         rounds: The lines of `rounds.jsonl`.
         examples: Queries with their answers; none outside a simulation.
     """
-    curves = plots.learning_curves(summary, rounds)
+    silent = tables.silent_sites(summary)
+    curves = [curve for curve in plots.learning_curves(summary, rounds) if curve.site not in silent]
     baselines = tables.baseline_rows(summary)
     grids = robustness.grids(summary)
     backdoors = robustness.backdoor_rows(summary)
@@ -124,6 +125,7 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
                 "Image to report": tables.retrieval_rows(summary, prefix=""),
                 "Report to image": tables.retrieval_rows(summary, prefix="text_to_image_"),
             },
+            silent=silent,
             group_tables=tables.group_tables(summary),
             least_group=summary.get("least_group", LEAST_GROUP),
             baselines=baselines,

@@ -187,8 +187,13 @@ def site_rows(summary: Summary) -> list[SiteRow]:
     return rows
 
 
+def silent_sites(summary: Summary) -> list[str]:
+    """Sites whose own figures say nothing under their noise, and are shown nowhere."""
+    return [row.name for row in site_rows(summary) if row.says_little]
+
+
 def retrieval_rows(summary: Summary, *, prefix: str) -> list[RetrievalRow]:
-    """Embedding and code rows for the pooled gallery and for each site.
+    """Embedding and code rows for the pooled gallery and for each site whose figures say something.
 
     Args:
         summary: The run.
@@ -197,7 +202,8 @@ def retrieval_rows(summary: Summary, *, prefix: str) -> list[RetrievalRow]:
     statistics = Statistics(summary)
     scopes: list[tuple[str, tuple[str, ...], tuple[str, ...]]]
     scopes = [(POOLED, ("pooled",), ("pooled",))] if summary.get("pooled") else []
-    scopes += [(name, ("sites", name), ("sites", name, "metrics")) for name in summary["sites"]]
+    silent = silent_sites(summary)
+    scopes += [(name, ("sites", name), ("sites", name, "metrics")) for name in summary["sites"] if name not in silent]
     rows = []
     for scope, place, embedding in scopes:
         for kind, section in {"embedding": embedding, "code": (*place, "codes")}.items():

@@ -142,10 +142,10 @@ def attribute(name: str) -> str:
 
 def groups_noise(noise: Mapping[str, Any]) -> str:
     """How figures by group were made, in two sentences."""
-    at = f" at delta {noise['delta']:g}" if noise["delta"] else ""
+    epsilon = f"epsilon {noise['epsilon']:g}" + (f" at delta {noise['delta']:g}" if noise["delta"] else "")
     shared = ", most of which cancels between hospitals in the last line" if noise["shared"] else ""
     return (
-        f"They come from counts with {MECHANISMS[noise['mechanism']]} noise{shared}: epsilon {noise['epsilon']:g}{at} "
+        f"The figures come from counts with {MECHANISMS[noise['mechanism']]} noise{shared}: {epsilon} "
         "of each held-out patient, beside that of the figures above; these patients are never trained on, so that it "
         f"takes nothing from a budget for training. A hospital's count is off by about {noise['deviation']:.0f} "
         "patients, so that only large groups can be told apart."
