@@ -47,6 +47,8 @@ DROP_REASONS = {
     "context_reused": "was asked for noise that it has drawn before, and refused",
     "preparing": "was still preparing its studies",
 }
+MOST_NAMED = 8
+"""Groups that a sentence names."""
 MOST_CHANCE = 0.5
 """Above it a recall says more of how few reports are searched than of the model."""
 
@@ -215,6 +217,12 @@ def helped(summary: Mapping[str, Any]) -> str | None:
         "start": f"It did not help, and the public start is the better model: {measured}.",
         "undecided": f"It cannot be told whether it helped: {measured}.",
     }[summary["published"]]
+
+
+def never_shown(groups: Sequence[str]) -> str:
+    """Which groups are shown at no hospital, in a sentence: how many, where they are many."""
+    told = listing(groups) if len(groups) <= MOST_NAMED else f"{len(groups)} groups"
+    return f"Too few patients to be shown at any hospital: {told}."
 
 
 def served_worse(summary: Mapping[str, Any]) -> str | None:
