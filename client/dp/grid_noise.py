@@ -133,19 +133,6 @@ def draw_grid_noise(
     return GridNoise(steps_P, grid_spacing(standard_deviation))
 
 
-def add_grid_noise(
-    total: Tensor, *, standard_deviation: float, stream: Keystream, parts: NoiseParts = OWN_ALONE
-) -> Tensor:
-    """The total with noise drawn now; see `draw_grid_noise` and `GridNoise.added_to`.
-
-    Raises:
-        ConfigError: The deviation is negative or not finite.
-        CheckFailed: The total is not finite or out of range.
-    """
-    noise = draw_grid_noise(total.numel(), standard_deviation=standard_deviation, stream=stream, parts=parts)
-    return noise.added_to(total)
-
-
 def grid_spacing(standard_deviation: float) -> float:
     """Spacing of the grid; it depends on the public deviation alone."""
     return standard_deviation * _MARGIN / DEVIATION

@@ -49,7 +49,7 @@ _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class GroupTable:
+class GroupCounts:
     """The counts of one site, or of several together.
 
     Attributes:
@@ -62,11 +62,11 @@ class GroupTable:
     counts: NDArray[np.float64]
     covariance: NDArray[np.float64]
 
-    def consistent(self) -> GroupTable:
+    def consistent(self) -> GroupCounts:
         """The nearest counts of which all marginals say the same; the noise of the told ones is alike in all."""
         constraints_KG = margins_of(self.marginals)
         onto_GG = np.eye(len(self.counts)) - np.linalg.pinv(constraints_KG) @ constraints_KG
-        return GroupTable(self.marginals, onto_GG @ self.counts, onto_GG @ self.covariance)
+        return GroupCounts(self.marginals, onto_GG @ self.counts, onto_GG @ self.covariance)
 
     @property
     def num_patients(self) -> NDArray[np.float64]:
@@ -103,9 +103,9 @@ def noised_groups(config: RunConfig, state: RunState) -> NoisedGroups | None:
     marginals, least = marginals_of(config.fairness), config.evaluation.least_group
     num_groups = sum(len(marginal.groups) for marginal in marginals)
 
-    def table(sites: Sequence[str], variance: float) -> GroupTable:
+    def table(sites: Sequence[str], variance: float) -> GroupCounts:
         counts = np.sum([np.reshape(state.groups[site], (num_groups, len(CELLS))) for site in sites], axis=0)
-        return GroupTable(marginals, counts, variance * np.eye(num_groups)).consistent()
+        return GroupCounts(marginals, counts, variance * np.eye(num_groups)).consistent()
 
     whole = table(told, sum(noise.variance_in_sum(site, among=told) for site in told))
     pooled = rows_of(whole, site=ALL_SITES, least=least)
@@ -124,7 +124,7 @@ def noised_groups(config: RunConfig, state: RunState) -> NoisedGroups | None:
     )
 
 
-def rows_of(table: GroupTable, *, site: str, least: int) -> list[dict[str, Any]]:
+def rows_of(table: GroupCounts, *, site: str, least: int) -> list[dict[str, Any]]:
     """A row for each group: its figures, or that it is not shown."""
     hidden = suppressed(table, least=least)
     rows = []
@@ -175,7 +175,7 @@ def _gap_interval(better: dict[str, Any], worse: dict[str, Any], *, wider: float
     return difference - wider * down, difference + wider * up
 
 
-def suppressed(table: GroupTable, *, least: int) -> frozenset[int]:
+def suppressed(table: GroupCounts, *, least: int) -> frozenset[int]:
     """The groups of a consistent table that are not shown.
 
     Args:
@@ -193,7 +193,7 @@ def suppressed(table: GroupTable, *, least: int) -> frozenset[int]:
         hidden.add(min(beside, key=lambda group: (number_G[group], group)))
 
 
-def width_of(table: GroupTable, hidden: Collection[int], group: int) -> float:
+def width_of(table: GroupCounts, hidden: Collection[int], group: int) -> float:
     """How far apart the least and the greatest count of a hidden group are that fit all that is shown.
 
     Each sum that is shown is taken to be as far off as its noise can be, and no count to be negative. Where no table

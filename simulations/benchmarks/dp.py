@@ -27,7 +27,7 @@ from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 
 from client.dp.engine import PatientDpSgd
-from client.dp.grid_noise import NoiseParts, SharedPart, add_grid_noise
+from client.dp.grid_noise import NoiseParts, SharedPart, draw_grid_noise
 from client.dp.randomness import SystemRandomness
 from client.dp.records import Gradients, Records
 from client.training.ahead import drawn_ahead
@@ -181,7 +181,7 @@ def noise_step(num_peers: int, num_values: int = 10**6) -> Step:
     def step() -> None:
         shared = tuple(SharedPart(factor=1, stream=Keystream.fresh()) for _ in range(num_peers))
         parts = NoiseParts(shared=shared)
-        add_grid_noise(total, standard_deviation=1.0, stream=Keystream.fresh(), parts=parts)
+        draw_grid_noise(num_values, standard_deviation=1.0, stream=Keystream.fresh(), parts=parts).added_to(total)
 
     return step
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from client.dp import grid_noise
 from client.dp.discrete_gaussian import DEVIATION
-from client.dp.grid_noise import add_grid_noise, draw_grid_noise, grid_spacing
+from client.dp.grid_noise import draw_grid_noise, grid_spacing
 from common.errors import CheckFailed, ConfigError
 from common.privacy.keystream import Keystream
 
@@ -21,7 +21,8 @@ FAR_SUMS = [0.1, -math.pi, 1000.0]
 
 
 def noised(total: Tensor, *, standard_deviation: float = 1.5, key: bytes = KEY) -> Tensor:
-    return add_grid_noise(total, standard_deviation=standard_deviation, stream=Keystream(key))
+    noise = draw_grid_noise(total.numel(), standard_deviation=standard_deviation, stream=Keystream(key))
+    return noise.added_to(total)
 
 
 # The floating-point attack

@@ -16,9 +16,10 @@ import numpy.typing as npt
 import pytest
 import torch
 from scipy.stats import norm
+from torch import Tensor
 
 from client.dp.discrete_gaussian import DEVIATION, discrete_gaussian
-from client.dp.grid_noise import NoiseParts, SharedPart, add_grid_noise, grid_spacing
+from client.dp.grid_noise import NoiseParts, SharedPart, draw_grid_noise, grid_spacing
 from client.dp.round_noise import Pairing, RoundNoise
 from common.errors import CohortSmall, PairKeyError
 from common.pair_noise.keys import PairKey, PairStatement
@@ -51,6 +52,12 @@ def cohort(
 
 def statements(sites: Mapping[str, Pairing]) -> tuple[PairStatement, ...]:
     return tuple(site.key.statement for site in sites.values())
+
+
+def add_grid_noise(total: Tensor, *, standard_deviation: float, stream: Keystream, parts: NoiseParts) -> Tensor:
+    """A total with noise that is drawn now."""
+    noise = draw_grid_noise(total.numel(), standard_deviation=standard_deviation, stream=stream, parts=parts)
+    return noise.added_to(total)
 
 
 def rounds(sites: Mapping[str, Pairing], *, context: str = CONTEXT) -> dict[str, RoundNoise]:

@@ -20,7 +20,7 @@ from server.report import words
 from server.report.groups import (
     ALL_SITES,
     LEAST_RANGE,
-    GroupTable,
+    GroupCounts,
     fairness_of,
     noised_groups,
     rows_of,
@@ -35,11 +35,11 @@ SMALL = (
 )
 
 
-def exact_table(crossed: NDArray[np.float64], found: float = 0.5) -> GroupTable:
+def exact_table(crossed: NDArray[np.float64], found: float = 0.5) -> GroupCounts:
     """A table without noise from the number of patients by sex and age, `[3, 2]`, of whom a share is found by both."""
     number_G = np.concatenate([crossed.sum(axis=1), crossed.sum(axis=0), crossed.ravel()])
     counts = np.outer(number_G, [found, 0.0, 0.0, 1 - found])
-    return GroupTable(SMALL, counts, np.zeros((len(number_G), len(number_G))))
+    return GroupCounts(SMALL, counts, np.zeros((len(number_G), len(number_G))))
 
 
 FEW_UNKNOWN = np.array([[60.0, 80.0], [50.0, 60.0], [2.0, 3.0]])
@@ -50,10 +50,10 @@ def names(hidden: frozenset[int]) -> set[str]:
     return {groups[group] for group in hidden}
 
 
-def noisy_table(rng: np.random.Generator, deviation: float) -> GroupTable:
+def noisy_table(rng: np.random.Generator, deviation: float) -> GroupCounts:
     exact = exact_table(np.array([[60.0, 80.0], [50.0, 90.0], [12.0, 30.0]]))
     noise = rng.normal(0, deviation, exact.counts.shape)
-    return GroupTable(SMALL, exact.counts + noise, deviation**2 * np.eye(len(noise)))
+    return GroupCounts(SMALL, exact.counts + noise, deviation**2 * np.eye(len(noise)))
 
 
 def test_consistent_counts_are_the_nearest_that_agree() -> None:
@@ -107,7 +107,7 @@ def test_no_hidden_count_can_be_told_from_what_is_shown(seed: int) -> None:
 def test_noise_hides_what_suppression_need_not() -> None:
     """With noise of ten patients a count the tables give away by subtraction says little: nothing more is hidden."""
     table = exact_table(FEW_UNKNOWN)
-    noisy = GroupTable(SMALL, table.counts, 25 * np.eye(len(table.counts))).consistent()
+    noisy = GroupCounts(SMALL, table.counts, 25 * np.eye(len(table.counts))).consistent()
     assert {"F", "M"}.isdisjoint(names(suppressed(noisy, least=11)))
 
 
@@ -184,7 +184,7 @@ def test_intervals_hold_noise_and_patients(config: RunConfig, num_sites: int, mo
     assert noise is not None
     for _ in range(500):
         told = np.sum([hospital(config, rng, rates, 300) for _ in range(num_sites)], axis=0).reshape(-1, len(CELLS))
-        table = GroupTable(marginals, told, num_sites * noise.variance * np.eye(len(told))).consistent()
+        table = GroupCounts(marginals, told, num_sites * noise.variance * np.eye(len(told))).consistent()
         for group, rate in enumerate(rates.values()):
             final = table.paired(group).final()
             held.append(final.interval.low <= rate <= final.interval.high)
