@@ -119,7 +119,8 @@ class SharedNoise:
         absent: Sites that it was planned to be shared with, each replaced by one more draw of the own.
         colluding: Members that may tell the server what they know, with the event still true.
         cohort: Digest of the names and keys of all members.
-        context: Digest of what opened the round: with it the same noise would be drawn again.
+        context: Digest of what opened the round, with the release where it has several: with it the same noise would be
+            drawn again.
 
     Raises:
         ValueError: A number cannot be.
