@@ -146,7 +146,7 @@ class Relay:
     def _reply(self, task: ClaimedTask, question: Question) -> tuple[Message, str]:
         """The reply, and the reason code where the task failed for the SuperNode too."""
         try:
-            message = task.pull(question)
+            message = task.pull(question, within_seconds=seconds_left(question.message))
         except httpx.HTTPError:
             raise
         except Exception as error:

@@ -145,7 +145,7 @@ class ClaimedTask:
         message = message_from_proto(pulled.messages_list[0])
         return Question(bundle_hash=bundle_hash, message=message, node=node, tree=pulled.message_object_trees[0])
 
-    def pull(self, question: Question) -> Message:
+    def pull(self, question: Question, *, within_seconds: float) -> Message:
         """The message with its content; the SuperNode drops its own copy."""
         run_id = question.message.metadata.run_id
         message = pull_and_inflate_object_from_tree(
@@ -153,6 +153,7 @@ class ClaimedTask:
             make_pull_object_fn_protobuf(self._client.PullObject, question.node, run_id),
             make_confirm_message_received_fn_protobuf(self._client.ConfirmMessageReceived, question.node, run_id),
             return_type=Message,
+            max_time=within_seconds,
             **SOON,  # the SuperNode makes a task before it has all of its message
         )
         message.metadata.__dict__["_message_id"] = question.tree.object_id  # as flwr-clientapp does: it is not inside

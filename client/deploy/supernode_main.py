@@ -3,7 +3,8 @@
     python -m client.deploy.supernode_main --superlink ADDRESS --root-certificates FILE [--proxy URL]
         [--proxy-login FILE] OPTION ...      further options of flower-supernode without --host and --port
 
-It reaches the server by the hospital's way out (`client/deploy/fleet.py`). Two more things of Flower 1.41 that an agent
+It reaches the server by the hospital's way out (`client/deploy/fleet.py`), and ends where a run ended before all of its
+message was here (`client/deploy/ended_runs.py`). Two more things of Flower 1.41 that an agent
 cannot see from outside. A port that was free when the agent started may be taken when the SuperNode is started again:
 each life looks for one anew, and says it. And where Flower's main loop ends by an error (a malformed bundle is enough),
 its HTTP thread keeps the process alive, which then takes no message ever again: here the process ends, and is started
@@ -28,6 +29,7 @@ def main() -> None:
     from flwr.supercore.logger import update_console_handler
     from flwr.supernode.cli.flower_supernode import flower_supernode
 
+    from client.deploy.ended_runs import end_with_ended_run
     from client.deploy.fleet import go_out_by
     from client.deploy.pace import pace_supernode
     from client.network.proxy import Proxy
@@ -39,6 +41,7 @@ def main() -> None:
     update_console_handler(colored=False)
     go_out_by(WayOut(address=options.superlink, roots=options.root_certificates, proxy=proxy))
     pace_supernode()
+    end_with_ended_run()
     look_again_soon()
     port = free_port()
     sys.stdout.write(f"{ANNOUNCEMENT} {os.getpid()} at {LOOPBACK}:{port}\n")
@@ -49,6 +52,8 @@ def main() -> None:
         flower_supernode()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
