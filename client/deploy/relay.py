@@ -130,7 +130,8 @@ class Relay:
         begin = time.monotonic()
         question = task.question()
         reply, reason = self._reply(task, question)
-        task.push(reply, question)
+        if not task.push(reply, question):
+            _log.info("the run has ended meanwhile: nobody wants this answer")
         task.finish(reason=reason)
         self.answers[_counted_as(reply)] += 1
         metadata = question.message.metadata

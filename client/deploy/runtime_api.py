@@ -44,7 +44,11 @@ from flwr.supercore.inflatable.inflatable_protobuf_utils import (
     make_pull_object_fn_protobuf,
     make_push_object_fn_protobuf,
 )
-from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree, push_objects
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPushError,
+    pull_and_inflate_object_from_tree,
+    push_objects,
+)
 from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, SuperExecAuthHttpInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
 
@@ -120,8 +124,8 @@ class Question:
 class ClaimedTask:
     """A task that is this caller's.
 
-    Each method raises `httpx.HTTPError` where the SuperNode does not answer or refuses; `pull` and `push` also what
-    Flower raises of objects that are missing or malformed.
+    Each method raises `httpx.HTTPError` where the SuperNode does not answer or refuses; `pull` also what Flower raises
+    of objects that are missing or malformed.
     """
 
     def __init__(self, client: RuntimeHttpClient) -> None:
@@ -159,8 +163,8 @@ class ClaimedTask:
         message.metadata.__dict__["_message_id"] = question.tree.object_id  # as flwr-clientapp does: it is not inside
         return message
 
-    def push(self, reply: Message, question: Question) -> None:
-        """Hand the reply over."""
+    def push(self, reply: Message, question: Question) -> bool:
+        """Hand the reply over; whether it is wanted. Where the run has ended, the SuperNode drops it as it comes."""
         reply.metadata.__dict__["_message_id"] = reply.object_id
         shell = message_to_proto(remove_content_from_message(reply))
         with no_object_id_recompute():
@@ -173,7 +177,11 @@ class ClaimedTask:
                 run_id=question.message.metadata.run_id,
                 session_id=pushed.session_id,
             )
-            push_objects(get_all_nested_objects(reply), push, object_ids_to_push=set(pushed.objects_to_push))
+            try:
+                push_objects(get_all_nested_objects(reply), push, object_ids_to_push=set(pushed.objects_to_push))
+            except ObjectPushError:
+                return False
+        return True
 
     def finish(self, *, reason: str) -> None:
         """Give the task back.

@@ -19,6 +19,7 @@ import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Error, Message, RecordDict
 from flwr.common.constant import SubStatus
 from flwr.supercore.constant import TaskType
+from flwr.supercore.object_store import NoObjectInStoreError
 
 from client.deploy import runtime_api
 from client.deploy.relay import Relay, seconds_left
@@ -215,6 +216,31 @@ def test_supernode_that_takes_no_reply_is_given_up(start_site: StartSite) -> Non
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert site.given_up == [Endpoint(1, site.node.address)]
+
+
+def test_reply_that_the_supernode_drops_as_it_comes_is_no_fault(
+    start_site: StartSite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As it does where the run has ended: it forgets the reply between its announcement and its parts."""
+    caplog.set_level("INFO")
+    dropped = threading.Event()
+
+    def drops(object_id: str, content: bytes) -> None:  # noqa: ARG001 - the store's
+        dropped.set()
+        raise NoObjectInStoreError(object_id)
+
+    def ends_meanwhile(bundle_hash: str, message: Message) -> Message:
+        monkeypatch.setattr(site.node.state.object_store, "put", drops)
+        return echo(bundle_hash, message)
+
+    site = start_site(ends_meanwhile)
+    site.node.put(RecordDict())
+    assert dropped.wait(10)
+    deadline = time.monotonic() + 10
+    while "nobody wants this answer" not in caplog.text:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert not site.given_up
 
 
 def test_relay_of_another_agent_gets_no_task(start_site: StartSite, caplog: pytest.LogCaptureFixture) -> None:
