@@ -21,6 +21,7 @@ FLOWER_MAY_BE_IMPORTED_IN = {
     "server.app",
     "client.app",
     "client.deploy.bundle",
+    "client.deploy.ended_runs",
     "client.deploy.fleet",
     "client.deploy.local_worker",
     "client.deploy.message_bytes",
