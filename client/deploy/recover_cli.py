@@ -35,10 +35,13 @@ from common.privacy.events import Event, SampledGaussian
 from common.privacy.plan import privacy_plan
 from common.trust.display import confirm
 from common.trust.keys import SigningKey
-from common.wire.flower import STATISTICS
+from common.wire.flower import GROUPS, STATISTICS
 
 ALL_THERE_IS = SampledGaussian(noise_multiplier=0.0, sampling_probability=1.0, steps=1)
 """The charge for a release of which nothing is known: a Gaussian without noise, whose epsilon is infinite."""
+
+_OF_HELD_OUT = frozenset({STATISTICS, GROUPS})
+"""Releases that speak of held-out patients."""
 
 NUMBERS_OF_PATIENTS = (1, *(2**power for power in range(3, 21)))
 """One of each band that a hospital may have been in."""
@@ -133,12 +136,12 @@ def _silent_measurements(
 ) -> list[Recovered]:
     """Charges for measurements of which the log says nothing.
 
-    Where the noised number of held-out patients is too small nothing is released, and that it is not tells a little of
-    them: it was reserved all the same. So each run is charged for as many measurements as it could have asked for.
+    One may have been reserved and not have left: the process was killed, or, in earlier versions, the noised number of
+    held-out patients was too small. So each run is charged for as many measurements as it could have asked for.
     """
     charges = []
     for run in dict.fromkeys(release.run for release in lost):
-        known = sum(release.run == run and release.release == STATISTICS for release in lost)
+        known = sum(release.run == run and release.release in _OF_HELD_OUT for release in lost)
         planned = len(planned_events(runs[run], None)[HELD_OUT]) if run in runs else 1
         charges += [
             Recovered(
@@ -155,7 +158,7 @@ def _silent_measurements(
 
 
 def _account_of(release: PaidRelease, accounts: Mapping[str, Account]) -> Account:
-    return accounts[HELD_OUT if release.release == STATISTICS else TRAINING]
+    return accounts[HELD_OUT if release.release in _OF_HELD_OUT else TRAINING]
 
 
 def _approved_runs(folder: Path) -> dict[str, RunConfig]:
@@ -174,7 +177,7 @@ def _approved_runs(folder: Path) -> dict[str, RunConfig]:
 def _dearest(config: RunConfig, cohort: str, *, delta: float) -> Event:
     """What one release of a run costs a cohort at most: over all bands, for it is not noted which it was."""
     plans = (privacy_plan(config, band_of(number)) for number in NUMBERS_OF_PATIENTS)
-    events = [event for plan in plans for event in planned_events(config, plan)[cohort][:1]]
+    events = {event for plan in plans for event in planned_events(config, plan)[cohort]}
     return max(events, key=lambda event: epsilon_of([event], delta=delta), default=ALL_THERE_IS)
 
 

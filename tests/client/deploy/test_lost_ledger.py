@@ -12,19 +12,22 @@ from flwr.app import Message
 
 import wardround
 from client.check.budget import accounts_of, budget_of
-from client.deploy import local_worker
+from client.deploy import local_worker, recover_cli
 from client.deploy.local_worker import LedgerHolder, LocalWorker, open_worker
 from client.deploy.metrics import LedgerReader
 from client.gate.recorder import SiteRecorder
-from client.ledger.lost import lost_releases, releases_in
+from client.ledger.lost import PaidRelease, lost_releases, releases_in
 from client.policy.site_config import load_site_config
 from client.state_folder import ADMISSION_FILE, LEDGER_FILE, LOG_FOLDER
 from common.bundle import Bundle
+from common.config.load import load_config
 from common.errors import TrustError
 from common.evidence.log_trail import Counterpart
 from common.ledger.audit import audit_ledger
+from common.ledger.entries import HELD_OUT, TRAINING
 from common.ledger.read import read_books
 from common.ledger.spending import statement_of
+from common.privacy.accountant import epsilon_of
 from tests.client.deploy.hospital import Hospital, task_of
 from tests.client.deploy.test_local_worker import prepared_first
 
@@ -221,3 +224,18 @@ def test_trouble_with_a_ledger_is_said_once(trained: Hospital, caplog: pytest.Lo
             with pytest.raises(local_worker.LedgerError):
                 holder.open()
     assert sum("no ledger" in record.message for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize(("release", "whom"), [("update", TRAINING), ("statistics", HELD_OUT), ("groups", HELD_OUT)])
+def test_release_is_charged_to_those_whom_it_speaks_of(hospital: Hospital, release: str, whom: str) -> None:
+    """Of a run that is not here any more: all that there is, of the one cohort and of no other."""
+    lost = PaidRelease(entry="ab" * 32, run="cd" * 32, round_number=3, release=release)
+    charges = recover_cli._charges(load_site_config(hospital.site_file), [lost])
+    assert [charge.account.cohort for charge in charges if charge.lost == lost.entry] == [whom]
+
+
+@pytest.mark.parametrize(("all_patients", "by_group"), [(1, 5), (5, 1)])
+def test_measurement_is_charged_as_the_dearest_of_a_run(all_patients: float, by_group: float) -> None:
+    config = load_config([f"evaluation.epsilon={all_patients}", f"fairness.epsilon={by_group}"])
+    event = recover_cli._dearest(config, HELD_OUT, delta=1e-5)
+    assert epsilon_of([event], delta=1e-5) == pytest.approx(5, rel=0.02)
