@@ -104,12 +104,12 @@ def answer(site: Site, task: Task, arrays: NamedArrays, *, context: str) -> Repl
     check_arrays(site.model, arrays)
     releases = [Release(name=SITE, mechanism=Mechanism.PUBLIC)]
     statistics, groups, update = None, None, None
-    if noise_of(site.config) is None:
+    if (noise := noise_of(site.config)) is None:
         statistics = _exact_statistics(site, task, arrays)
         if statistics is not None:
             releases.append(Release(name=STATISTICS, mechanism=Mechanism.NOT_PRIVATE))
     elif not task.train:
-        statistics, groups, told = _noised(site, task, arrays, context)
+        statistics, groups, told = _noised(site, noise, task, arrays, context)
         releases += told
     if task.train:
         update, release = _trained(site, task, arrays, context)
@@ -135,23 +135,24 @@ def _exact_statistics(site: Site, task: Task, arrays: NamedArrays) -> dict[str, 
 
 
 def _noised(
-    site: Site, task: Task, arrays: NamedArrays, context: str
-) -> tuple[dict[str, Any] | None, tuple[float, ...] | None, list[Release]]:
-    """What is told of the held-out patients with noise, of all of them and by group, and how it was made."""
+    site: Site, noise: CountNoise, task: Task, arrays: NamedArrays, context: str
+) -> tuple[dict[str, Any], tuple[float, ...] | None, list[Release]]:
+    """What is told of the held-out patients with noise, of all of them and by group, and how it was made.
+
+    Both are charged before any noise is drawn.
+    """
+    release, shared = _charged(site, task, STATISTICS, noise, context=context)
+    releases, group_noise, groups_shared = [release], group_noise_of(site.config), None
+    if group_noise is not None:
+        release, groups_shared = _charged(site, task, GROUPS, group_noise, context=digest([context, GROUPS]))
+        releases.append(release)
     start, final = found_by(site, site.start), found_by(site, arrays)
-    releases: list[Release] = []
-    statistics, groups = None, None
-    if (noise := noise_of(site.config)) is not None:
-        release, shared = _charged(site, task, STATISTICS, noise, context=context)
-        statistics = noised_statistics(site, start, final, noise, round_number=task.round_number, round_noise=shared)
-        releases.append(release)
-    if (noise := group_noise_of(site.config)) is not None:
-        release, shared = _charged(site, task, GROUPS, noise, context=digest([context, GROUPS]))
-        exact = group_counts(start, final, records=site.held_out.records, marginals=marginals_of(site.config.fairness))
-        told = drawn(site, exact, noise, round_number=task.round_number, round_noise=shared)
-        groups = tuple(told.flatten().tolist())
-        releases.append(release)
-    return statistics, groups, releases
+    statistics = noised_statistics(site, start, final, noise, round_number=task.round_number, round_noise=shared)
+    if group_noise is None:
+        return statistics, None, releases
+    exact = group_counts(start, final, records=site.held_out.records, marginals=marginals_of(site.config.fairness))
+    told = drawn(site, exact, group_noise, round_number=task.round_number, round_noise=groups_shared)
+    return statistics, tuple(told.flatten().tolist()), releases
 
 
 def _charged(

@@ -10,7 +10,7 @@ moves the sum by that part, which no figure shows, as it could by lying.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.config.schema import RunConfig
@@ -32,7 +32,11 @@ def consortium(config: RunConfig, state: RunState) -> dict[str, Any]:
     if noise is None:
         return dict(NOTHING)
     told = {site: found["paired"] for site, found in state.latest.items() if found.get("paired") is not None}
-    believed = [site for site, cells in told.items() if _can_be(cells, noise, state.sites[site].patients_band)]
+    believed = [
+        site
+        for site, cells in told.items()
+        if can_be(list(cells.values()), noise, patients_band=state.sites[site].patients_band)
+    ]
     whole = Paired.sum_of(
         [Paired(**told[site], noise_variance=noise.variance_in_sum(site, among=believed)) for site in believed]
     )
@@ -59,6 +63,7 @@ def as_json(estimate: Estimate) -> dict[str, float]:
     return {"recall_at_10": estimate.value, "low": estimate.interval.low, "high": estimate.interval.high}
 
 
-def _can_be(cells: Mapping[str, float], noise: CountNoise, patients_band: str) -> bool:
+def can_be(cells: Sequence[float], noise: CountNoise, *, patients_band: str) -> bool:
+    """Whether a hospital of a band can have told such counts of patients, each of whom is in one of the cells."""
     reach = _DEVIATIONS * math.sqrt(noise.variance)
-    return min(cells.values()) >= -reach and sum(cells.values()) <= most_of(patients_band) + 2 * reach
+    return min(cells) >= -reach and sum(cells) <= most_of(patients_band) + math.sqrt(len(cells)) * reach

@@ -1,6 +1,7 @@
 """Who is served how well, from the noised counts by group: the summary's `groups` and `fairness` of a private run.
 
-All of it reads noised counts alone: post-processing, which costs nobody anything.
+All of it reads noised counts alone: post-processing, which costs nobody anything. A hospital that tells counts which
+its public band and the noise do not make is left out (`server/report/consortium.py`).
 
 1. *Consistent*: all marginals count the same patients, and an intersection's margins are its attributes' groups. The
    counts nearest to the told ones in the least-squares sense for which that is so have less noise, and how much less is
@@ -34,6 +35,7 @@ from common.privacy.held_out import group_noise_of
 from common.privacy.release import Mechanism
 from common.retrieval.paired import CELLS, CONFIDENCE, Paired
 from server.checkpoint import RunState
+from server.report.consortium import can_be
 
 ALL_SITES = "all hospitals"
 LEAST_RANGE = 5
@@ -97,14 +99,26 @@ class NoisedGroups:
 
 def noised_groups(config: RunConfig, state: RunState) -> NoisedGroups | None:
     """What a run says of groups; None where its sites told no noised counts of them."""
-    noise, told = group_noise_of(config), sorted(state.groups)
-    if noise is None or not told:
+    noise = group_noise_of(config)
+    if noise is None:
         return None
     marginals, least = marginals_of(config.fairness), config.evaluation.least_group
     num_groups = sum(len(marginal.groups) for marginal in marginals)
+    ends = np.cumsum([len(marginal.groups) for marginal in marginals])[:-1]
+    counts_of = {site: np.reshape(counts, (num_groups, len(CELLS))) for site, counts in sorted(state.groups.items())}
+    told = [
+        site
+        for site, counts in counts_of.items()
+        if all(
+            can_be(part.ravel().tolist(), noise, patients_band=state.sites[site].patients_band)
+            for part in np.split(counts, ends)
+        )
+    ]
+    if not told:
+        return None
 
     def table(sites: Sequence[str], variance: float) -> GroupCounts:
-        counts = np.sum([np.reshape(state.groups[site], (num_groups, len(CELLS))) for site in sites], axis=0)
+        counts = np.sum([counts_of[site] for site in sites], axis=0)
         return GroupCounts(marginals, counts, variance * np.eye(num_groups)).consistent()
 
     whole = table(told, sum(noise.variance_in_sum(site, among=told) for site in told))
@@ -119,6 +133,7 @@ def noised_groups(config: RunConfig, state: RunState) -> NoisedGroups | None:
             "mechanism": str(noise.mechanism),
             "shared": noise.is_shared,
             "num_sites": len(told),
+            "num_left_out": len(counts_of) - len(told),
             "deviation": math.sqrt(noise.variance),
         },
     )

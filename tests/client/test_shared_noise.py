@@ -22,7 +22,7 @@ from common.ledger.read import read_books
 from common.pair_noise.keys import PairKey, PairStatement
 from common.pair_noise.law import PairLaw
 from common.privacy.accountant import epsilon_of
-from common.privacy.count_noise import GaussianCountNoise
+from common.privacy.count_noise import GaussianCountNoise, laplace_noise
 from common.privacy.events import SampledGaussian
 from common.privacy.plan import PrivacyPlan
 from common.trust.keys import SigningKey
@@ -258,3 +258,15 @@ def test_counts_are_not_told_to_strangers(cohort: Open, tmp_path: Path, counts_n
     with pytest.raises(LedgerError, match="with whom was not said"):
         measured(replace(sites["east"], pairing=None), keys)
     assert reserved(sites["north"], tmp_path) == []
+
+
+def test_nothing_is_drawn_where_the_budget_covers_one_of_two_measurements(
+    cohort: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The figures of all fit, and those by group beside them do not: neither is made."""
+    monkeypatch.setattr("client.app.noise_of", lambda _: laplace_noise(1.0, vectors=2))
+    monkeypatch.setattr("client.app.group_noise_of", lambda _: laplace_noise(1.0, vectors=4))
+    monkeypatch.setattr("client.app.found_by", lambda *_: pytest.fail("a patient was looked up"))
+    sites = cohort(budget=replace(WIDE, epsilon=1.5))
+    with pytest.raises(BudgetExhausted, match="'groups'"):
+        measured(sites["north"], statements(sites))

@@ -15,7 +15,7 @@ from common.fairness.marginals import Marginal, marginals_of
 from common.privacy.count_noise import UNITS, LaplaceCountNoise
 from common.privacy.held_out import group_noise_of
 from common.retrieval.paired import CELLS
-from server.checkpoint import RunState
+from server.checkpoint import RunState, SiteHistory
 from server.report import words
 from server.report.groups import (
     ALL_SITES,
@@ -173,6 +173,7 @@ def hospital(config: RunConfig, rng: np.random.Generator, rates: dict[str, float
 def state_of(told: dict[str, list[float]]) -> RunState:
     state = RunState("0" * 64, 1, {"model": {}, "aggregator": {}, "optimizer": {}})
     state.groups.update(told)
+    state.sites.update((site, SiteHistory("512-1023")) for site in told)
     return state
 
 
@@ -212,3 +213,16 @@ def test_planted_gap_is_named_and_none_is_not(config: RunConfig) -> None:
 def test_run_that_tells_none_has_none(config: RunConfig) -> None:
     assert noised_groups(config, state_of({})) is None
     assert noised_groups(load_config([]), state_of({"a": [0.0]})) is None
+
+
+@pytest.mark.parametrize(("place", "lie"), [(0, 1e6), (3, -1e6), (-1, 5000.0)])
+def test_hospital_whose_counts_cannot_be_is_left_out(config: RunConfig, place: int, lie: float) -> None:
+    rng = np.random.default_rng(5)
+    honest = {f"site-{n}": hospital(config, rng, {"F": 0.5, "M": 0.5}, 200) for n in range(3)}
+    liar = hospital(config, rng, {"F": 0.5, "M": 0.5}, 200)
+    liar[place] = lie
+    alone, beside = (noised_groups(config, state_of(told)) for told in (honest, {**honest, "liar": liar}))
+    assert alone is not None
+    assert beside is not None
+    assert (alone.noise["num_left_out"], beside.noise["num_left_out"]) == (0, 1)
+    assert beside.rows == alone.rows
