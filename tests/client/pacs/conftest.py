@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pynetdicom.transport import AssociationSocket
 
 import wardround
 from client.data.dicom import dicom
@@ -33,6 +34,21 @@ class Ended:
 
 
 Command = Callable[..., Ended]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sockets_are_closed() -> Iterator[None]:
+    """pynetdicom 3.0 leaves a socket to the garbage collector where its peer was gone before `shutdown`."""
+    left_open = AssociationSocket._shutdown_socket
+
+    def closed(transport: AssociationSocket) -> None:
+        left_open(transport)
+        if transport.socket is not None:
+            transport.socket.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AssociationSocket, "_shutdown_socket", closed)
+        yield
 
 
 @pytest.fixture(scope="session")
