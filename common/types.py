@@ -25,6 +25,7 @@ class StudyRecord:
         age: Years, or None.
         race: As recorded, or None.
         scanner: Name of the scanner model, or None.
+        language: Of the report, as recorded, or None.
         site: The hospital that holds the study, or None where the data set has one site.
         findings: Names of findings, where the data set labels them.
         split_group: Studies of one group never stand on both sides of a split; the patient unless given.
@@ -38,6 +39,7 @@ class StudyRecord:
     age: int | None = None
     race: str | None = None
     scanner: str | None = None
+    language: str | None = None
     site: str | None = None
     findings: tuple[str, ...] = ()
     split_group: str = ""

@@ -21,7 +21,7 @@ from client.policy.site_schema import SiteData
 from common.privacy.bands import band_of, delta_for
 from common.types import BadRow, Study, StudyRecord, Unpaired
 
-OPTIONAL = ("sex", "age", "race", "scanner", "site", "findings")
+OPTIONAL = ("sex", "age", "race", "scanner", "language", "site", "findings")
 """Columns that may be blank."""
 REPEATED, BURNED_IN = "repeats that of", "burned-in annotation"
 """Words by which the adapters' reasons tell a repeated identifier and declared burned-in text from other faults."""

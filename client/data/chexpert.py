@@ -133,6 +133,7 @@ def _plus_record(rows: RowsOfStudy, site_column: str) -> StudyRecord:
         sex=who.sex,
         age=who.age,
         race=row.get("race"),
+        language="English",
         site=row.get(site_column),
         unread=who.unread,
     )

@@ -1,8 +1,8 @@
 """Adapter `dicom`: a folder tree of DICOM files and a `reports.csv` beside them.
 
 Each image instance is one study; its report is found by AccessionNumber. Columns of `reports.csv`:
-accession_number, report; optional sex, age, race, site, findings (";" between), split_group. A value there
-goes before the one in the DICOM header, so that a wrong header can be corrected without touching the image.
+accession_number, report; optional sex, age, race, language, site, findings (";" between), split_group. A value
+there goes before the one in the DICOM header, so that a wrong header can be corrected without touching the image.
 
 Every file of the tree is read, in the order of its path; links to folders are not followed. An image whose report is
 blank or has no row is unpaired. A report names its image, so one that no image asked for is a bad row; these are listed
@@ -122,6 +122,7 @@ class DicomAdapter:
             age=age,
             race=row.get("race"),
             scanner=scanner or None,
+            language=row.get("language"),
             site=row.get(self.site_column),
             findings=row.findings,
             split_group=row.get("split_group") or "",

@@ -1,7 +1,8 @@
 """Adapter `manifest`: a folder with `manifest.csv` and the picture files that it names.
 
 Columns: study_id, patient_id, image_path (relative to the folder), report; optional sex, age, race, scanner,
-site, findings (";" between), split_group. One row a study; one whose report or image_path is blank is unpaired.
+language, site, findings (";" between), split_group. One row a study; one whose report or image_path is
+blank is unpaired.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ def manifest(
             age=who.age,
             race=row.get("race"),
             scanner=row.get("scanner"),
+            language=row.get("language"),
             site=row.get(site_column),
             findings=row.findings,
             split_group=row.get("split_group") or "",

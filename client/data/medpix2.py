@@ -46,6 +46,7 @@ def medpix2(
             age=who.age,
             race=row.get("race"),
             scanner=row.get("modality"),
+            language="English",
             site=row.get(site_column),
             findings=names_in(row.values["labels"]),
             split_group=row.get("split_group") or "",

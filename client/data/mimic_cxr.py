@@ -66,6 +66,7 @@ class _Tables:
             report=self._report(rows.patient_id, rows.study_id),
             sex=who.sex,
             age=who.age,
+            language="English",
             site=rows.row.get(self.site_column),
             findings=self.findings.get(rows.study_id, ()),
             unread=who.unread,

@@ -103,6 +103,7 @@ def _study(root: Path, file: str) -> ListedStudy:
         study_id=name,
         patient_id=name,
         report=joined([texts.get(section, "") for section in SECTIONS]),
+        language="English",
         findings=tuple(dict.fromkeys(text for text in headings if text.casefold() not in NO_FINDINGS)),
     )
     images = dict.fromkeys(f"{part.get('id', '').strip()}.png" for part in tree.iter("parentImage"))

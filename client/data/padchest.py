@@ -95,6 +95,7 @@ def _record(rows: RowsOfStudy, site_column: str) -> StudyRecord:
         sex=who.sex,
         age=who.age,
         scanner=row.get("Manufacturer_DICOM"),
+        language="Spanish",
         site=row.get(site_column),
         findings=findings,
         unread=who.unread if is_list else (*who.unread, "findings"),

@@ -20,7 +20,7 @@ from client.data.identity import image_digest, report_digest
 from common.errors import DataError
 from common.types import Study, StudyRecord
 
-_COLUMNS = "study_id, patient_id, sex, age, race, scanner, site, findings, split_group, unread"
+_COLUMNS = "study_id, patient_id, sex, age, race, scanner, language, site, findings, split_group, unread"
 _TABLES = f"""
 CREATE TABLE studies (position INTEGER PRIMARY KEY, {_COLUMNS}, first_image INTEGER, num_images INTEGER);
 CREATE TABLE reports (position INTEGER PRIMARY KEY, digest BLOB, text TEXT);
@@ -177,7 +177,7 @@ def _pairs(connection: sqlite3.Connection, number: int) -> list[tuple[str, str]]
 def _row_of(record: StudyRecord) -> tuple[object, ...]:
     """The columns of a record; a split group that is the patient's is left out, and put in again as the same text."""
     group = None if record.split_group == record.patient_id else record.split_group
-    told = (record.sex, record.age, record.race, record.scanner, record.site, _list(record.findings))
+    told = (record.sex, record.age, record.race, record.scanner, record.language, record.site, _list(record.findings))
     return (record.study_id, record.patient_id, *told, group, _list(record.unread))
 
 
@@ -192,6 +192,7 @@ def _record(
     age: int | None,
     race: str | None,
     scanner: str | None,
+    language: str | None,
     site: str | None,
     findings: str | None,
     split_group: str | None,
@@ -205,6 +206,7 @@ def _record(
         age=age,
         race=race,
         scanner=scanner,
+        language=language,
         site=site,
         findings=tuple(json.loads(findings)) if findings else (),
         split_group=split_group or "",

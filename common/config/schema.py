@@ -194,6 +194,7 @@ class FairnessConfig:
     intersections: list[str] = MISSING
     races: list[str] = MISSING
     scanners: list[str] = MISSING
+    languages: list[str] = MISSING
 
 
 @dataclass

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from common.types import StudyRecord
 
-ATTRIBUTES = ("sex", "age_band", "scanner", "race")
+ATTRIBUTES = ("sex", "age_band", "scanner", "race", "language")
 
 AGE_BANDS = ("0-17", "18-39", "40-59", "60-79", "80+")
 _BAND_STARTS = (18, 40, 60, 80)
@@ -36,6 +36,7 @@ def group_of(record: StudyRecord) -> dict[str, str]:
         "age_band": None if record.age is None else age_band(record.age),
         "scanner": record.scanner,
         "race": record.race,
+        "language": record.language,
     }
     return {attribute: group for attribute, group in groups.items() if group}
 

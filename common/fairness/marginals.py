@@ -100,6 +100,7 @@ def _levels(config: FairnessConfig) -> dict[str, tuple[str, ...]]:
         "age_band": (*AGE_BANDS, UNKNOWN),
         "race": (*config.races, OTHER, UNKNOWN),
         "scanner": (*config.scanners, OTHER, UNKNOWN),
+        "language": (*config.languages, OTHER, UNKNOWN),
     }
 
 

@@ -53,7 +53,7 @@ MOST_CHANCE = 0.5
 """Above it a recall says more of how few reports are searched than of the model."""
 
 ENGINES = {"inprocess": "in process", "ray": "Ray", "deployment": "hospitals, over TLS"}
-ATTRIBUTES = {"sex": "Sex", "age_band": "Age", "scanner": "Scanner", "race": "Race"}
+ATTRIBUTES = {"sex": "Sex", "age_band": "Age", "scanner": "Scanner", "race": "Race", "language": "Language"}
 MECHANISMS = {"discrete_laplace": "discrete Laplace", "discrete_gaussian": "discrete Gaussian"}
 METRICS = {
     "recall_at_1": "First hit",

@@ -64,6 +64,7 @@ def test_chexpert_plus_groups_views_by_report_and_reads_its_sections(tmp_path: P
         sex="F",
         age=52,
         race="Asian",
+        language="English",
         site="train",
     )
     assert greys(study) == [10, 20]

@@ -44,8 +44,8 @@ def only_reason(root: Path, **options: Any) -> str:
 
 
 def test_dicom_joins_header_report_and_pixels(write_instance: Write, reports: Write) -> None:
-    root = reports(["A1", "Clear lungs.", "asian", "north", "mass;effusion", "g7"],
-                   columns=("race", "site", "findings", "split_group"))  # fmt: skip
+    root = reports(["A1", "Clear lungs.", "asian", "north", "mass;effusion", "g7", "Welsh"],
+                   columns=("race", "site", "findings", "split_group", "language"))  # fmt: skip
     write_instance(
         root / "deep" / "er" / "a.dcm",
         AccessionNumber=" A1 ",
@@ -67,6 +67,7 @@ def test_dicom_joins_header_report_and_pixels(write_instance: Write, reports: Wr
         age=45,
         race="asian",
         scanner="SIEMENS Somatom Force",
+        language="Welsh",
         site="north",
         findings=("mass", "effusion"),
         split_group="g7",

@@ -25,8 +25,9 @@ HEADER = [
     "scanner",
     "site",
     "findings",
+    "language",
 ]
-GOOD = ["s1", "p1", "a.png", "Clear lungs.", "F", "67", "white", "Siemens", "north", "effusion;mass"]
+GOOD = ["s1", "p1", "a.png", "Clear lungs.", "F", "67", "white", "Siemens", "north", "effusion;mass", "Welsh"]
 SECRETS = ("Rumpelstiltskin", "PID4711")
 
 
@@ -61,6 +62,7 @@ def test_manifest_reads_every_field_and_the_pixels(folder: Callable[..., Path]) 
         age=67,
         race="white",
         scanner="Siemens",
+        language="Welsh",
         site="north",
         findings=("effusion", "mass"),
         split_group="p1",
@@ -71,7 +73,7 @@ def test_manifest_reads_every_field_and_the_pixels(folder: Callable[..., Path]) 
 def test_manifest_optional_columns_may_be_absent_or_blank(folder: Callable[..., Path]) -> None:
     expected = StudyRecord(study_id="s1", patient_id="p1", report="Clear lungs.")
     (absent,) = read(folder(GOOD[:4], header=HEADER[:4]))
-    (blank,) = read(folder([*GOOD[:4], *[""] * 6]))
+    (blank,) = read(folder([*GOOD[:4], *[""] * 7]))
     assert isinstance(absent, Study)
     assert isinstance(blank, Study)
     assert absent.record == blank.record == expected

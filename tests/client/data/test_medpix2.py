@@ -56,6 +56,7 @@ def test_medpix2_maps_the_columns_of_the_pack(tmp_path: Path, write_table: Calla
         sex="M",
         age=73,
         scanner="CT",
+        language="English",
         site="U025",
         findings=("Trauma", "Vascular"),
         split_group="G000",

@@ -74,6 +74,7 @@ def test_mimic_cxr_joins_views_report_labels_and_patient(tmp_path: Path) -> None
         sex="F",
         age=54,
         site="CHEST (PA AND LAT)",
+        language="English",
         findings=("Edema", "Pneumonia"),
     )
     assert greys(study) == [40, 30, 20, 10]

@@ -49,6 +49,7 @@ def test_open_i_reads_sections_headings_and_images_in_their_order(tmp_path: Path
         patient_id="CXR1",
         report="Clear lungs.\nNo acute process.",
         findings=("Cardiomegaly/mild", "heart"),
+        language="English",
     )
     assert greys(study) == [10, 20]
 

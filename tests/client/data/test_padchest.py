@@ -61,6 +61,7 @@ def test_padchest_reads_every_field_and_sixteen_bits(tmp_path: Path) -> None:
         sex="M",
         age=76,
         scanner="ImagingDynamicsCompanyLtd",
+        language="Spanish",
         findings=("cardiomegaly", "kerley lines"),
     )
     assert greys(study) == [10, 20, 50]

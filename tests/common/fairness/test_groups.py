@@ -18,8 +18,14 @@ from common.types import StudyRecord
 
 
 def test_group_of_names_every_recorded_attribute() -> None:
-    record = StudyRecord("s", "p", "clear", sex="F", age=63, race="recorded race", scanner="model")
-    assert group_of(record) == {"sex": "F", "age_band": "60-79", "scanner": "model", "race": "recorded race"}
+    record = StudyRecord("s", "p", "clear", sex="F", age=63, race="recorded race", scanner="model", language="French")
+    assert group_of(record) == {
+        "sex": "F",
+        "age_band": "60-79",
+        "scanner": "model",
+        "race": "recorded race",
+        "language": "French",
+    }
     assert tuple(group_of(record)) == ATTRIBUTES
 
 

@@ -79,6 +79,14 @@ def test_config_without_sense_is_refused_when_it_is_read(override: str, problem:
         load_config(["evaluation.epsilon=1", "fairness.epsilon=1", f"fairness.{override}"])
 
 
+def test_language_of_the_report_is_an_attribute_like_others() -> None:
+    (marginal,) = marginals_of(config_of("attributes=[language]", "languages=[English,Spanish]", "intersections=[]"))
+    told = [StudyRecord("s", "p", "report", language=language) for language in ("english", "Welsh", None)]
+    assert [marginal.groups[marginal.group_of(record)] for record in told] == ["English", "other", "unknown"]
+    with pytest.raises(ConfigError, match=r"fairness\.languages"):
+        marginals_of(config_of("attributes=[language]", "intersections=[]"))
+
+
 def test_groups_need_figures_with_noise() -> None:
     with pytest.raises(ConfigError, match=r"need evaluation\.epsilon"):
         load_config(["fairness.epsilon=1"])
