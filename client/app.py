@@ -17,11 +17,12 @@ from client.measurement.draw_counts import drawn
 from client.measurement.evaluate import brief_statistics, full_statistics, is_measurable
 from client.measurement.group_counts import group_counts
 from client.measurement.noised_statistics import found_by, noised_statistics
+from client.measurement.scores import scored_by
 from client.site import Site
 from client.training.train import train
 from common.canonical import digest
 from common.errors import LedgerError, PolicyRefusal
-from common.fairness.marginals import marginals_of
+from common.fairness.table import table_of
 from common.ledger.entries import SharedNoise
 from common.privacy.count_noise import CountNoise, GaussianCountNoise
 from common.privacy.events import Event
@@ -150,9 +151,11 @@ def _noised(
     statistics = noised_statistics(site, start, final, noise, round_number=task.round_number, round_noise=shared)
     if group_noise is None:
         return statistics, None, releases
-    exact = group_counts(start, final, records=site.held_out.records, marginals=marginals_of(site.config.fairness))
+    form = table_of(site.config.fairness)
+    scores = scored_by(site, arrays) if form.scored else None
+    exact = group_counts(form, start, final, scores, records=site.held_out.records)
     told = drawn(site, exact, group_noise, round_number=task.round_number, round_noise=groups_shared)
-    return statistics, tuple(told.flatten().tolist()), releases
+    return statistics, tuple(told.tolist()), releases
 
 
 def _charged(

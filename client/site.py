@@ -69,6 +69,7 @@ class Site:
         private: Studies of its training patients.
         held_out: Studies of its held-out patients.
         anchors: The public anchors.
+        public_pairs: Public studies that say what a score means: such as no training saw, where the run keeps some.
         privacy: What a round costs; None without privacy.
         accounts: What pays for it; None without privacy.
         randomness: Source of sampling and noise for a round.
@@ -83,6 +84,7 @@ class Site:
     private: PrivateStudies
     held_out: HeldOut
     anchors: AnchorFeatures
+    public_pairs: AnchorFeatures
     privacy: PrivacyPlan | None
     accounts: SiteAccounts | None
     randomness: Callable[[int], Randomness]

@@ -36,7 +36,7 @@ from common.errors import (
     PairKeyError,
     PolicyRefusal,
 )
-from common.fairness.marginals import num_counts
+from common.fairness.table import table_of
 from common.privacy import held_out
 from common.privacy.plan import PlanOf, PrivacyPlan, pair_law
 from common.privacy.release import Mechanism
@@ -141,7 +141,7 @@ class Federation:
             max_norm=config.federation.max_update_norm * (law.growth if law is not None else 1.0),
             statistics_by=Mechanism.NOT_PRIVATE if counts is None else counts.mechanism,
             groups_by=groups.mechanism if groups is not None else None,
-            num_group_counts=num_counts(config.fairness) if groups is not None else 0,
+            num_group_counts=table_of(config.fairness).num_counts if groups is not None else 0,
         )
 
     def run(self) -> None:

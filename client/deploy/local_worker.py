@@ -347,10 +347,11 @@ def open_site(
     frozen, model = split_frozen(whole.to(run.device))
     _load(model, bundle.start)
     start = model_arrays(model)
-    own, anchors = OwnStudies.of(config, prepared), part_public(prepared.anchors.features, run).anchors.to(run.device)
+    own, public = OwnStudies.of(config, prepared), part_public(prepared.anchors.features, run)
+    anchors, public_pairs = public.anchors.to(run.device), public.unseen.to(run.device)
     if frozen is not None:
         own = own.encoded_by(frozen, device=run.device, folder=config.state_folder / PREPARED_FOLDER)
-        anchors = frozen.sees(anchors)
+        anchors, public_pairs = frozen.sees(anchors), frozen.sees(public_pairs)
     private = own.private()
     check_shared_noise(run, band_of(private.num_patients))
     training, held_out = accounts_of(config)
@@ -363,6 +364,7 @@ def open_site(
         private=private.to(run.device),
         held_out=own.held_out().to(run.device),
         anchors=anchors,
+        public_pairs=public_pairs,
         privacy=privacy_plan(run, band_of(private.num_patients)),
         accounts=SiteAccounts(ledger=ledger, training=training, held_out=held_out),
         randomness=randomness,

@@ -22,7 +22,7 @@ from common.config.ranges import check_ranges
 from common.config.registry import near
 from common.config.schema import RunConfig
 from common.errors import ConfigError
-from common.fairness.marginals import marginals_of
+from common.fairness.table import table_of
 
 _TYPE_WORDS = {
     "int": "a whole number",
@@ -133,7 +133,7 @@ def _resolve(layers: Sequence[DictConfig]) -> RunConfig:
     if config.fairness.epsilon is not None:
         if config.evaluation.epsilon is None:
             raise ConfigError("fairness.epsilon: figures by group with noise need evaluation.epsilon; give it too")
-        marginals_of(config.fairness)
+        table_of(config.fairness)
     return config
 
 

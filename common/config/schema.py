@@ -192,6 +192,7 @@ class FairnessConfig:
     delta: float = MISSING
     attributes: list[str] = MISSING
     intersections: list[str] = MISSING
+    scores: list[str] = MISSING
     races: list[str] = MISSING
     scanners: list[str] = MISSING
     languages: list[str] = MISSING

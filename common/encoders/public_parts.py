@@ -36,6 +36,11 @@ class PublicParts(NamedTuple):
     anchors: AnchorFeatures
     validation: AnchorFeatures | None
 
+    @property
+    def unseen(self) -> AnchorFeatures:
+        """Studies that no training saw, where some are kept; else the anchors."""
+        return self.anchors if self.validation is None else self.validation
+
 
 def part_public(public: AnchorFeatures, config: RunConfig) -> PublicParts:
     """Part the public studies: the same studies and config give the same parts, at the server and at every site.

@@ -15,7 +15,6 @@ from common.config.registry import near
 from common.config.schema import FairnessConfig
 from common.errors import ConfigError
 from common.fairness.groups import AGE_BANDS, group_of
-from common.retrieval.paired import CELLS
 from common.types import StudyRecord
 
 UNKNOWN, OTHER = "unknown", "other"
@@ -87,11 +86,6 @@ def marginals_of(config: FairnessConfig) -> tuple[Marginal, ...]:
             )
     cuts: Sequence[tuple[str, ...]] = [*((attribute,) for attribute in config.attributes), *pairs]
     return tuple(Marginal(cut, tuple(levels[attribute] for attribute in cut)) for cut in cuts)
-
-
-def num_counts(config: FairnessConfig) -> int:
-    """Counts of a site's whole table: those of `CELLS` of each group of each marginal."""
-    return len(CELLS) * sum(len(marginal.groups) for marginal in marginals_of(config))
 
 
 def _levels(config: FairnessConfig) -> dict[str, tuple[str, ...]]:

@@ -11,10 +11,13 @@ Unit of privacy: the patient. Neighbouring relation: add or remove one patient.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from common.pair_noise.law import PairLaw
 from common.pair_noise.peers import peers_of
@@ -23,8 +26,8 @@ from common.privacy.events import DiscreteLaplace, SampledGaussian
 from common.privacy.mechanisms import DiscreteLaplaceMechanism
 from common.privacy.release import Mechanism
 
-UNITS = 8
-"""Parts of a patient that a count is told in: a patient of three studies, one of them found, counts 2 of 8."""
+UNITS = 512
+"""Parts of a patient that a count is told in: a patient of two studies, one of them found, counts 256 of 512."""
 
 _ALONE = PairLaw(peers=0, colluding=1, factor=1)
 
@@ -68,6 +71,10 @@ class LaplaceCountNoise:
     def variance_in_sum(self, site: str, *, among: Collection[str]) -> float:  # noqa: ARG002 - no other site matters
         """What a site's noise leaves in the sum over sites, in patients squared."""
         return self.variance
+
+    def covariance(self, sites: Sequence[str]) -> NDArray[np.float64]:
+        """Of the noise that sites put into one count, `[S, S]`, in patients squared."""
+        return self.variance * np.eye(len(sites))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +145,15 @@ class GaussianCountNoise:
         peers = peers_of(site, self.cohort) if self.is_shared else ()
         left = sum(peer not in among for peer in peers)
         return self.variance_if_all_tell * (1 + self.law.factor**2 * left)
+
+    def covariance(self, sites: Sequence[str]) -> NDArray[np.float64]:
+        """Of the noise that sites put into one count, `[S, S]`, in patients squared: what peers share has two signs."""
+        covariance = self.variance * np.eye(len(sites))
+        for row, site in enumerate(sites):
+            for peer in peers_of(site, self.cohort) if self.is_shared else ():
+                if peer in sites:
+                    covariance[row, sites.index(peer)] = -self.variance_if_all_tell * self.law.factor**2
+        return covariance
 
 
 CountNoise = LaplaceCountNoise | GaussianCountNoise

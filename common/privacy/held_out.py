@@ -9,7 +9,7 @@ over all sites, among those that the run can have: it is the sum that says most.
 from __future__ import annotations
 
 from common.config.schema import RunConfig
-from common.fairness.marginals import marginals_of
+from common.fairness.table import table_of
 from common.privacy.count_noise import CountNoise, gaussian_noise, laplace_noise, shared_noise
 from common.privacy.plan import delta_of, pair_law
 
@@ -43,7 +43,7 @@ def group_noise_of(config: RunConfig) -> CountNoise | None:
     epsilon, delta = config.fairness.epsilon, config.fairness.delta
     if epsilon is None:
         return None
-    vectors = len(marginals_of(config.fairness))
+    vectors = table_of(config.fairness).num_vectors
     kinds: list[CountNoise] = [laplace_noise(epsilon, vectors=vectors), gaussian_noise(epsilon, delta, vectors=vectors)]
     return _least([*kinds, *_shared(config, epsilon, delta, vectors=vectors)])
 

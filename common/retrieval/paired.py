@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm
 
 from common.fairness.intervals import Interval
@@ -153,6 +155,29 @@ def rate_of(rate: float, *, num_patients: float, noise: tuple[float, float, floa
     ends = [(-b + sign * math.sqrt(inside)) / (2 * a) for sign in (-1, 1)]
     value = _cut(rate)
     return Estimate(value=value, interval=Interval(min(_cut(ends[0]), value), max(_cut(ends[1]), value)))
+
+
+def share_of(counts: NDArray[np.float64], which: NDArray[np.bool_], *, covariance: NDArray[np.float64]) -> Estimate:
+    """The share that some of a group's counts have in all of them, with its score interval.
+
+    Args:
+        counts: `[C]`, in patients.
+        which: Of which of them the share is asked, `[C]`.
+        covariance: Of their noise, `[C, C]`, in patients squared.
+
+    Raises:
+        ValueError: They speak of nobody.
+    """
+    num = float(counts.sum())
+    if num < 1:
+        raise ValueError("no patient is left under the noise")
+    some, every = which.astype(np.float64), np.ones(len(counts))
+    noise = (
+        float(some @ covariance @ some),
+        -2 * float(some @ covariance @ every),
+        float(every @ covariance @ every),
+    )
+    return rate_of(float(counts[which].sum()) / num, num_patients=num, noise=noise, variance=1.0)
 
 
 def published(difference: Interval) -> Published:

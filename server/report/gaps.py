@@ -1,54 +1,94 @@
 """Between which groups the surest gap is, and how wide: of figures that were told with intervals.
 
-The gap is that between the two groups of which it is surest that one is served worse; its interval holds for all pairs
-together (Bonferroni).
+The gap of a figure is that between the two groups of which it is surest that one is served worse; its interval holds
+for all pairs together (Bonferroni). Equalised odds (Hardt et al. 2016, arXiv 1610.02413) are off by the greater of the
+gaps of true and of false positive rates; that interval holds for both.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from scipy.stats import norm
 
 from common.retrieval.paired import CONFIDENCE
 
+RECALL = "recall_at_10"
+WORSE_WHERE_HIGHER = frozenset({"false_positive_rate", "calibration_error"})
+"""Figures of which more is worse: false alarms, and scores that are too sure."""
+ODDS = ("true_positive_rate", "false_positive_rate")
+
 _FEWEST_COMPARED = 2
 _Z = float(norm.ppf((1 + CONFIDENCE) / 2))
 
 
 def fairness_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """By marginal: the surest gap between two groups that are shown, its interval, and the group served worse."""
+    """By marginal: the surest gap of each figure, its interval, and the group served worse; of recall first."""
     found: dict[str, Any] = {}
     for attribute in dict.fromkeys(row["attribute"] for row in rows):
         shown = [row for row in rows if row["attribute"] == attribute and not row["suppressed"]]
         if len(shown) < _FEWEST_COMPARED:
             continue
-        wider = float(norm.ppf(1 - (1 - CONFIDENCE) / (2 * math.comb(len(shown), 2))) / _Z)
-        pairs = [pair for pair in itertools.permutations(shown, 2) if _rate(pair[0]) >= _rate(pair[1])]
-        better, worse = max(pairs, key=lambda pair: _gap_interval(*pair, wider=wider)[0])
-        found[attribute] = {
-            "worst_group": {"site": worse["site"], "group": worse["group"], "recall_at_10": _rate(worse)},
-            "gap": _rate(better) - _rate(worse),
-            "gap_interval": [min(max(end, 0.0), 1.0) for end in _gap_interval(better, worse, wider=wider)],
-        }
+        found[attribute] = _gap(shown, RECALL)
+        if scores := _gaps_of_scores(shown):
+            found[attribute]["scores"] = scores
     return found
 
 
-def _gap_interval(better: dict[str, Any], worse: dict[str, Any], *, wider: float) -> tuple[float, float]:
-    """Of the difference of two rates, from the side of each one's interval that matters (Newcombe 1998, method 10)."""
-    difference = _rate(better) - _rate(worse)
-    down = math.hypot(_rate(better) - _ends(better)[0], _ends(worse)[1] - _rate(worse))
-    up = math.hypot(_ends(better)[1] - _rate(better), _rate(worse) - _ends(worse)[0])
-    return difference - wider * down, difference + wider * up
+def _gaps_of_scores(shown: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    told = [name for name in shown[0]["metrics"] if "recall" not in name]
+    if not told:
+        return {}
+    gaps = {name: _gap(shown, name) for name in told}
+    both = [_gap(shown, name, comparisons=len(ODDS)) for name in ODDS]
+    return {
+        **gaps,
+        "equalised_odds": {
+            "gap": max(gap["gap"] for gap in both),
+            "gap_interval": [max(gap["gap_interval"][end] for gap in both) for end in (0, 1)],
+        },
+    }
 
 
-def _rate(row: dict[str, Any]) -> float:
-    return float(row["metrics"]["recall_at_10"])
+def _gap(shown: Sequence[dict[str, Any]], figure: str, *, comparisons: int = 1) -> dict[str, Any]:
+    """The surest gap of one figure.
+
+    Args:
+        shown: Rows of two groups or more.
+        figure: Its name.
+        comparisons: Figures that its interval holds for together.
+    """
+    wider = float(norm.ppf(1 - (1 - CONFIDENCE) / (2 * math.comb(len(shown), 2) * comparisons)) / _Z)
+    ordered = sorted(shown, key=lambda row: -_value(row, figure))
+    pairs = itertools.combinations(ordered, 2)
+    high, low = max(pairs, key=lambda pair: _interval(pair[0], pair[1], figure, wider=wider)[0])
+    worse = high if figure in WORSE_WHERE_HIGHER else low
+    return {
+        "worst_group": {"site": worse["site"], "group": worse["group"], figure: _value(worse, figure)},
+        "gap": _value(high, figure) - _value(low, figure),
+        "gap_interval": list(_cut(_interval(high, low, figure, wider=wider))),
+    }
 
 
-def _ends(row: dict[str, Any]) -> tuple[float, float]:
-    low, high = row["intervals"]["recall_at_10"]
+def _interval(high: dict[str, Any], low: dict[str, Any], figure: str, *, wider: float) -> tuple[float, float]:
+    """Of a difference, from the side of each figure's interval that matters (Newcombe 1998, method 10)."""
+    of_high, of_low = _value(high, figure), _value(low, figure)
+    down = math.hypot(of_high - _ends(high, figure)[0], _ends(low, figure)[1] - of_low)
+    up = math.hypot(_ends(high, figure)[1] - of_high, of_low - _ends(low, figure)[0])
+    return of_high - of_low - wider * down, of_high - of_low + wider * up
+
+
+def _value(row: dict[str, Any], figure: str) -> float:
+    return float(row["metrics"][figure])
+
+
+def _ends(row: dict[str, Any], figure: str) -> tuple[float, float]:
+    low, high = row["intervals"][figure]
     return float(low), float(high)
+
+
+def _cut(ends: Iterable[float]) -> tuple[float, ...]:
+    return tuple(min(max(end, 0.0), 1.0) for end in ends)

@@ -3,28 +3,32 @@
 All of it reads noised counts alone: post-processing, which costs nobody anything. A hospital that tells counts which
 its public band and the noise do not make is left out (`server/report/consortium.py`). The counts of the rest are made
 to agree (`group_table.py`), small groups are left out (`suppression.py`), and what is shown is told with intervals that
-hold the noise (`common/retrieval/paired.py`) and compared (`gaps.py`).
+hold the noise (`common/retrieval/paired.py`, `common/fairness/scores.py`) and compared (`gaps.py`). A group that is not
+shown is spoken for by a coarser one that holds it, where such a one is.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.config.schema import RunConfig
-from common.fairness.marginals import marginals_of
-from common.privacy.held_out import group_noise_of
+from common.fairness.table import TableForm, table_of
+from common.privacy.count_noise import CountNoise
+from common.privacy.held_out import group_noise_of, noise_of
 from common.privacy.release import Mechanism
-from common.retrieval.paired import CELLS
+from common.retrieval.paired import CELLS, Estimate
 from server.checkpoint import RunState
 from server.report.consortium import can_be
-from server.report.gaps import fairness_of
-from server.report.group_table import GroupCounts, named
+from server.report.gaps import RECALL, fairness_of
+from server.report.group_table import GroupTable
+from server.report.reconstruction import Tables
 from server.report.suppression import suppressed
 
 ALL_SITES = "all hospitals"
@@ -50,28 +54,22 @@ def noised_groups(config: RunConfig, state: RunState) -> NoisedGroups | None:
     noise = group_noise_of(config)
     if noise is None:
         return None
-    marginals, least = marginals_of(config.fairness), config.evaluation.least_group
-    num_groups = sum(len(marginal.groups) for marginal in marginals)
-    ends = np.cumsum([len(marginal.groups) for marginal in marginals])[:-1]
-    counts_of = {site: np.reshape(counts, (num_groups, len(CELLS))) for site, counts in sorted(state.groups.items())}
-    told = [
-        site
+    form = table_of(config.fairness)
+    counts_of = {site: np.array(counts) for site, counts in sorted(state.groups.items())}
+    told = {
+        site: counts
         for site, counts in counts_of.items()
         if all(
-            can_be(part.ravel().tolist(), noise, patients_band=state.sites[site].patients_band)
-            for part in np.split(counts, ends)
+            can_be(counts[vector].tolist(), noise, patients_band=state.sites[site].patients_band)
+            for vector in form.vectors
         )
-    ]
+    }
     if not told:
         return None
-
-    def table(sites: Sequence[str], variance: float) -> GroupCounts:
-        counts = np.sum([counts_of[site] for site in sites], axis=0)
-        return GroupCounts(marginals, counts, variance * np.eye(num_groups)).consistent()
-
-    whole = table(told, sum(noise.variance_in_sum(site, among=told) for site in told))
-    pooled = rows_of(whole, site=ALL_SITES, least=least)
-    own = [rows_of(table([site], noise.variance), site=site, least=least) for site in told]
+    tables = tables_of(form, told, noise, totals=_totals(config, state, list(told)))
+    *hidden, hidden_of_whole = suppressed(tables, least=config.evaluation.least_group)
+    pooled = rows_of(tables.whole, hidden_of_whole, site=ALL_SITES)
+    own = [rows_of(table, groups, site=site) for site, table, groups in zip(told, tables.sites, hidden, strict=True)]
     return NoisedGroups(
         rows=[*pooled, *itertools.chain.from_iterable(own)],
         fairness=fairness_of(pooled),
@@ -87,26 +85,85 @@ def noised_groups(config: RunConfig, state: RunState) -> NoisedGroups | None:
     )
 
 
-def rows_of(table: GroupCounts, *, site: str, least: int) -> list[dict[str, Any]]:
+def tables_of(
+    form: TableForm,
+    told: Mapping[str, NDArray[np.float64]],
+    noise: CountNoise,
+    *,
+    totals: Mapping[int, tuple[float, float]],
+) -> Tables:
+    """The tables of some sites, and of all of them together.
+
+    Args:
+        form: Of each table.
+        told: By site, `[N]`.
+        noise: In each count.
+        totals: See `Tables`.
+    """
+    sites = list(told)
+    in_sum = sum(noise.variance_in_sum(site, among=sites) for site in sites)
+    return Tables(
+        sites=tuple(GroupTable.consistent(form, counts, variance=noise.variance) for counts in told.values()),
+        whole=GroupTable.consistent(form, np.sum(list(told.values()), axis=0), variance=in_sum),
+        covariance=noise.covariance(sites) / noise.variance,
+        totals=totals,
+    )
+
+
+def rows_of(table: GroupTable, hidden: Collection[int], *, site: str) -> list[dict[str, Any]]:
     """A row for each group: its figures, or that it is not shown."""
-    hidden = suppressed(table, least=least)
     rows = []
-    for group, (marginal, name) in enumerate(named(table.marginals)):
+    for group, (marginal, name) in enumerate(table.form.groups):
         row: dict[str, Any] = {"site": site, "attribute": marginal.name, "group": name, "suppressed": group in hidden}
         if group in hidden:
-            rows.append({**row, "num_patients": None, "metrics": None, "intervals": None})
+            within = _within(table, hidden, group)
+            rows.append({**row, "num_patients": None, "metrics": None, "intervals": None, "within": within})
             continue
-        paired = table.paired(group)
-        final, start = paired.final(), paired.start()
+        figures = dict(_figures(table, group))
         rows.append(
             {
                 **row,
-                "num_patients": round(paired.num_patients),
-                "metrics": {"recall_at_10": final.value, "start_recall_at_10": start.value},
-                "intervals": {
-                    "recall_at_10": [final.interval.low, final.interval.high],
-                    "start_recall_at_10": [start.interval.low, start.interval.high],
-                },
+                "num_patients": round(table.num_patients[group]),
+                "metrics": {figure: found.value for figure, found in figures.items()},
+                "intervals": {figure: [found.interval.low, found.interval.high] for figure, found in figures.items()},
             }
         )
     return rows
+
+
+def _figures(table: GroupTable, group: int) -> Iterator[tuple[str, Estimate]]:
+    yield RECALL, table.share(group, ("both", "final_only"))
+    yield f"start_{RECALL}", table.share(group, ("both", "start_only"))
+    scores = table.scores(group)
+    if scores is not None:
+        yield from scores.figures().items()
+
+
+def _within(table: GroupTable, hidden: Collection[int], group: int) -> dict[str, str] | None:
+    """The smallest coarser group that is shown and holds a hidden one; None where there is none."""
+    marginal, name = table.form.groups[group]
+    if len(marginal.attributes) == 1:
+        return None
+    parts = marginal.parts_of(marginal.groups.index(name))
+    coarser = {
+        (attribute, marginal.levels[place][part])
+        for place, (attribute, part) in enumerate(zip(marginal.attributes, parts, strict=True))
+    }
+    shown = [
+        (table.num_patients[other], cut.name, level)
+        for other, (cut, level) in enumerate(table.form.groups)
+        if (cut.name, level) in coarser and other not in hidden
+    ]
+    if not shown:
+        return None
+    _, attribute, level = min(shown)
+    return {"attribute": attribute, "group": level}
+
+
+def _totals(config: RunConfig, state: RunState, sites: Sequence[str]) -> dict[int, tuple[float, float]]:
+    """What the figures of all of a site's patients together say of their number, with the variance of its noise."""
+    noise = noise_of(config)
+    if noise is None:
+        return {}
+    paired = {number: (state.latest.get(site) or {}).get("paired") for number, site in enumerate(sites)}
+    return {number: (sum(cells.values()), len(CELLS) * noise.variance) for number, cells in paired.items() if cells}

@@ -209,6 +209,7 @@ def site_in(folder: Path, config: RunConfig, kind: str) -> Site:
         private=private,
         held_out=own.held_out(),
         anchors=prepared.anchors.features,
+        public_pairs=prepared.anchors.features,
         privacy=privacy_plan(config, band_of(private.num_patients)),
         accounts=None,
         randomness=lambda _: SystemRandomness(),

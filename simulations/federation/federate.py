@@ -234,7 +234,8 @@ def build_sites(members: Members) -> list[Site]:
     """The members of a federation, in the order of their names; their model is a placeholder until one is lent."""
     config, consortium = members.config, members.consortium
     digest = config_digest(config)
-    anchors = part_public(consortium.public(), config).anchors.to(config.device)
+    public = part_public(consortium.public(), config)
+    anchors, public_pairs = public.anchors.to(config.device), public.unseen.to(config.device)
     start = model_arrays(members.model)
     poison, attackers = ATTACKS.load(config.attack.name).poison, _attackers(config, sorted(members.cut))
     sites = []
@@ -254,6 +255,7 @@ def build_sites(members: Members) -> list[Site]:
                 private=private.to(config.device),
                 held_out=held_out.to(config.device),
                 anchors=anchors,
+                public_pairs=public_pairs,
                 privacy=privacy,
                 accounts=_accounts(members, name, band),
                 randomness=_randomness(members, name, private=privacy is not None),

@@ -1,4 +1,4 @@
-"""Counts by group: what they count, and that one patient moves the whole table by a bounded step."""
+"""The table of counts by group: what it counts, and that one patient moves all of it by a bounded step."""
 
 from __future__ import annotations
 
@@ -12,50 +12,63 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from client.measurement.group_counts import group_counts
-from client.measurement.noised_statistics import Found, count
+from client.measurement.noised_statistics import Found
+from client.measurement.scores import Scores
 from common.config.load import load_config
-from common.fairness.marginals import marginals_of
+from common.fairness.scores import NUM_BINS
+from common.fairness.table import TableForm, table_of
 from common.privacy.count_noise import UNITS
 from common.retrieval.paired import CELLS
 from common.types import StudyRecord
 
-MARGINALS = marginals_of(load_config([]).fairness)
-"""Sex, age band, race and sex by age band."""
+FORM = table_of(load_config(["fairness.scores=[sex,age_band]"]).fairness)
+"""Sex, age band, race and sex by age band; scores of the first two."""
+PUBLIC = 30
+"""Public reports that an image is paired with."""
 
-Studies = list[tuple[StudyRecord, bool, bool]]
+Study = tuple[StudyRecord, bool, bool, int, tuple[int, ...]]
+"""A record, whether start and final model find it, the bin of its relevant score, and those of its irrelevant ones."""
+Studies = list[Study]
 Counting = Callable[..., NDArray[np.int64]]
 
 
-def found(hits: list[bool]) -> Found:
-    return Found(by_embedding=np.array(hits, dtype=bool), by_code=np.zeros(len(hits), dtype=bool))
-
-
 def counts_of(studies: Studies, counting: Counting = group_counts) -> NDArray[np.int64]:
-    """The table of studies with whether start and final model find each."""
+    """The table of studies."""
+    hits = np.array([[start, final] for _, start, final, _, _ in studies], dtype=bool).reshape(-1, 2)
+    nothing = np.zeros(len(studies), dtype=bool)
+    bins = np.eye(NUM_BINS, dtype=np.int64)
+    irrelevant = [bins[list(of_study)].sum(axis=0) for *_, of_study in studies]
     return counting(
-        found([start for _, start, _ in studies]),
-        found([final for _, _, final in studies]),
-        records=[record for record, _, _ in studies],
-        marginals=MARGINALS,
+        FORM,
+        Found(by_embedding=hits[:, 0], by_code=nothing),
+        Found(by_embedding=hits[:, 1], by_code=nothing),
+        Scores(
+            relevant=bins[[bin_ for _, _, _, bin_, _ in studies]].reshape(-1, NUM_BINS),
+            irrelevant=np.array(irrelevant, dtype=np.int64).reshape(-1, NUM_BINS),
+        ),
+        records=[record for record, *_ in studies],
     )
 
 
 @st.composite
 def studies_of(draw: st.DrawFn, patient: str, most: int = 50) -> Studies:
     """One patient's studies, of any sex, age and race each: a patient may be in every group."""
-    number = draw(st.integers(1, most))
+    seed, number = draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, most))
+    rng = np.random.default_rng(seed)
     return [
         (
             StudyRecord(
                 f"{patient}-{study}",
                 patient,
                 "report",
-                sex=draw(st.sampled_from(["F", "M", "O", None])),
-                age=draw(st.sampled_from([5, 30, 50, 70, 90, None])),
-                race=draw(st.sampled_from(["Asian", "Black", "elsewhere", None])),
+                sex=rng.choice(["F", "M", "O", None]),
+                age=rng.choice([5, 30, 50, 70, 90, None]),
+                race=rng.choice(["Asian", "Black", "elsewhere", None]),
             ),
-            draw(st.booleans()),
-            draw(st.booleans()),
+            bool(rng.integers(2)),
+            bool(rng.integers(2)),
+            int(rng.integers(NUM_BINS)),
+            tuple(rng.integers(NUM_BINS, size=PUBLIC).tolist()),
         )
         for study in range(number)
     ]
@@ -63,96 +76,121 @@ def studies_of(draw: st.DrawFn, patient: str, most: int = 50) -> Studies:
 
 @settings(max_examples=60, deadline=None)
 @given(rest=studies_of("a", 5), other=studies_of("b", 5), patient=studies_of("c"))
-def test_patient_moves_each_marginal_by_their_parts_and_no_more(
-    rest: Studies, other: Studies, patient: Studies
-) -> None:
+def test_patient_moves_each_vector_by_their_parts_and_no_more(rest: Studies, other: Studies, patient: Studies) -> None:
+    """Up to 50 studies, in whichever groups: the sensitivity of the whole table."""
     moved = counts_of([*rest, *patient, *other]) - counts_of([*rest, *other])
     assert moved.min() >= 0
-    start = 0
-    for marginal in MARGINALS:
-        part = moved[start : start + len(marginal.groups)]
-        assert part.sum() == UNITS
-        start += len(marginal.groups)
-    assert moved.sum() == UNITS * len(MARGINALS)
-    assert np.sqrt((moved**2).sum()) <= UNITS * np.sqrt(len(MARGINALS))
+    assert [int(moved[vector].sum()) for vector in FORM.vectors] == [UNITS] * FORM.num_vectors
+    assert FORM.num_vectors == 4 + 2 * 2
+    assert np.sqrt((moved**2).sum()) <= UNITS * np.sqrt(FORM.num_vectors)
 
 
-def by_study(start: Found, final: Found, *, records: list[StudyRecord], marginals: object) -> NDArray[np.int64]:
+def by_study(
+    form: TableForm, start: Found, final: Found, scores: Scores, *, records: list[StudyRecord]
+) -> NDArray[np.int64]:
     """A variant that counts every study whole: a patient of many studies moves it further."""
-    del marginals
     alone = [StudyRecord(f"{n}", f"p{n}", "report", sex=record.sex) for n, record in enumerate(records)]
-    return group_counts(start, final, records=alone, marginals=MARGINALS)
+    return group_counts(form, start, final, scores, records=alone)
 
 
-def once_a_group(start: Found, final: Found, *, records: list[StudyRecord], marginals: object) -> NDArray[np.int64]:
+def once_a_group(
+    form: TableForm, start: Found, final: Found, scores: Scores, *, records: list[StudyRecord]
+) -> NDArray[np.int64]:
     """A variant that counts a patient whole in each group that they are in."""
-    del marginals
     renamed = [
         StudyRecord(f"{n}", f"{record.patient_id}-{record.sex}", "report", sex=record.sex)
         for n, record in enumerate(records)
     ]
-    return group_counts(start, final, records=renamed, marginals=MARGINALS)
+    return group_counts(form, start, final, scores, records=renamed)
 
 
 @pytest.mark.parametrize("counting", [by_study, once_a_group])
 def test_counting_that_lets_a_patient_move_more_is_caught(counting: Counting) -> None:
-    patient = [(StudyRecord(f"s{n}", "c", "report", sex="FM"[n % 2]), True, False) for n in range(50)]
-    assert counts_of(patient).sum() == UNITS * len(MARGINALS)
-    assert counts_of(patient, counting).sum() > UNITS * len(MARGINALS)
+    patient = [(StudyRecord(f"s{n}", "c", "report", sex="FM"[n % 2]), True, False, 3, (0,) * PUBLIC) for n in range(50)]
+    most = UNITS * FORM.num_vectors
+    assert counts_of(patient).sum() == most
+    assert counts_of(patient, counting).sum() > most
 
 
-@settings(max_examples=30, deadline=None)
+def normalised_after_the_sum(
+    form: TableForm, start: Found, final: Found, scores: Scores, *, records: list[StudyRecord]
+) -> NDArray[np.int64]:
+    """A variant that tells each histogram of scores as shares of all patients': whoever is added moves the others."""
+    counts = group_counts(form, start, final, scores, records=records)
+    for vector in form.vectors[len(form.marginals) :]:
+        counts[vector] = UNITS * 100 * counts[vector] // max(int(counts[vector].sum()), 1)
+    return counts
+
+
+def test_histogram_that_is_normalised_after_the_sum_is_caught() -> None:
+    """Ninety patients of one bin and one of another: their shares fall by a ninetieth, and that is more than one."""
+    rest: Studies = [(StudyRecord(f"s{n}", f"p{n}", "report", sex="F"), True, True, 2, (0,) * PUBLIC) for n in range(3)]
+    one: Studies = [(StudyRecord("c", "c", "report", sex="F"), True, True, 5, (4,) * PUBLIC)]
+    widest = [
+        max(np.abs((counts_of([*rest, *one], way) - counts_of(rest, way))[vector]).sum() for vector in FORM.vectors)
+        for way in (group_counts, normalised_after_the_sum)
+    ]
+    assert widest[0] == UNITS
+    assert widest[1] > UNITS
+
+
+@settings(max_examples=20, deadline=None)
 @given(one=studies_of("a", 6), other=studies_of("b", 6))
 def test_counts_are_the_shares_of_each_patients_studies(one: Studies, other: Studies) -> None:
-    """Against exact shares in a loop, but for a patient's rounding, which goes to those whom neither model finds."""
+    """Against exact shares in a loop, less than two parts of a patient away: one by groups, one by cells."""
     table = counts_of([*one, *other])
-    start = 0
-    for marginal in MARGINALS:
+    for vector, marginal in zip(FORM.vectors, FORM.marginals, strict=False):
+        told = table[vector].reshape(len(marginal.groups), len(CELLS))
         for group in range(len(marginal.groups)):
             for cell, name in enumerate(CELLS):
                 share = sum(
                     UNITS
                     * Fraction(
                         sum(
-                            (was, now) == _hits(name) and marginal.group_of(record) == group
-                            for record, was, now in patient
+                            hits == _hits(name) and marginal.group_of(record) == group
+                            for record, *hits, _, _ in patient
                         ),
                         len(patient),
                     )
                     for patient in (one, other)
                 )
-                told = table[start + group, cell]
-                assert share - 2 < told <= share + (2 * UNITS if name == "neither" else 0)
-        start += len(marginal.groups)
+                assert abs(told[group, cell] - share) < 2 * 2
 
 
-def _hits(cell: str) -> tuple[bool, bool]:
-    return {"both": (True, True), "start_only": (True, False), "final_only": (False, True)}.get(cell, (False, False))
+def _hits(cell: str) -> list[bool]:
+    return {"both": [True, True], "start_only": [True, False], "final_only": [False, True]}.get(cell, [False, False])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(one=studies_of("a", 6), other=studies_of("b", 6))
-def test_marginals_agree_with_each_other_and_with_the_whole(one: Studies, other: Studies) -> None:
-    """Each patient of one group: then every marginal's sum over groups is what all patients' counts are."""
-    studies = [
-        (StudyRecord(record.study_id, record.patient_id, "report", sex=patient[0][0].sex), start, final)
-        for patient in (one, other)
-        for record, start, final in patient
-    ]
-    table = counts_of(studies)
-    whole = count(
-        found([start for _, start, _ in studies]),
-        found([final for _, _, final in studies]),
-        patients=[record.patient_id for record, _, _ in studies],
-    )
-    start = 0
-    for marginal in MARGINALS:
-        sums = table[start : start + len(marginal.groups)].sum(axis=0)
-        assert sums.tolist() == [whole.both, whole.start_only, whole.final_only, whole.neither]
-        start += len(marginal.groups)
+def test_scores_are_the_shares_of_each_patients_pairs(one: Studies, other: Studies) -> None:
+    table = counts_of([*one, *other])
+    sex = FORM.marginals[0]
+    for vector, bins_of in ((FORM.vectors[4], lambda study: [study[3]]), (FORM.vectors[5], lambda study: study[4])):
+        told = table[vector].reshape(len(sex.groups), NUM_BINS)
+        for group in range(len(sex.groups)):
+            for bin_ in range(NUM_BINS):
+                share = sum(
+                    Fraction(UNITS * bins_of(study).count(bin_), len(bins_of(study)) * len(patient))
+                    for patient in (one, other)
+                    for study in patient
+                    if sex.group_of(study[0]) == group
+                )
+                assert abs(told[group, bin_] - share) < 2 * 2
+
+
+@settings(max_examples=20, deadline=None)
+@given(one=studies_of("a", 6), other=studies_of("b", 6))
+def test_vectors_count_the_same_patients_in_a_group(one: Studies, other: Studies) -> None:
+    table = counts_of([*one, *other])
+    vectors = [table[vector] for vector in FORM.vectors]
+    for marginal, relevant, irrelevant in ((0, 4, 5), (1, 6, 7)):
+        groups = len(FORM.marginals[marginal].groups)
+        sums = [vectors[number].reshape(groups, -1).sum(axis=1).tolist() for number in (marginal, relevant, irrelevant)]
+        assert sums[0] == sums[1] == sums[2]
 
 
 def test_site_without_patients_counts_nobody() -> None:
     table = counts_of([])
-    assert table.shape == (sum(len(marginal.groups) for marginal in MARGINALS), len(CELLS))
+    assert table.shape == (FORM.num_counts,)
     assert not table.any()
