@@ -21,7 +21,7 @@ from common.canonical import digest
 from common.errors import DataError
 from common.files import sha256_of_file, write_atomically
 
-_FORMAT = 3
+_FORMAT = 2
 IMAGES, REPORTS = "images", "reports"
 """Kinds of features."""
 

@@ -76,7 +76,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "evaluation.epsilon": (1e-3, 20),  # beyond it the noise would be too fine for its sampler (mechanisms.py)
     "evaluation.num_bootstrap": (10, 10**5),
     "evaluation.least_group": (11, 10**6),
-    "fairness.epsilon": (1e-3, 20),
+    "fairness.epsilon": (1e-2, 20),
     "fairness.delta": (1e-12, 0.1),
     "baselines.repeats": (0, 100),
     "robustness.repeats": (1, 100),

@@ -20,7 +20,7 @@ reason; the noise's holds its second order.
 patients and have noise of its own each. Edge cases: without a patient there is no figure; noise that drowns the counts
 gives the whole range.
 
-Shapes: B bins.
+Shapes: B bins, T values of an AUROC that are tried.
 """
 
 from __future__ import annotations
@@ -122,10 +122,10 @@ class PairScores:
         """
         num = self._checked()
         value = _cut(float(self.relevant @ _HIGHER_BB @ self.irrelevant) / num**2)
-        kept = [tried for tried in _TRIED if self._may_be(float(tried), num)]
-        if not kept:
+        kept = _TRIED[self._may_be(_TRIED, num)]
+        if not len(kept):
             return Estimate(value=value, interval=Interval(0.0, 1.0))
-        return Estimate(value=value, interval=Interval(min(kept[0], value), max(kept[-1], value)))
+        return Estimate(value=value, interval=Interval(min(float(kept[0]), value), max(float(kept[-1]), value)))
 
     def calibration_error(self) -> Estimate:
         """Mean probability that the scores state, less the share of pairs that are right.
@@ -146,20 +146,29 @@ class PairScores:
         value = min(max(mean - _HALF, -_HALF), _HALF)
         return Estimate(value=value, interval=Interval(max(value - reach, -_HALF), min(value + reach, _HALF)))
 
-    def _may_be(self, auroc: float, num: float) -> bool:
-        """Whether the counts can be those of an AUROC."""
-        over_BB = _HIGHER_BB - auroc
-        off = float(self.relevant @ over_BB @ self.irrelevant)
-        slope = np.concatenate([over_BB @ self.irrelevant, over_BB.T @ self.relevant])
-        noise_of_relevant, noise_of_irrelevant = (
-            self.covariance[:NUM_BINS, :NUM_BINS],
-            self.covariance[NUM_BINS:, NUM_BINS:],
+    def _may_be(self, auroc_T: NDArray[np.float64], num: float) -> NDArray[np.bool_]:
+        """Whether the counts can be those of an AUROC: what is off from it is a product of two noised vectors."""
+        counts = (self.relevant, self.irrelevant)
+        off_T = counts[0] @ _HIGHER_BB @ counts[1] - auroc_T * counts[0].sum() * counts[1].sum()
+        higher = np.concatenate([_HIGHER_BB @ counts[1], _HIGHER_BB.T @ counts[0]])
+        every = np.repeat([counts[1].sum(), counts[0].sum()], NUM_BINS)
+        slope_T = higher - auroc_T[:, None] * every
+        first_T = np.einsum("ti,ij,tj->t", slope_T, self.covariance, slope_T, optimize=True)
+        whole_BB = np.ones((NUM_BINS, NUM_BINS))
+        second_T = (
+            self._second(_HIGHER_BB, _HIGHER_BB)
+            - 2 * auroc_T * self._second(_HIGHER_BB, whole_BB)
+            + auroc_T**2 * self._second(whole_BB, whole_BB)
         )
-        noise = float(slope @ self.covariance @ slope)
-        second = float(np.trace(over_BB @ noise_of_irrelevant @ over_BB.T @ noise_of_relevant))
-        # The slope is taken where the noise has moved the counts: what that adds is taken off again.
-        noise = max(noise - second, second)
-        return off**2 <= _Z**2 * (num**4 * _variance_of_auroc(auroc, num) + noise)
+        # The slope is taken where the noise has moved the counts: that adds the second order once for each vector.
+        noise_T = np.maximum(first_T - second_T, second_T)
+        may_be: NDArray[np.bool_] = off_T**2 <= _Z**2 * (num**4 * _variance_of_auroc(auroc_T, num) + noise_T)
+        return may_be
+
+    def _second(self, one_BB: NDArray[np.float64], other_BB: NDArray[np.float64]) -> float:
+        """Covariance of two products of the noise in both vectors."""
+        of_relevant, of_irrelevant = self.covariance[:NUM_BINS, :NUM_BINS], self.covariance[NUM_BINS:, NUM_BINS:]
+        return float(np.trace(one_BB @ of_irrelevant @ other_BB.T @ of_relevant))
 
     def _checked(self) -> float:
         if not self.speak:
@@ -167,10 +176,11 @@ class PairScores:
         return float(self.relevant.sum() + self.irrelevant.sum()) / 2
 
 
-def _variance_of_auroc(auroc: float, num: float) -> float:
+def _variance_of_auroc(auroc_T: NDArray[np.float64], num: float) -> NDArray[np.float64]:
     """Of `num` patients, a right and a wrong pair each."""
-    above_two, two_above = auroc / (2 - auroc) - auroc**2, 2 * auroc**2 / (1 + auroc) - auroc**2
-    return (auroc * (1 - auroc) + (num - 1) * (above_two + two_above)) / num**2
+    above_two_T, two_above_T = auroc_T / (2 - auroc_T) - auroc_T**2, 2 * auroc_T**2 / (1 + auroc_T) - auroc_T**2
+    variance_T: NDArray[np.float64] = (auroc_T * (1 - auroc_T) + (num - 1) * (above_two_T + two_above_T)) / num**2
+    return variance_T
 
 
 def _variance(shares_B: NDArray[np.float64]) -> float:

@@ -168,7 +168,7 @@ def rot_last(path: Path) -> None:
 DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "index cut": ("*.json", lambda path: os.truncate(path, 100), ""),
     "index flipped": ("*.json", lambda path: path.write_bytes(path.read_bytes().replace(b"images", b"imagos", 1)), ""),
-    "another format": ("*.json", lambda path: path.write_bytes(path.read_bytes().replace(b": 3", b": 2", 1)), ""),
+    "another format": ("*.json", lambda path: path.write_bytes(path.read_bytes().replace(b": 2", b": 3", 1)), ""),
     "table cut": ("*.sqlite", lambda path: os.truncate(path, 4096), "is not what was written"),
     "table flipped": ("*.sqlite", flip_last, "is not what was written"),
     "images flipped": ("*.images.npy", flip_last, "is not what was written"),
