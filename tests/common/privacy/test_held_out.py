@@ -82,6 +82,8 @@ def test_variance_in_the_sum_is_that_of_what_does_not_cancel(factor: int, missin
     assert sum(noise.variance_in_sum(name, among=told) for name in told) == pytest.approx(unit * (in_sum**2).sum())
     assert noise.variance == pytest.approx(unit * (mixing[0] ** 2).sum())
     assert noise.deviation == pytest.approx(UNITS * math.sqrt(unit))
+    rows = mixing[[names.index(name) for name in told]]
+    assert noise.covariance(told) == pytest.approx(unit * rows @ rows.T)
     assert FIGURES == 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,3 +117,16 @@ def test_short_cut_never_claims_more_than_the_programs_find(seed: int, monkeypat
     whole = [reader.width(*place) for place in places]
     assert any(found < other - 1e-6 for found, other in zip(quick, whole, strict=True)), "it was taken"
     assert all(found <= other + 1e-6 for found, other in zip(quick, whole, strict=True))
+
+
+def test_reader_uses_the_number_of_patients_that_other_figures_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is hidden, and the figures of all patients together say that there are 26, exactly."""
+    monkeypatch.setattr(Reader, "_least_width", lambda *_: 0.0)
+    rng = np.random.default_rng(1)
+    few = np.array([[5.0, 6.0], [4.0, 6.0], [2.0, 3.0]])
+    told = tables_of([few], variance=9.0, rng=rng)
+    every = [frozenset(range(len(GROUPS)))] * 2
+    without = Reader(told, every).width(0, 0)
+    knowing = Reader(replace(told, totals={0: (26.0, 0.0)}), every).width(0, 0)
+    assert knowing <= 26 + 1e-3
+    assert without > knowing + LEAST_RANGE
