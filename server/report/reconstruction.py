@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.optimize import linprog
 from scipy.stats import norm
 
@@ -76,86 +77,59 @@ class Reader:
         self._site_H, self._group_H = np.array(counts, dtype=np.int64).reshape(-1, 2).T
         told_H = np.array([tables.sites[site].num_patients[group] for site, group in counts])
         noise_GG = tables.sites[0].covariance_of_patients
-        self._noise_HH = (
+        noise_HH = (
             tables.covariance[np.ix_(self._site_H, self._site_H)] * noise_GG[np.ix_(self._group_H, self._group_H)]
         )
         sums = [*self._sums_of_sites(), *self._sums_of_whole(sorted(of_whole))]
         sums_KH = np.array(sums).reshape(len(sums), len(told_H))
         totals = list(self._totals())
-        variance_K = np.einsum("kh,hi,ki->k", sums_KH, self._noise_HH, sums_KH, optimize=True)
-        self._rows_KH = np.vstack([sums_KH, *(row for row, _, _ in totals)])
+        variance_K = np.einsum("kh,hi,ki->k", sums_KH, noise_HH, sums_KH, optimize=True)
+        rows_KH = sparse.csr_array(np.vstack([sums_KH, *(row for row, _, _ in totals)]))
+        self._both_ways = sparse.vstack([rows_KH, -rows_KH], format="csr")
         self._known_K = np.concatenate([sums_KH @ told_H, [value for _, value, _ in totals]])
         variance_K = np.concatenate([variance_K, [variance for _, _, variance in totals]])
         self._reach_K = _DOUBT * np.sqrt(np.maximum(variance_K, 0.0)) + _ROUNDING
+        first, self._most = self._first_fit()
+        self._fitting = [first]
 
     def width(self, where: int, group: int) -> float:
         """How far apart the least and the greatest value of a hidden count are that fit all that is shown.
 
-        No count is taken to be negative. Where no tables fit, nothing follows from what is shown. A width of more than
-        `LEAST_RANGE` may be greater than is said.
+        No count is taken to be negative. A width of more than `LEAST_RANGE` may be greater than is said.
 
         Args:
             where: Number of the table, that of all sites last.
             group: Not shown there.
         """
-        if self._middle is None:
-            return math.inf
         of_site = self._site_H == where if where < len(self._tables.sites) else np.ones_like(self._site_H, dtype=bool)
         goal_H = (of_site & (self._group_H == group)).astype(np.float64)
         if not goal_H.any():
             return 0.0
-        if (surely := self._least_width(goal_H, self._middle)) >= LEAST_RANGE:
-            return surely
-        ends = []
         for sign in (1, -1):
-            found = linprog(sign * goal_H, A_ub=self._bounds[0], b_ub=self._bounds[1], bounds=(0, None))
+            # Any two tables that fit may both be the truth: most counts need no program of their own.
+            if (apart := float(np.ptp(np.array(self._fitting) @ goal_H))) >= LEAST_RANGE:
+                return apart
+            found = linprog(sign * goal_H, A_ub=self._both_ways, b_ub=self._most, bounds=(0, None))
+            # A count without a bound, or a program that is not solved: nothing is found out.
             if found.status != 0:
                 return math.inf
-            ends.append(sign * float(found.fun))
-        return ends[1] - ends[0]
+            self._fitting.append(found.x)
+        return float(np.ptp(np.array(self._fitting) @ goal_H))
 
-    @cached_property
-    def _bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What each sum is at most, and at least."""
-        return (
-            np.vstack([self._rows_KH, -self._rows_KH]),
-            np.concatenate([self._known_K + self._reach_K, self._reach_K - self._known_K]),
-        )
+    def _first_fit(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Counts that fit all that is shown, and the greatest of each sum and of its opposite.
 
-    @cached_property
-    def _middle(self) -> NDArray[np.float64] | None:
-        """Counts that fit all that is shown, as far from every bound as can be in its own measure; None without."""
-        rows, most = self._bounds
-        reach = np.concatenate([self._reach_K, self._reach_K])
-        num = len(self._site_H)
-        positive = np.hstack([-np.eye(num), np.full((num, 1), float(LEAST_RANGE))])
-        found = linprog(
-            [*np.zeros(num), -1.0],
-            A_ub=np.vstack([np.hstack([rows, reach[:, None]]), positive]),
-            b_ub=np.concatenate([most, np.zeros(num)]),
-            bounds=[*[(0, None)] * num, (0, 1)],
-        )
-        return found.x[:-1] if found.status == 0 else None
-
-    def _least_width(self, goal_H: NDArray[np.float64], middle_H: NDArray[np.float64]) -> float:
-        """How far a sum moves from the middle, up and down, with the counts as noise would move them with it.
-
-        So moved, no other sum moves by more deviations than this one does (Cauchy and Schwarz): a long way, where the
-        noise is wide. It spares most of the linear programs.
+        Where noise is wider than is believed, so that no counts fit, a reader believes as much of it as lets some fit.
         """
-        way_H = self._noise_HH @ goal_H
-        length = float(goal_H @ way_H)
-        if length <= 0:
-            return 0.0
-        rows, most = self._bounds
-        room = np.concatenate([most - rows @ middle_H, middle_H])
-        speed = np.concatenate([rows @ way_H, -way_H])
-        moving = np.abs(speed) > _ROUNDING * length
-        if (room[moving] < 0).any():
-            return 0.0
-        room, speed = room[moving], speed[moving]
-        up, down = (float((room / np.abs(speed))[sign * speed > 0].min(initial=math.inf)) for sign in (1, -1))
-        return (up + down) * length
+        num, reach = len(self._site_H), np.concatenate([self._reach_K, self._reach_K])
+        most = np.concatenate([self._known_K, -self._known_K]) + reach
+        found = linprog(
+            [*np.zeros(num), 1.0],
+            A_ub=sparse.hstack([self._both_ways, -reach[:, None]], format="csr"),
+            b_ub=most,
+            bounds=(0, None),
+        )
+        return found.x[:-1], most + float(found.x[-1]) * reach + _ROUNDING
 
     def _sums_of_sites(self) -> Iterator[NDArray[np.float64]]:
         for site in range(len(self._tables.sites)):

@@ -68,7 +68,6 @@ def _shown_beside(
 
 def _beside(tables: Tables, where: int, group: int) -> Iterator[tuple[int, int]]:
     """Counts that stand in a sum with one: of the same group where sites are added up, and of its own table."""
-    whole = len(tables.sites)
-    yield from ((site, group) for site in (range(whole) if where == whole else (whole,)))
+    yield from ((place, group) for place in range(len(tables.each)))
     for row_G in tables.sums[tables.sums[:, group] != 0]:
         yield from ((where, int(one)) for one in np.flatnonzero(row_G))
