@@ -9,7 +9,6 @@ Shapes: S sites, G groups of all marginals, H hidden counts of all sites, K sums
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -110,9 +109,9 @@ class Reader:
             if (apart := float(np.ptp(np.array(self._fitting) @ goal_H))) >= LEAST_RANGE:
                 return apart
             found = linprog(sign * goal_H, A_ub=self._both_ways, b_ub=self._most, bounds=(0, None))
-            # A count without a bound, or a program that is not solved: nothing is found out.
+            # Should a program not be solved, the count is taken to be told: more is hidden, never less.
             if found.status != 0:
-                return math.inf
+                return 0.0
             self._fitting.append(found.x)
         return float(np.ptp(np.array(self._fitting) @ goal_H))
 
@@ -129,6 +128,8 @@ class Reader:
             b_ub=most,
             bounds=(0, None),
         )
+        if found.status != 0:
+            return np.zeros(num), most
         return found.x[:-1], most + float(found.x[-1]) * reach + _ROUNDING
 
     def _sums_of_sites(self) -> Iterator[NDArray[np.float64]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.optimize import linprog
+from scipy.optimize import OptimizeResult, linprog
 
 from common.fairness.table import margins_of, total_of
 from server.report.reconstruction import LEAST_RANGE, Reader, Tables
@@ -54,11 +54,11 @@ def test_small_group_is_hidden_and_not_the_remainder_of_others() -> None:
     assert of_site == of_whole, "of one site the sum is its own table"
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_no_hidden_count_can_be_told_from_all_that_is_shown(seed: int) -> None:
-    """Three sites of random patients, without noise: the hardest case. The reader's program is written by hand."""
+    """Two sites of random patients, without noise: the hardest case. The reader's program is written by hand."""
     rng = np.random.default_rng(seed)
-    tables = tables_of([rng.integers(0, 40, (3, 2)).astype(float) for _ in range(3)], totals=True)
+    tables = tables_of([rng.integers(0, 40, (3, 2)).astype(float) for _ in range(2)], totals=True)
     hidden = suppressed(tables, least=11)
     for where, groups in enumerate(hidden):
         shown = [group for group in range(len(GROUPS)) if group not in groups]
@@ -76,7 +76,7 @@ def difference(seed: int) -> tuple[Tables, tuple[frozenset[int], ...]]:
     return tables, tuple(frozenset(too_small(table, least=11)) for table in tables.each)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_without_complementary_suppression_the_sum_over_hospitals_gives_a_count_away(seed: int) -> None:
     """The broken variant: the program finds what it must not, exactly; that of all tables at once, and by hand."""
     tables, hidden = difference(seed)
@@ -105,7 +105,7 @@ def test_noise_hides_what_suppression_need_not() -> None:
         assert {"F", "M"}.isdisjoint(names(groups))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_tables_found_before_never_claim_more_than_programs_of_a_counts_own(seed: int) -> None:
     tables = tables_of([FEW_UNKNOWN] * 2, variance=4.0, rng=np.random.default_rng(seed), totals=True)
     hidden = [frozenset(too_small(table, least=60)) for table in tables.each]
@@ -114,6 +114,12 @@ def test_tables_found_before_never_claim_more_than_programs_of_a_counts_own(seed
     quick = np.array([reader.width(*place) for place in places])
     alone = np.array([Reader(tables, hidden).width(*place) for place in places])
     assert ((quick >= LEAST_RANGE) == (alone >= LEAST_RANGE)).all()
+
+
+def test_program_that_is_not_solved_hides_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.report.reconstruction.linprog", lambda *_, **__: OptimizeResult(status=4, x=None))
+    of_site, of_whole = suppressed(tables_of([FEW_UNKNOWN]), least=11)
+    assert of_site == of_whole == set(range(len(GROUPS)))
 
 
 def test_reader_uses_the_number_of_patients_that_other_figures_tell() -> None:
