@@ -121,14 +121,10 @@ def test_intervals_of_300_patients_a_group_hold_and_errors_are_small(sites: int)
     assert found["recall_at_10"][1] <= {1: 0.055, 5: 0.02}[sites]
 
 
-@pytest.mark.parametrize(
-    ("believed", "figures", "most"),
-    [(0.0, ("recall_at_10", "true_positive_rate", "auroc"), 0.90), (0.5, ("true_positive_rate", "auroc"), 0.92)],
-)
-def test_intervals_that_leave_noise_out_hold_too_seldom(believed: float, figures: tuple[str, ...], most: float) -> None:
-    """The broken variants: told of no noise, or of half of its variance."""
-    found = measured(1.0, 300, 1, believed=believed)
-    assert all(found[name][0] < most for name in figures), found
+def test_intervals_that_are_told_of_half_of_the_noise_hold_too_seldom() -> None:
+    """The broken variant: of half of the noise's variance."""
+    found = measured(1.0, 300, 1, believed=0.5)
+    assert all(found[name][0] < 0.92 for name in ("true_positive_rate", "auroc")), found
 
 
 @pytest.mark.slow
