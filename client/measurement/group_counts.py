@@ -9,7 +9,7 @@ Sensitivity: in each marginal of `common/fairness/marginals.py` a patient's part
     So the whole table, M marginals, moves by `UNITS` times M in the L1 norm, and by at most `UNITS` times the root of M
     in the L2 norm.
 Edge cases: a site without held-out patients tells noise alone: that it has none is not told. Nothing is suppressed
-    here: the noise protects every cell, and what is shown is decided on noised counts (`server/report/groups.py`).
+    here: the noise protects every cell, and what is shown is decided on noised counts (`server/report/suppression.py`).
 
 Shapes: N held-out studies, P patients, G groups of all marginals, C cells of a group.
 """

@@ -1,114 +1,21 @@
-"""Groups of a private run: consistent counts, what is suppressed and whether it can be told all the same, intervals."""
+"""Groups of a private run: what is told of them, and how sure it is."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from common.config.load import load_config
 from common.config.schema import RunConfig
-from common.fairness.marginals import Marginal, marginals_of
+from common.fairness.marginals import marginals_of
 from common.privacy.count_noise import UNITS, LaplaceCountNoise
 from common.privacy.held_out import group_noise_of
 from common.retrieval.paired import CELLS
 from server.checkpoint import RunState, SiteHistory
 from server.report import words
-from server.report.groups import (
-    ALL_SITES,
-    LEAST_RANGE,
-    GroupCounts,
-    fairness_of,
-    noised_groups,
-    rows_of,
-    suppressed,
-    width_of,
-)
-
-SMALL = (
-    Marginal(("sex",), (("F", "M", "unknown"),)),
-    Marginal(("age_band",), (("young", "old"),)),
-    Marginal(("sex", "age_band"), (("F", "M", "unknown"), ("young", "old"))),
-)
-
-
-def exact_table(crossed: NDArray[np.float64], found: float = 0.5) -> GroupCounts:
-    """A table without noise from the number of patients by sex and age, `[3, 2]`, of whom a share is found by both."""
-    number_G = np.concatenate([crossed.sum(axis=1), crossed.sum(axis=0), crossed.ravel()])
-    counts = np.outer(number_G, [found, 0.0, 0.0, 1 - found])
-    return GroupCounts(SMALL, counts, np.zeros((len(number_G), len(number_G))))
-
-
-FEW_UNKNOWN = np.array([[60.0, 80.0], [50.0, 60.0], [2.0, 3.0]])
-
-
-def names(hidden: frozenset[int]) -> set[str]:
-    groups = [group for marginal in SMALL for group in marginal.groups]
-    return {groups[group] for group in hidden}
-
-
-def noisy_table(rng: np.random.Generator, deviation: float) -> GroupCounts:
-    exact = exact_table(np.array([[60.0, 80.0], [50.0, 90.0], [12.0, 30.0]]))
-    noise = rng.normal(0, deviation, exact.counts.shape)
-    return GroupCounts(SMALL, exact.counts + noise, deviation**2 * np.eye(len(noise)))
-
-
-def test_consistent_counts_are_the_nearest_that_agree() -> None:
-    """Against an optimiser that knows the fifteen counts only by the six that make them."""
-    table = noisy_table(np.random.default_rng(1), 5.0)
-    crossing = np.zeros((11, 6))
-    for sex in range(3):
-        for age in range(2):
-            cell = 2 * sex + age
-            crossing[[sex, 3 + age, 5 + cell], cell] = 1
-    consistent = table.consistent()
-    for cell in range(len(CELLS)):
-        told = table.counts[:, cell]
-        best = minimize(lambda base, told=told: ((crossing @ base - told) ** 2).sum(), np.zeros(6), tol=1e-12).x
-        assert consistent.counts[:, cell] == pytest.approx(crossing @ best, abs=1e-3)
-
-
-def test_variance_after_agreeing_is_that_of_many_tables() -> None:
-    """2,000 tables of four cells: each group's variance within 10% (4.5 deviations: false alarms 8e-5)."""
-    rng = np.random.default_rng(2)
-    tables = [noisy_table(rng, 5.0).consistent() for _ in range(2000)]
-    exact = exact_table(np.array([[60.0, 80.0], [50.0, 90.0], [12.0, 30.0]]))
-    variances = np.mean([(table.counts - exact.counts) ** 2 for table in tables], axis=(0, 2))
-    assert variances == pytest.approx(np.diag(tables[0].covariance), rel=0.1)
-    assert np.diag(tables[0].covariance).max() < 25 * 0.7
-
-
-def test_small_group_is_hidden_and_not_the_remainder_of_others() -> None:
-    """Without noise the sum over sexes gives a lone hidden group away, so the next smallest is hidden with it."""
-    table = exact_table(FEW_UNKNOWN)
-    small = {2, 9, 10}  # unknown, and its two crossings
-    assert width_of(table, small, 2) < LEAST_RANGE
-    hidden = suppressed(table, least=11)
-    assert small < hidden
-    assert {"unknown", "M"} <= names(hidden)
-    for group in hidden:
-        assert width_of(table, hidden, group) >= LEAST_RANGE
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_no_hidden_count_can_be_told_from_what_is_shown(seed: int) -> None:
-    """Random tables of patients, without noise: the hardest case for suppression."""
-    rng = np.random.default_rng(seed)
-    table = exact_table(rng.integers(0, 40, (3, 2)).astype(float))
-    hidden = suppressed(table, least=11)
-    shown = [group for group in range(len(table.counts)) if group not in hidden]
-    assert all(table.num_patients[group] >= 11 for group in shown)
-    assert all(width_of(table, hidden, group) >= LEAST_RANGE for group in hidden) or not shown
-
-
-def test_noise_hides_what_suppression_need_not() -> None:
-    """With noise of ten patients a count the tables give away by subtraction says little: nothing more is hidden."""
-    table = exact_table(FEW_UNKNOWN)
-    noisy = GroupCounts(SMALL, table.counts, 25 * np.eye(len(table.counts))).consistent()
-    assert {"F", "M"}.isdisjoint(names(suppressed(noisy, least=11)))
+from server.report.group_table import GroupCounts
+from server.report.groups import noised_groups, rows_of
+from tests.server.report.small_table import FEW_UNKNOWN, exact_table
 
 
 def test_rows_say_what_is_shown_and_nothing_of_the_rest() -> None:
@@ -125,27 +32,6 @@ def test_rows_say_what_is_shown_and_nothing_of_the_rest() -> None:
         "metrics": None,
         "intervals": None,
     }
-
-
-def row(group: str, rate: float, reach: float) -> dict[str, Any]:
-    ends = {"recall_at_10": [max(rate - reach, 0), min(rate + reach, 1)]}
-    return {
-        "site": ALL_SITES,
-        "attribute": "sex",
-        "group": group,
-        "suppressed": False,
-        "metrics": {"recall_at_10": rate},
-        "intervals": ends,
-    }
-
-
-def test_gap_is_the_surest_one_and_not_that_of_a_group_nobody_knows() -> None:
-    found = fairness_of([row("F", 0.6, 0.04), row("M", 0.4, 0.04), row("O", 0.1, 0.9)])["sex"]
-    assert found["worst_group"]["group"] == "M"
-    assert found["gap"] == pytest.approx(0.2)
-    low, high = found["gap_interval"]
-    assert 0.1 < low < 0.2 < high < 0.3
-    assert fairness_of([row("F", 0.5, 0.1), row("M", 0.45, 0.1)])["sex"]["gap_interval"][0] == 0
 
 
 @pytest.fixture
