@@ -18,8 +18,11 @@ from common.wire.update import arrays_digest
 from server.checkpoint import RunState, SiteHistory
 from server.public_watch import VALUES
 from server.report.consortium import consortium, decision
-from server.report.groups import noised_groups
+from server.report.exact_groups import exact_groups
+from server.report.gaps import fairness_of
+from server.report.groups import noised_groups, of_all_sites
 from server.report.reputation import reputation
+from server.report.site_differences import site_differences
 
 ONLY_SIMULATED = ["$.pooled", "$.baselines", "$.robustness", "$.data.bad_rows"]
 """What only a simulation can know: it is exact whatever the sites tell."""
@@ -30,6 +33,7 @@ NOT_PRIVATE = [
     "$.sites[*].codes",
     "$.sites[*].code_intervals",
     "$.sites[*].start_metrics",
+    "$.sites[*].difference",
     "$.groups",
     "$.fairness",
     "$.difference",
@@ -79,13 +83,15 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
         AccountingError: Two accountants differ on what a site spent; then no epsilon is reported.
     """
     plans = {name: privacy_plan(config, history.patients_band) for name, history in state.sites.items()}
-    sites = {name: _site(config, state, name, plans[name]) for name in state.sites}
+    differences = site_differences(config, state)
+    sites = {name: _site(config, state, name, plans[name]) | {"difference": differences[name]} for name in state.sites}
     private = [plan for plan in plans.values() if plan is not None]
     told = consortium(config, state)
     if facts.difference is not None:
         told |= decision(facts.difference)
     noised = noised_groups(config, state)
-    groups, fairness = _exact_groups(state) if noised is None else (noised.rows, noised.fairness)
+    groups = exact_groups(state) if noised is None else noised.rows
+    fairness = fairness_of(of_all_sites(groups)) if noised is None else noised.fairness
     return {
         "schema_version": 1,
         "status": "failed" if facts.problem else "completed",
@@ -192,26 +198,3 @@ def _model(config: RunConfig, num_trained: int) -> dict[str, Any]:
         "loss": config.loss.name,
         "aggregator": config.aggregator.name,
     }
-
-
-def _exact_groups(state: RunState) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    groups = [{**group, "site": name} for name in state.sites for group in state.latest.get(name, {}).get("groups", [])]
-    return groups, _fairness(groups)
-
-
-def _fairness(groups: list[dict[str, Any]]) -> dict[str, Any]:
-    """By attribute: the shown group served worst at any site, and how far it falls below the one served best."""
-    found: dict[str, Any] = {}
-    shown = [group for group in groups if not group["suppressed"]]
-    for attribute in dict.fromkeys(group["attribute"] for group in shown):
-        rates = [
-            (group["metrics"]["recall_at_10"], group["site"], group["group"])
-            for group in shown
-            if group["attribute"] == attribute
-        ]
-        worst, site, name = min(rates)
-        found[attribute] = {
-            "worst_group": {"site": site, "group": name, "recall_at_10": worst},
-            "gap": max(rate for rate, _, _ in rates) - worst if len(rates) > 1 else None,
-        }
-    return found

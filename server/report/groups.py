@@ -22,7 +22,7 @@ from common.privacy.held_out import group_noise_of
 from common.privacy.release import Mechanism
 from common.retrieval.paired import CELLS
 from server.checkpoint import RunState
-from server.report.consortium import can_be
+from server.report.consortium import as_json, can_be
 from server.report.gaps import fairness_of
 from server.report.group_table import GroupCounts, named
 from server.report.suppression import suppressed
@@ -94,7 +94,7 @@ def rows_of(table: GroupCounts, *, site: str, least: int) -> list[dict[str, Any]
     for group, (marginal, name) in enumerate(named(table.marginals)):
         row: dict[str, Any] = {"site": site, "attribute": marginal.name, "group": name, "suppressed": group in hidden}
         if group in hidden:
-            rows.append({**row, "num_patients": None, "metrics": None, "intervals": None})
+            rows.append({**row, **dict.fromkeys(("num_patients", "metrics", "intervals", "difference"))})
             continue
         paired = table.paired(group)
         final, start = paired.final(), paired.start()
@@ -107,6 +107,12 @@ def rows_of(table: GroupCounts, *, site: str, least: int) -> list[dict[str, Any]
                     "recall_at_10": [final.interval.low, final.interval.high],
                     "start_recall_at_10": [start.interval.low, start.interval.high],
                 },
+                "difference": as_json(paired.difference()),
             }
         )
     return rows
+
+
+def of_all_sites(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of all hospitals together."""
+    return [row for row in rows if row["site"] == ALL_SITES]

@@ -16,7 +16,15 @@ Steps = tuple[str, ...]
 
 _STEP = re.compile(r"\.?([^.\[\]]+)|\['((?:[^'\\]|\\.)*)'\]|\[(\d+|\*)\]")
 _INTERVALS = {"metrics": "intervals", "codes": "code_intervals"}
-_MEASURED_AT_A_SITE = {"metrics", "codes", "start_metrics", "gallery", "chance_recall_at_10", "num_bad_rows"}
+_MEASURED_AT_A_SITE = {
+    "metrics",
+    "codes",
+    "start_metrics",
+    "difference",
+    "gallery",
+    "chance_recall_at_10",
+    "num_bad_rows",
+}
 
 
 @dataclass(frozen=True)

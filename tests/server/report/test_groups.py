@@ -31,6 +31,7 @@ def test_rows_say_what_is_shown_and_nothing_of_the_rest() -> None:
         "num_patients": None,
         "metrics": None,
         "intervals": None,
+        "difference": None,
     }
 
 
