@@ -130,11 +130,26 @@ def _resolve(layers: Sequence[DictConfig]) -> RunConfig:
     if config.privacy.epsilon == math.inf:
         config.privacy.epsilon = None
     check_ranges(config_as_json(config))
-    if config.fairness.epsilon is not None:
-        if config.evaluation.epsilon is None:
-            raise ConfigError("fairness.epsilon: figures by group with noise need evaluation.epsilon; give it too")
-        marginals_of(config.fairness)
+    _check_fairness(config)
     return config
+
+
+def _check_fairness(config: RunConfig) -> None:
+    """Return where what is to be told of groups, and checked, goes together.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    asked, exact = config.fairness, config.evaluation.epsilon is None
+    if asked.epsilon is not None and exact:
+        raise ConfigError("fairness.epsilon: figures by group with noise need evaluation.epsilon; give it too")
+    checked = [key for key in ("max_gap", "min_group_recall") if getattr(asked, key) is not None]
+    if checked and asked.epsilon is None and not exact:
+        raise ConfigError(
+            f"fairness.{checked[0]}: no figures by group are told to check it with; give fairness.epsilon"
+        )
+    if asked.epsilon is not None or checked:
+        marginals_of(asked)
 
 
 def _parse(text: str) -> DictConfig:

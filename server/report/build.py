@@ -21,6 +21,7 @@ from server.report.consortium import consortium, decision
 from server.report.exact_groups import exact_groups
 from server.report.gaps import fairness_of
 from server.report.groups import noised_groups, of_all_sites
+from server.report.release_gate import release
 from server.report.reputation import reputation
 from server.report.site_differences import site_differences
 
@@ -38,6 +39,7 @@ NOT_PRIVATE = [
     "$.fairness",
     "$.difference",
     "$.published",
+    "$.release",
     *ONLY_SIMULATED,
 ]
 """Paths of figures without noise where the sites tell theirs exactly."""
@@ -92,7 +94,7 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
     noised = noised_groups(config, state)
     groups = exact_groups(state) if noised is None else noised.rows
     fairness = fairness_of(of_all_sites(groups)) if noised is None else noised.fairness
-    return {
+    summary = {
         "schema_version": 1,
         "status": "failed" if facts.problem else "completed",
         "reason": facts.problem,
@@ -134,6 +136,7 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
             *(OF_EXACT_UPDATES if config.privacy.epsilon is None else []),
         ],
     }
+    return summary | release(config, summary)
 
 
 def _site(config: RunConfig, state: RunState, name: str, privacy: PrivacyPlan | None) -> dict[str, Any]:

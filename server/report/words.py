@@ -206,17 +206,27 @@ def points(value: float | None) -> str:
     return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
+def unsigned(value: float | None) -> str:
+    """A distance of rates, in percentage points."""
+    return points(value).lstrip("+")
+
+
+def group(name: str) -> str:
+    """A group in a sentence; an intersection's parts with a comma between."""
+    return name.replace(" * ", ", ")
+
+
 def helped(summary: Mapping[str, Any]) -> str | None:
     """Whether the federation helped, in a sentence; None where nothing was measured."""
     if not (difference := summary.get("difference")):
         return None
     gained, low, high = (points(difference[end]) for end in ("recall_at_10", "low", "high"))
     measured = f"{gained} points of recall at 10 over the public start ({low} to {high})"
-    return {
-        "final": f"It helped: {measured}.",
-        "start": f"It did not help, and the public start is the better model: {measured}.",
-        "undecided": f"It cannot be told whether it helped: {measured}.",
-    }[summary["published"]]
+    if difference["low"] > 0:
+        return f"It helped: {measured}."
+    if difference["high"] < 0:
+        return f"It did not help, and the public start is the better model: {measured}."
+    return f"It cannot be told whether it helped: {measured}."
 
 
 def never_shown(groups: Sequence[str]) -> str:
@@ -231,8 +241,8 @@ def served_worse(summary: Mapping[str, Any]) -> str | None:
         return None
     told = [
         f"{found['worst_group']['group']} ({percent(found['worst_group']['recall_at_10'])}, "
-        f"{points(found['gap']).lstrip('+')} points below the group served best, "
-        f"{points(found['gap_interval'][0]).lstrip('+')} to {points(found['gap_interval'][1]).lstrip('+')})"
+        f"{unsigned(found['gap'])} points below the group served best, "
+        f"{unsigned(found['gap_interval'][0])} to {unsigned(found['gap_interval'][1])})"
         for found in summary["fairness"].values()
         if found["gap_interval"][0] > 0
     ]
