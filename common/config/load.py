@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -148,8 +148,10 @@ def _check_fairness(config: RunConfig) -> None:
         raise ConfigError(
             f"fairness.{checked[0]}: no figures by group are told to check it with; give fairness.epsilon"
         )
-    if asked.epsilon is not None or checked:
+    if asked.epsilon is not None:
         marginals_of(asked)
+    elif checked:
+        marginals_of(replace(asked, intersections=[]))  # exact figures are not told of intersections
 
 
 def _parse(text: str) -> DictConfig:
