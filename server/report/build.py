@@ -18,14 +18,12 @@ from common.wire.update import arrays_digest
 from server.checkpoint import RunState, SiteHistory
 from server.public_watch import VALUES
 from server.report.consortium import consortium, decision
-from server.report.exact_groups import exact_groups
-from server.report.gaps import fairness_of
-from server.report.groups import noised_groups, of_all_sites
 from server.report.release_gate import release
 from server.report.reputation import reputation
 from server.report.site_differences import site_differences
+from server.report.told_groups import told_groups
 
-ONLY_SIMULATED = ["$.pooled", "$.baselines", "$.robustness", "$.data.bad_rows"]
+ONLY_SIMULATED = ["$.pooled", "$.baselines", "$.baseline_groups", "$.robustness", "$.data.bad_rows"]
 """What only a simulation can know: it is exact whatever the sites tell."""
 
 NOT_PRIVATE = [
@@ -35,6 +33,7 @@ NOT_PRIVATE = [
     "$.sites[*].code_intervals",
     "$.sites[*].start_metrics",
     "$.sites[*].difference",
+    "$.sites[*].alone",
     "$.groups",
     "$.fairness",
     "$.difference",
@@ -91,9 +90,6 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
     told = consortium(config, state)
     if facts.difference is not None:
         told |= decision(facts.difference)
-    noised = noised_groups(config, state)
-    groups = exact_groups(state) if noised is None else noised.rows
-    fairness = fairness_of(of_all_sites(groups)) if noised is None else noised.fairness
     summary = {
         "schema_version": 1,
         "status": "failed" if facts.problem else "completed",
@@ -123,10 +119,8 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
             "noise_multiplier": _common(plan.event.noise_multiplier or None for plan in private),
         },
         "sites": sites,
-        "groups": groups,
         "least_group": config.evaluation.least_group,
-        "fairness": fairness,
-        "groups_noise": None if noised is None else noised.noise,
+        **told_groups(config, state),
         **told,
         "forecast": facts.forecast.as_json() if facts.forecast is not None else None,
         "public_validation": _public_validation(state),

@@ -172,8 +172,8 @@ def test_every_number_without_noise_is_marked(summary: dict[str, Any], rounds: l
         return classes.count("badge"), page.text.count("(not private)")
 
     badges, figures = marks(render(summary, rounds))
-    # 12 retrieval rows of 7 figures in 2 directions; 3 figures a site; 23 group cells, 2 x (worst, gap).
-    assert figures == 2 * 12 * 7 + 5 * 3 + 23 + 4
+    # 12 retrieval rows of 7 figures in 2 directions; 3 figures a site; 23 group cells, their shares, 2 x (worst, gap).
+    assert figures == 2 * 12 * 7 + 5 * 3 + 2 * 23 + 4
     assert badges >= 8
     summary["not_private"] = []
     for site in summary["sites"].values():
