@@ -1,7 +1,8 @@
 """Demographic make-up: the share of each group among a hospital's held-out patients.
 
 Shares are of the patients in groups that are shown: the number of the others is told nowhere, nor by a remainder. Where
-the counts have noise a share has an interval that holds it; exact counts of a simulation have none.
+the counts have noise a share has an interval that holds it: it is of these patients, so that nothing is sampled; exact
+counts of a simulation have none.
 """
 
 from __future__ import annotations
