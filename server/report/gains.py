@@ -56,8 +56,10 @@ class GainRow:
 
     @property
     def name(self) -> str:
-        """What it is called in a sentence."""
-        return self.site if self.group is None else words.group(self.group)
+        """What it is called in a sentence: many attributes have a group `unknown`."""
+        if self.attribute is None or self.group is None:
+            return self.site
+        return f"{words.attribute(self.attribute).lower()} {words.group(self.group)}"
 
     @property
     def verdict(self) -> str:

@@ -68,7 +68,7 @@ def make_ups(summary: Summary) -> list[MakeUp]:
     """One table for each single attribute of which a site shows two groups."""
     attributes = dict.fromkeys(row["attribute"] for row in summary["groups"] if BOTH not in row["attribute"])
     found = [_make_up(summary, attribute) for attribute in attributes]
-    return [one for one in found if len(one.groups) > 1]
+    return [one for one in found if one.rows]
 
 
 def _make_up(summary: Summary, attribute: str) -> MakeUp:
@@ -82,13 +82,14 @@ def _make_up(summary: Summary, attribute: str) -> MakeUp:
         counts = {row["group"]: row["num_patients"] or 0 for row in rows if row["site"] == site}
         # How noise of several hospitals adds up in their sum is not told; a share of it is shown without an interval.
         spread = deviation if site != ALL_SITES else None
-        table.append((site, tuple(_of(counts, group, spread, private=private) for group in groups)))
+        if len(counts) > 1:  # the share of one group among itself says nothing
+            table.append((site, tuple(_of(counts, group, spread, private=private) for group in groups)))
     return MakeUp(attribute, groups, tuple(table))
 
 
 def _of(counts: Mapping[str, int], group: str, deviation: float | None, *, private: bool) -> Statistic:
     total = sum(counts.values())
-    if group not in counts or total <= 0 or len(counts) < 2:
+    if group not in counts or total <= 0:
         return Statistic(None, private=private)
     share = counts[group] / total
     if deviation is None:

@@ -137,7 +137,15 @@ def _sureness(summary: Summary) -> tuple[str, tuple[str, ...]]:
 
 def _cost(summary: Summary) -> tuple[str, tuple[str, ...]]:
     rows = site_gains(summary)
-    return _epsilon(summary), tuple(filter(None, (_change(rows), _least_weight(rows))))
+    return _epsilon(summary), tuple(filter(None, (_gain(summary), _change(rows), _least_weight(rows))))
+
+
+def _gain(summary: Summary) -> str | None:
+    """What taking part changed for all hospitals together."""
+    if not (gain := summary.get("difference")):
+        return None
+    value, low, high = (words.points(gain[end]) for end in ("recall_at_10", "low", "high"))
+    return f"For it recall at 10 changed by {value} points at all hospitals together ({low} to {high})."
 
 
 def _epsilon(summary: Summary) -> str:
@@ -147,21 +155,23 @@ def _epsilon(summary: Summary) -> str:
         training = "No noise protects the training patients"
     else:
         highest, delta = max(spent)
-        training = f"Each training patient an epsilon of up to {words.epsilon(highest)} at delta {words.decimal(delta)}"
+        training = (
+            f"Each training patient paid an epsilon of up to {words.epsilon(highest)} at delta {words.decimal(delta)}"
+        )
     if not held_out:
         return f"{training}; figures of held-out patients are without noise."
     groups = summary.get("groups_noise")
     by_group = f" and {groups['epsilon']:g} for those by group" if groups else ""
-    return f"{training}; each held-out patient {max(held_out):g} for the figures of all{by_group}."
+    return f"{training}; each held-out patient {max(held_out):g} for the figures of all{by_group}: the less, the safer."
 
 
 def _change(rows: list[GainRow]) -> str | None:
     """What taking part changed, from the hospital that lost most, or gained least, to the one that gained most."""
     told = sorted((row for row in rows if row.gain.interval is not None), key=lambda row: row.gain.value or 0.0)
     if not told:
-        return "Whether taking part helped a single hospital, we cannot tell."
+        return "Whether any one hospital gained, we cannot tell."
     ends = [f"{words.points(row.gain.value)} points at {row.name} ({_ends(row)})" for row in (told[0], told[-1])]
-    said = f"Taking part changed recall at 10 by {' to '.join(dict.fromkeys(ends))}"
+    said = f"By hospital it changed by {' to '.join(dict.fromkeys(ends))}"
     counts = [sum(row.verdict == verdict for row in rows) for verdict in (GAINS, LOSES)]
     untold = len(rows) - sum(counts)
     rest = f", and of {words.spelled(untold)} we cannot tell" if untold else ""

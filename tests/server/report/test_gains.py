@@ -60,7 +60,7 @@ def test_groups_that_are_not_shown_have_no_row() -> None:
     rows = group_gains(fair_summary())
     assert {row.attribute for row in rows} == {"sex", "age_band"}
     assert ("University", "F") not in {(row.site, row.group) for row in rows}
-    assert [row.group for row in of_all_hospitals(rows)] == ["F", "M", "18-39", "60-79"]
+    assert [row.name for row in of_all_hospitals(rows)] == ["sex F", "sex M", "age 18-39", "age 60-79"]
 
 
 def test_table_is_read_out_in_one_sentence_with_intervals() -> None:

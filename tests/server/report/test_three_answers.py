@@ -65,7 +65,9 @@ def test_cost_tells_epsilon_change_and_weight() -> None:
     summary = fair_summary()
     summary["sites"]["Lakeside"]["reputation"]["mean_weight"] = 0.11
     cost = told(summary)[2]
-    assert cost.startswith("Each training patient an epsilon of up to 7.92 at delta 10⁻⁵; each held-out patient 2 for ")
+    assert cost.startswith(
+        "Each training patient paid an epsilon of up to 7.92 at delta 10⁻⁵; each held-out patient 2 for "
+    )
     assert "and 1.5 for those by group" in cost
     assert "+8.0 points at Harbour (+2.0 to +14.0)" in cost
     assert "\N{MINUS SIGN}5.0 points at St. Brigid" in cost
