@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.report import reputation, robustness, words
-from server.report.release_gate import withheld_because
-from server.report.release_words import passed
+from server.report.release_words import passed, withheld
 from server.report.statistic import Statistic, Statistics
 from server.report.watched import stepped_back
 
@@ -124,8 +123,8 @@ def _sentence(summary: Summary, reached: Statistic) -> str:
     if verdict is not None:
         return verdict
     trained = words.capital(f"{words.plural(sites, 'hospital')} trained one model in {words.plural(rounds, 'round')}")
-    if withheld_because(summary) is not None:
-        trained = f"{trained}, which must not be published"
+    if withheld(summary):
+        trained = f"{trained}; it must not be published"
     if (told := words.helped(summary)) is not None:
         return f"{trained}. {told}"
     if reached.value is None:
@@ -231,8 +230,8 @@ def _notices(summary: Summary) -> list[Notice]:
 
 def _of_the_gate(summary: Summary) -> list[Notice]:
     """Whether the model may be published, where the config asks."""
-    if (line := withheld_because(summary)) is not None:
-        return [Notice(f"{words.capital(line)}.", grave=True)]
+    if reasons := withheld(summary):
+        return [Notice("The model must not be published:", tuple(reasons), grave=True)]
     return [] if (line := passed(summary)) is None else [Notice(line)]
 
 

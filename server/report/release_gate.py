@@ -34,7 +34,7 @@ from common.fairness.marginals import marginals_of
 from common.retrieval.paired import Published
 from server.report.gaps import gap_interval, wider_for
 from server.report.groups import of_all_sites
-from server.report.release_words import reason
+from server.report.release_words import reason, stands_against
 
 Summary = Mapping[str, Any]
 
@@ -127,16 +127,14 @@ def release(config: RunConfig, summary: Summary) -> dict[str, Any]:
     if not checks:
         return {"release": None}
     accepted = config.fairness.accept_cannot_tell
-    failed = [check for check in checks if check["answer"] == Answer.FAILS]
-    untold = [check for check in checks if check["answer"] == Answer.CANNOT_TELL]
-    stands_against = failed or ([] if accepted else untold)
+    against = stands_against(checks, accept_cannot_tell=accepted)
     decided = {
-        "decision": Decision.WITHHELD.value if stands_against else Decision.PASSED.value,
-        "reason": reason(stands_against) if stands_against else None,
+        "decision": Decision.WITHHELD.value if against else Decision.PASSED.value,
+        "reason": reason(against) if against else None,
         "accept_cannot_tell": accepted,
         "checks": checks,
     }
-    return {"release": decided} | ({"published": Published.START.value} if stands_against else {})
+    return {"release": decided} | ({"published": Published.START.value} if against else {})
 
 
 def check_released(summary: Summary) -> None:

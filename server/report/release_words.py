@@ -10,6 +10,11 @@ from server.report import words
 MOST_REASONS = 3
 """Checks that the reason names."""
 
+REMEDY = (
+    "with more held-out patients or a larger fairness.epsilon more can be told, and fairness.accept_cannot_tell=true "
+    "accepts what cannot"
+)
+
 ANSWERS = {"holds": "holds", "fails": "fails", "cannot_tell": "we cannot tell"}
 """What a check came to, as the report's table says it."""
 
@@ -60,22 +65,38 @@ def sentence(check: Mapping[str, Any]) -> str:
     return f"fairness.{check['name']} {told}: {about}{found(check)}, {asked(check)} asked"
 
 
-def reason(stands_against: Sequence[Mapping[str, Any]]) -> str:
+def stands_against(checks: Sequence[Mapping[str, Any]], *, accept_cannot_tell: bool) -> list[Mapping[str, Any]]:
+    """The checks that keep a model: those that fail, else those that cannot be told and have to be."""
+    failed = [check for check in checks if check["answer"] == "fails"]
+    untold = [check for check in checks if check["answer"] == "cannot_tell"]
+    return failed or ([] if accept_cannot_tell else untold)
+
+
+def reason(checks: Sequence[Mapping[str, Any]]) -> str:
     """Why a model is withheld, in one line.
 
     Args:
-        stands_against: The checks that keep it, at least one.
+        checks: Those that stand against it, at least one.
     """
-    named = "; ".join(sentence(check) for check in stands_against[:MOST_REASONS])
-    more = len(stands_against) - MOST_REASONS
+    named = "; ".join(sentence(check) for check in checks[:MOST_REASONS])
+    more = len(checks) - MOST_REASONS
     rest = f"; and {words.plural(more, 'check')} more" if more > 0 else ""
-    remedy = (
-        "; with more held-out patients or a larger fairness.epsilon more can be told, and "
-        "fairness.accept_cannot_tell=true accepts what cannot"
-        if stands_against[0]["answer"] == "cannot_tell"
-        else ""
-    )
+    remedy = f"; {REMEDY}" if _can_be_told_yet(checks) else ""
     return f"the model must not be published: {named}{rest}{remedy}"
+
+
+def withheld(summary: Mapping[str, Any]) -> list[str]:
+    """Why a model is withheld, a sentence a check; none where it is not."""
+    gate = summary.get("release")
+    if not gate or gate["decision"] == "passed":
+        return []
+    checks = stands_against(gate["checks"], accept_cannot_tell=gate["accept_cannot_tell"])
+    told = [f"{title(check)}: {ANSWERS[check['answer']]}; {found(check)}, {asked(check)} asked." for check in checks]
+    return [*told, f"{words.capital(REMEDY)}."] if _can_be_told_yet(checks) else told
+
+
+def _can_be_told_yet(checks: Sequence[Mapping[str, Any]]) -> bool:
+    return any(check["answer"] == "cannot_tell" for check in checks)
 
 
 def passed(summary: Mapping[str, Any]) -> str | None:

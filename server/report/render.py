@@ -210,7 +210,6 @@ def _environment() -> jinja2.Environment:
         "count": words.count,
         "duration": words.duration,
         "moment": words.moment,
-        "capitalised": words.capital,
         "dash": _or_dash,
         "excerpt": _excerpt,
         "png": _data_address,

@@ -172,10 +172,14 @@ def _change(rows: list[GainRow]) -> str | None:
         return "Whether any one hospital gained, we cannot tell."
     ends = [f"{words.points(row.gain.value)} points at {row.name} ({_ends(row)})" for row in (told[0], told[-1])]
     said = f"By hospital it changed by {' to '.join(dict.fromkeys(ends))}"
-    counts = [sum(row.verdict == verdict for row in rows) for verdict in (GAINS, LOSES)]
-    untold = len(rows) - sum(counts)
+    gained, lost = (sum(row.verdict == verdict for row in rows) for verdict in (GAINS, LOSES))
+    untold = len(rows) - gained - lost
     rest = f", and of {words.spelled(untold)} we cannot tell" if untold else ""
-    return f"{said}: {words.spelled(counts[0])} surely gained, {words.spelled(counts[1])} surely lost{rest}."
+    return f"{said}: {_number(gained)} surely gained, {_number(lost)} surely lost{rest}."
+
+
+def _number(hospitals: int) -> str:
+    return words.spelled(hospitals) if hospitals else "none"
 
 
 def _ends(row: GainRow) -> str:

@@ -236,14 +236,15 @@ def never_shown(groups: Sequence[str]) -> str:
 
 
 def served_worse(summary: Mapping[str, Any]) -> str | None:
-    """Which groups are served worse at all hospitals together, in a sentence; None where no noised counts were told."""
-    if not summary.get("groups_noise"):
+    """Which groups are served worse at all hospitals together, in a sentence; None where no groups were told."""
+    compared = [found for found in summary["fairness"].values() if found.get("gap_interval") is not None]
+    if not compared and not summary.get("groups_noise"):
         return None
     told = [
         f"{found['worst_group']['group']} ({percent(found['worst_group']['recall_at_10'])}, "
         f"{unsigned(found['gap'])} points below the group served best, "
         f"{unsigned(found['gap_interval'][0])} to {unsigned(found['gap_interval'][1])})"
-        for found in summary["fairness"].values()
+        for found in compared
         if found["gap_interval"][0] > 0
     ]
     if told:

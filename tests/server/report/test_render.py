@@ -173,8 +173,9 @@ def test_every_number_without_noise_is_marked(summary: dict[str, Any], rounds: l
         return classes.count("badge"), page.text.count("(not private)")
 
     badges, figures = marks(render(summary, rounds))
-    # 12 retrieval rows of 7 figures in 2 directions; 3 figures a site; 23 group cells, their shares, 2 x (worst, gap).
-    assert figures == 2 * 12 * 7 + 5 * 3 + 2 * 23 + 4
+    # 12 retrieval rows of 7 figures in 2 directions; 3 figures a site and 2 beside its price; 23 group cells, their
+    # shares, 2 x (worst, gap).
+    assert figures == 2 * 12 * 7 + 5 * 5 + 2 * 23 + 4
     assert badges >= 8
     summary["not_private"] = []
     for site in summary["sites"].values():
@@ -247,8 +248,8 @@ def test_first_screen_answers_three_questions_and_what_the_gate_decided(rounds: 
     first = page.text[: page.text.index("Who took part")]
     for question in ("Who is served worst?", "How sure are we?", "What did it cost?"):
         assert question in first
-    assert "which must not be published" in first
-    assert "The model must not be published: so it is." in first
+    assert "; it must not be published" in first
+    assert "No group far below another: sex: fails; F lies 15.0 points below M (12.0 to 18.0), at most 10.0" in first
     assert "model withheld" in first
     section = page.text[page.text.index("May the model be published?") :]
     assert "F lies 15.0 points below M (12.0 to 18.0)" in section
