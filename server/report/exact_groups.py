@@ -42,7 +42,9 @@ def pooled(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         # By site: one that names a group twice counts once.
         found.setdefault((row["attribute"], row["group"]), {})[row["site"]] = row
-    return [_together(attribute, group, list(parts.values())) for (attribute, group), parts in found.items()]
+    attributes = list(dict.fromkeys(attribute for attribute, _ in found))
+    order = sorted(found, key=lambda key: (attributes.index(key[0]), key[1]))
+    return [_together(*key, list(found[key].values())) for key in order]
 
 
 def _together(attribute: str, group: str, rows: Sequence[Row]) -> Row:

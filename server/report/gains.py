@@ -56,10 +56,10 @@ class GainRow:
 
     @property
     def name(self) -> str:
-        """What it is called in a sentence: many attributes have a group `unknown`."""
+        """What it is called in a sentence."""
         if self.attribute is None or self.group is None:
             return self.site
-        return f"{words.attribute(self.attribute).lower()} {words.group(self.group)}"
+        return words.group_by(self.attribute, self.group)
 
     @property
     def verdict(self) -> str:

@@ -18,7 +18,7 @@ from server.report import words
 from server.report.exact_groups import FIGURES
 from server.report.gaps import gap_interval, wider_for
 from server.report.groups import ALL_SITES, of_all_sites
-from server.report.plots import SERIES_COLOURS, axis, figure_json, figure_layout
+from server.report.plots import SERIES_COLOURS, axis, figure_json, figure_layout, rounds_axis
 
 Summary = Mapping[str, Any]
 Rounds = Sequence[Mapping[str, Any]]
@@ -114,7 +114,7 @@ def history_figure(found: Sequence[History]) -> dict[str, Any]:
             hovertemplate="%{y:.1%}, %{text}",
         )
     figure.update_layout(**figure_layout(height=340), hovermode="x unified")
-    figure.update_xaxes(title_text="Round (0: public start model)", tickformat="d", **axis())
+    figure.update_xaxes(**rounds_axis(max(one.moments[-1].round for one in found)))
     figure.update_yaxes(title_text="Best less worst group", tickformat=".0%", rangemode="tozero", **axis())
     return figure_json(figure)
 

@@ -1,8 +1,8 @@
 """Demographic make-up: the share of each group among a hospital's held-out patients.
 
 Shares are of the patients in groups that are shown: the number of the others is told nowhere, nor by a remainder. Where
-the counts have noise a share has an interval that holds it: it is of these patients, so that nothing is sampled; exact
-counts of a simulation have none.
+the counts have noise a share has an interval that holds it: it is of these patients, so that nothing is sampled. Exact
+counts have none, and no row of all hospitals, for there each group is of other hospitals (`exact_groups.py`).
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def _make_up(summary: Summary, attribute: str) -> MakeUp:
     groups = tuple(sorted({row["group"] for row in rows}))
     private = Statistics(summary).is_private("groups")
     deviation = _deviation(summary)
-    sites = [name for name in (*summary["sites"], ALL_SITES) if any(row["site"] == name for row in rows)]
+    together = (ALL_SITES,) if deviation is not None else ()
+    sites = [name for name in (*summary["sites"], *together) if any(row["site"] == name for row in rows)]
     table = []
     for site in sites:
         counts = {row["group"]: row["num_patients"] or 0 for row in rows if row["site"] == site}

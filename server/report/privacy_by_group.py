@@ -1,7 +1,7 @@
 """What privacy itself does to groups: the same federation without noise and with it, by group, over splits or seeds.
 
-`--scenario baselines` trains both on the same studies. The loss of a group is the mean of its recall without noise less
-that with it over the repeats; its interval is Student's over the repeats, so that one repeat alone says nothing.
+`--scenario baselines` trains both on the same studies. The change of a group is the mean of its recall with noise less
+that without it over the repeats; its interval is Student's over the repeats, so that one repeat alone says nothing.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class PrivacyRow:
         group: The group.
         num_patients: Held-out patients, mean over the repeats.
         recalls: Mean recall at 10 by way to train.
-        losses: What each way to train with noise loses.
+        changes: What noise changes, by way to train with it; a loss is below zero.
     """
 
     attribute: str
     group: str
     num_patients: float | None
     recalls: Mapping[str, Statistic]
-    losses: Mapping[str, Statistic]
+    changes: Mapping[str, Statistic]
 
 
 def privacy_rows(summary: Summary) -> list[PrivacyRow]:
@@ -50,10 +50,10 @@ def privacy_rows(summary: Summary) -> list[PrivacyRow]:
     rows = []
     for row in told:
         recalls = row["recall_at_10"]
-        losses = {
+        changes = {
             name: _mean(
                 [
-                    before - after
+                    after - before
                     for before, after in zip(recalls[WITHOUT], recalls[name], strict=True)
                     if before is not None and after is not None
                 ],
@@ -64,28 +64,26 @@ def privacy_rows(summary: Summary) -> list[PrivacyRow]:
         }
         means = {name: Statistic(words.mean(values), private=private) for name, values in recalls.items()}
         patients = words.mean(row["num_patients"])
-        rows.append(PrivacyRow(row["attribute"], row["group"], patients, means, losses))
+        rows.append(PrivacyRow(row["attribute"], row["group"], patients, means, changes))
     order = list(dict.fromkeys(row.attribute for row in rows))
     return sorted(rows, key=lambda row: (order.index(row.attribute), row.num_patients or 0))
 
 
 def read_out(rows: Sequence[PrivacyRow]) -> str:
     """Which group loses most at the smallest epsilon, and whether it surely loses."""
-    name = next((name for name in [*WITH][::-1] if any(name in row.losses for row in rows)), None)
-    told = [row for row in rows if name is not None and row.losses[name].value is not None]
+    name = next((name for name in [*WITH][::-1] if any(name in row.changes for row in rows)), None)
+    told = [row for row in rows if name is not None and row.changes[name].value is not None]
     if name is None or not told:
         return "What privacy costs a group, we cannot tell: no group is shown both with noise and without."
-    most = max(told, key=lambda row: row.losses[name].value or 0.0)
-    loss, group = most.losses[name], words.group(most.group)
-    points = words.points(loss.value).lstrip("+")
-    if loss.interval is None:
-        return (
-            f"What privacy costs a group, we cannot tell from one repeat: at {WITH[name]} {group} loses most, "
-            f"{points} points."
-        )
-    low, high = (words.points(end) for end in loss.interval)
-    sure = "" if loss.interval[0] > 0 else ", which may be chance"
-    return f"At {WITH[name]} {group} loses most: {points} points ({low} to {high}){sure}."
+    least = min(told, key=lambda row: row.changes[name].value or 0.0)
+    change, group = least.changes[name], words.group_by(least.attribute, least.group)
+    loses = "loses most" if (change.value or 0.0) < 0 else "gains least, and none loses"
+    points = f"{words.points(change.value)} points"
+    if change.interval is None:
+        return f"What privacy costs a group, we cannot tell from one repeat: at {WITH[name]} {group} {loses}, {points}."
+    low, high = (words.points(end) for end in change.interval)
+    sure = "" if change.interval[1] < 0 or change.interval[0] > 0 else ", which may be chance"
+    return f"At {WITH[name]} {group} {loses}: {points} ({low} to {high}){sure}."
 
 
 def _mean(values: Sequence[float], *, private: bool) -> Statistic:

@@ -216,6 +216,11 @@ def group(name: str) -> str:
     return name.replace(" * ", ", ")
 
 
+def group_by(attribute_name: str, name: str) -> str:
+    """A group in a sentence about several attributes, many of which have a group `unknown`."""
+    return f"{attribute(attribute_name).lower()} {group(name)}"
+
+
 def helped(summary: Mapping[str, Any]) -> str | None:
     """Whether the federation helped, in a sentence; None where nothing was measured."""
     if not (difference := summary.get("difference")):

@@ -51,6 +51,12 @@ def test_patients_of_a_site_that_hides_the_group_are_in_no_sum() -> None:
     assert found["num_patients"] is found["metrics"] is found["difference"] is None
 
 
+def test_rows_stand_by_attribute_and_group_whatever_site_tells_them_first() -> None:
+    scanner = row("north", 1, 20) | {"attribute": "scanner", "group": "A"}
+    rows = pooled([row("north", 1, 20, group="M"), scanner, row("south", 1, 20, group="F")])
+    assert [(one["attribute"], one["group"]) for one in rows] == [("sex", "F"), ("sex", "M"), ("scanner", "A")]
+
+
 def test_what_a_site_says_wrongly_stops_nothing() -> None:
     twice, without = row("south", 80, 80), row("west", 1, 40)
     without["intervals"] = {}

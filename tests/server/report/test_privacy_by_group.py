@@ -23,15 +23,16 @@ def summary_of(*groups: tuple[str, int, dict[str, list[float | None]]]) -> dict[
     return fair_summary() | {"baseline_groups": rows}
 
 
-def test_loss_and_interval_are_those_of_the_paired_repeats() -> None:
+def test_change_and_interval_are_those_of_the_paired_repeats() -> None:
     rows = privacy_rows(summary_of(("M", 500, LARGE), ("F", 40, SMALL)))
     assert [row.group for row in rows] == ["F", "M"], "the smallest first"
-    loss = rows[0].losses["federated_epsilon_8"]
-    lost = np.subtract(SMALL["federated"], SMALL["federated_epsilon_8"])
-    oracle = ttest_1samp(lost, 0).confidence_interval(0.95)
-    assert loss.value == pytest.approx(lost.mean())
-    assert loss.interval == pytest.approx((oracle.low, oracle.high))
-    assert read_out(rows).startswith("At epsilon 8 F loses most: 9.3 points (+")
+    change = rows[0].changes["federated_epsilon_8"]
+    changed = np.subtract(SMALL["federated_epsilon_8"], SMALL["federated"])
+    oracle = ttest_1samp(changed, 0).confidence_interval(0.95)
+    assert change.value == pytest.approx(changed.mean())
+    assert change.interval == pytest.approx((oracle.low, oracle.high))
+    minus = "\N{MINUS SIGN}"
+    assert read_out(rows) == f"At epsilon 8 sex F loses most: {minus}9.3 points ({minus}16.9 to {minus}1.7)."
 
 
 def test_one_repeat_says_that_we_cannot_tell() -> None:
@@ -42,5 +43,7 @@ def test_one_repeat_says_that_we_cannot_tell() -> None:
 
 
 def test_loss_that_may_be_chance_is_called_so() -> None:
-    assert read_out(privacy_rows(summary_of(("M", 500, LARGE)))).endswith("which may be chance.")
+    told = read_out(privacy_rows(summary_of(("M", 500, LARGE))))
+    assert told.startswith("At epsilon 8 sex M gains least, and none loses: +0.0 points")
+    assert told.endswith("which may be chance.")
     assert privacy_rows(fair_summary()) == []
