@@ -18,6 +18,8 @@ from common.console import Terminal
 from common.device import CPU, check_device, devices_here
 from common.errors import ConfigError
 from server.report import words
+from server.report.release_gate import check_released
+from server.report.release_words import passed
 from server.report.robustness import Grid, hardest_grids
 from server.report.tables import silent_sites
 from server.report.watched import stepped_back
@@ -62,11 +64,16 @@ def simulate_command(
     summary = _watched(config, folder, engine)
     if as_json:
         typer.echo(json.dumps(summary, indent=2, allow_nan=False))
-        return
+    else:
+        _show(summary, folder)
+    check_released(summary)
+
+
+def _show(summary: Mapping[str, Any], folder: Path) -> None:
     console = Terminal()
     for table in _tables(summary):
         console.print(table)
-    for told in (stepped_back(summary), words.helped(summary), words.served_worse(summary)):
+    for told in (stepped_back(summary), words.helped(summary), words.served_worse(summary), passed(summary)):
         if told is not None:
             console.print(told, highlight=False)
     console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, highlight=False)

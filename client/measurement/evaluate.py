@@ -16,10 +16,14 @@ from client.site import Site
 from common.encoders.dual import embed_in_batches
 from common.fairness.groups import AGE_BANDS, ATTRIBUTES, group_of
 from common.fairness.intervals import patient_bootstrap
-from common.fairness.statistics import site_statistics
+from common.fairness.statistics import EVERYONE, SiteStatistics, site_statistics
 from common.retrieval.evaluation import TEXT_TO_IMAGE, Direction, Retrieval, Values, evaluate_retrieval
 from common.seeds import numpy_generator
 from common.wire.update import NamedArrays, load_into
+
+SHOWN = "recall_at_10"
+"""The metric that groups are compared by, and rounds."""
+START = f"start_{SHOWN}"
 
 LISTED_GROUPS = {"sex": ("F", "M"), "age_band": AGE_BANDS}
 """Groups that everyone knows to exist; a hidden scanner or race is not even named."""
@@ -32,22 +36,26 @@ def is_measurable(site: Site) -> bool:
 
 
 def brief_statistics(site: Site, arrays: NamedArrays) -> dict[str, Any]:
-    """Recall at 10, image to text, for the learning curve."""
-    return {"brief": _brief(_retrieval(site, arrays))}
+    """Recall at 10, image to text, of all and of each group large enough to be shown: for the learning curves."""
+    return {"brief": _brief(site, _retrieval(site, arrays))}
 
 
 def full_statistics(site: Site, arrays: NamedArrays) -> dict[str, Any]:
-    """Every metric with its interval, and every group that is large enough to be shown."""
-    retrieval = _retrieval(site, arrays)
+    """Every metric with its interval, and every group that is large enough to be shown.
+
+    All and each group are told beside what the model that the run began with finds of the same images: `difference`.
+    """
+    start, retrieval = _retrieval(site, site.start), _retrieval(site, arrays)
     interval = _interval_of(site)
     metrics, codes = _both(retrieval, lambda way: way.embedding), _both(retrieval, lambda way: way.code)
     return {
-        "brief": _brief(retrieval),
+        "brief": _brief(site, retrieval),
         "metrics": _means(metrics),
         "intervals": {name: interval(way, values) for name, (way, values) in metrics.items()},
         "codes": _means(codes),
         "code_intervals": {name: interval(way, values) for name, (way, values) in codes.items()},
-        "groups": _groups(site, retrieval.image_to_text, interval),
+        "difference": _difference(start.image_to_text, retrieval.image_to_text, interval),
+        "groups": _groups(site, start.image_to_text, retrieval.image_to_text, interval),
         "gallery": retrieval.gallery,
         "chance_recall_at_10": retrieval.chance_recall_at_10,
     }
@@ -62,11 +70,16 @@ def _retrieval(site: Site, arrays: NamedArrays) -> Retrieval:
     return evaluate_retrieval(*embed_in_batches(site.model, held_out.images, held_out.reports), held_out.records)
 
 
-def _brief(retrieval: Retrieval) -> dict[str, float]:
+def _brief(site: Site, retrieval: Retrieval) -> dict[str, Any]:
     way = retrieval.image_to_text
     return {
-        "recall_at_10": float(way.embedding["recall_at_10"].mean()),
-        "codes_recall_at_10": float(way.code["recall_at_10"].mean()),
+        "recall_at_10": float(way.embedding[SHOWN].mean()),
+        "codes_recall_at_10": float(way.code[SHOWN].mean()),
+        "groups": {
+            attribute: {name: found.mean(SHOWN) for name, found in sorted(by_name.items())}
+            for attribute, by_name in _shown(site, way).groups.items()
+            if attribute != EVERYONE and by_name
+        },
     }
 
 
@@ -97,31 +110,57 @@ def _interval_of(site: Site) -> _Interval:
     return interval
 
 
-def _groups(site: Site, way: Direction, interval: Callable[..., list[float]]) -> list[dict[str, Any]]:
-    """Shown groups with their numbers, and the listed groups that are hidden or empty: which, is not told."""
+def _shown(site: Site, way: Direction) -> SiteStatistics:
+    """The groups that are large enough to be shown, and whose numbers give no other away."""
     records = site.held_out.records
-    groups = [group_of(record) for record in records]
-    everything = site_statistics(way.embedding, patients=[record.patient_id for record in records], groups=groups)
-    shown = everything.suppress(least_patients=site.config.evaluation.least_group).groups
+    everything = site_statistics(
+        way.embedding,
+        patients=[record.patient_id for record in records],
+        groups=[group_of(record) for record in records],
+    )
+    return everything.suppress(least_patients=site.config.evaluation.least_group)
+
+
+def _groups(site: Site, start: Direction, way: Direction, interval: Callable[..., list[float]]) -> list[dict[str, Any]]:
+    """Shown groups with their numbers, and the listed groups that are hidden or empty: which, is not told."""
+    groups = [group_of(record) for record in site.held_out.records]
+    shown = _shown(site, way).groups
     rows: list[dict[str, Any]] = []
     for attribute in ATTRIBUTES:
         by_name = shown.get(attribute, {})
         for name, found in sorted(by_name.items()):
             members = [query for query, group in enumerate(groups) if group.get(attribute) == name]
+            before = start.embedding[SHOWN]
             rows.append(
                 {
                     "attribute": attribute,
                     "group": name,
                     "suppressed": False,
                     "num_patients": found.num_patients,
-                    "metrics": {metric: found.mean(metric) for metric in way.embedding},
-                    "intervals": {metric: interval(way, values, members) for metric, values in way.embedding.items()},
+                    "metrics": {
+                        **{metric: found.mean(metric) for metric in way.embedding},
+                        START: float(before[members].mean()),
+                    },
+                    "intervals": {
+                        **{metric: interval(way, values, members) for metric, values in way.embedding.items()},
+                        START: interval(start, before, members),
+                    },
+                    "difference": _difference(start, way, interval, members),
                 }
             )
         rows += [
             {"attribute": attribute, "group": name, "suppressed": True}
-            | dict.fromkeys(("num_patients", "metrics", "intervals"))
+            | dict.fromkeys(("num_patients", "metrics", "intervals", "difference"))
             for name in LISTED_GROUPS.get(attribute, ())
             if name not in by_name
         ]
     return rows
+
+
+def _difference(
+    start: Direction, final: Direction, interval: Callable[..., list[float]], members: Sequence[int] | None = None
+) -> dict[str, float]:
+    """How much more the final model finds, the same images by both, with an interval over patients."""
+    change = final.embedding[SHOWN] - start.embedding[SHOWN]
+    low, high = interval(final, change, members)
+    return {SHOWN: float(change[members].mean() if members is not None else change.mean()), "low": low, "high": high}

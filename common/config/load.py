@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from common.config.ranges import check_ranges
 from common.config.registry import near
 from common.config.schema import RunConfig
 from common.errors import ConfigError
+from common.fairness.marginals import marginals_of
 from common.fairness.table import table_of
 
 _TYPE_WORDS = {
@@ -130,11 +131,28 @@ def _resolve(layers: Sequence[DictConfig]) -> RunConfig:
     if config.privacy.epsilon == math.inf:
         config.privacy.epsilon = None
     check_ranges(config_as_json(config))
-    if config.fairness.epsilon is not None:
-        if config.evaluation.epsilon is None:
-            raise ConfigError("fairness.epsilon: figures by group with noise need evaluation.epsilon; give it too")
-        table_of(config.fairness)
+    _check_fairness(config)
     return config
+
+
+def _check_fairness(config: RunConfig) -> None:
+    """Return where what is to be told of groups, and checked, goes together.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    asked, exact = config.fairness, config.evaluation.epsilon is None
+    if asked.epsilon is not None and exact:
+        raise ConfigError("fairness.epsilon: figures by group with noise need evaluation.epsilon; give it too")
+    checked = [key for key in ("max_gap", "min_group_recall") if getattr(asked, key) is not None]
+    if checked and asked.epsilon is None and not exact:
+        raise ConfigError(
+            f"fairness.{checked[0]}: no figures by group are told to check it with; give fairness.epsilon"
+        )
+    if asked.epsilon is not None:
+        table_of(asked)
+    elif checked:
+        marginals_of(replace(asked, intersections=[]))  # exact figures are not told of intersections
 
 
 def _parse(text: str) -> DictConfig:

@@ -78,6 +78,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "evaluation.least_group": (11, 10**6),
     "fairness.epsilon": (1e-2, 20),
     "fairness.delta": (1e-12, 0.1),
+    "fairness.max_gap": (0, 1),
+    "fairness.min_group_recall": (0, 1),
     "baselines.repeats": (0, 100),
     "robustness.repeats": (1, 100),
 }

@@ -186,7 +186,10 @@ class EvaluationConfig:
 
 @dataclass
 class FairnessConfig:
-    """Figures by group of held-out patients, released with noise; `epsilon: null` releases none."""
+    """Figures by group of held-out patients, released with noise, and what the model must hold to be published.
+
+    `epsilon: null` releases none.
+    """
 
     epsilon: float | None = MISSING
     delta: float = MISSING
@@ -196,6 +199,10 @@ class FairnessConfig:
     races: list[str] = MISSING
     scanners: list[str] = MISSING
     languages: list[str] = MISSING
+    max_gap: float | None = MISSING
+    min_group_recall: float | None = MISSING
+    no_site_worse: bool = MISSING
+    accept_cannot_tell: bool = MISSING
 
 
 @dataclass

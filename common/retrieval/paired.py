@@ -114,15 +114,8 @@ class Paired:
         Raises:
             ValueError: They speak of nobody.
         """
-        num = self._checked()
-        value = _cut((self.final_only - self.start_only) / num, low=-1.0)
-        won, lost = (max(cell, 0.0) + _ADDED for cell in (self.final_only, self.start_only))
-        whole = num + 4 * _ADDED
-        sampling = max((won + lost) / whole - ((won - lost) / whole) ** 2, 0.0) / whole
-        # The noise of both cells, and of the four that make the divisor.
-        noise = self.noise_variance * (2 + 4 * value**2) / num**2
-        reach = _Z * math.sqrt(sampling + noise)
-        return Estimate(value=value, interval=Interval(max(value - reach, -1.0), min(value + reach, 1.0)))
+        counts = np.array([getattr(self, cell) for cell in CELLS])
+        return difference_of(counts, covariance=self.noise_variance * np.eye(len(CELLS)))
 
     def _rate(self, found: float) -> Estimate:
         num = self._checked()
@@ -155,6 +148,30 @@ def rate_of(rate: float, *, num_patients: float, noise: tuple[float, float, floa
     ends = [(-b + sign * math.sqrt(inside)) / (2 * a) for sign in (-1, 1)]
     value = _cut(rate)
     return Estimate(value=value, interval=Interval(min(_cut(ends[0]), value), max(_cut(ends[1]), value)))
+
+
+def difference_of(counts: NDArray[np.float64], *, covariance: NDArray[np.float64]) -> Estimate:
+    """How much more patients the final model finds than the start, over all of them.
+
+    Args:
+        counts: Of `CELLS`, in patients.
+        covariance: Of their noise, `[4, 4]`, in patients squared.
+
+    Raises:
+        ValueError: They speak of nobody.
+    """
+    num = float(counts.sum())
+    if num < 1:
+        raise ValueError("no patient is left under the noise")
+    sign = np.array([(cell == "final_only") - float(cell == "start_only") for cell in CELLS])
+    value = _cut(float(sign @ counts) / num, low=-1.0)
+    won, lost = (max(float(counts[CELLS.index(cell)]), 0.0) + _ADDED for cell in ("final_only", "start_only"))
+    whole = num + 4 * _ADDED
+    sampling = max((won + lost) / whole - ((won - lost) / whole) ** 2, 0.0) / whole
+    # The noise of both cells, and of the four that make the divisor.
+    slope = (sign - value) / num
+    reach = _Z * math.sqrt(sampling + float(slope @ covariance @ slope))
+    return Estimate(value=value, interval=Interval(max(value - reach, -1.0), min(value + reach, 1.0)))
 
 
 def share_of(counts: NDArray[np.float64], which: NDArray[np.bool_], *, covariance: NDArray[np.float64]) -> Estimate:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -22,7 +24,7 @@ from common.encoders.dual import DualEncoder, trainable_names
 from common.encoders.public_fit import fresh_model, split_frozen
 from common.encoders.public_parts import validation_from_arrays
 from common.encoders.registry import ENCODERS
-from common.errors import TrustError, WardroundError
+from common.errors import CheckFailed, TrustError, WardroundError
 from common.evidence.audit_log import AuditLog
 from common.files import write_atomically
 from common.privacy.plan import SHARED, privacy_plan
@@ -42,6 +44,7 @@ from server.federation import Federation, Setup
 from server.public_watch import PublicValidation
 from server.recorder import ServerRecorder
 from server.report.build import RunFacts, build_summary
+from server.report.release_gate import withheld_because
 from server.report.render import REPORT_FILE
 from server.report.summary import SUMMARY_FILE
 from server.report.write import ROUNDS_FILE, write_run
@@ -142,9 +145,18 @@ def _federate(run: RunFolder, bundle: Bundle, installation: Installation, grid: 
         num_trained=sum(start[name].size for name in trained),
         pooled=None,
     )
-    write_run(run.path, build_summary(config, state, facts), state.rounds)
+    summary = build_summary(config, state, facts)
+    write_run(run.path, summary, state.rounds)
     recorder.closed(state, status=outcome.ending, files=[run.path / name for name in VOUCHED_FILES])
-    return outcome
+    return gated(outcome, summary)
+
+
+def gated(outcome: Outcome, summary: Mapping[str, Any]) -> Outcome:
+    """The outcome of a run that completed, with why its model must not be published where that is so."""
+    line = withheld_because(summary)
+    if line is None or outcome.ending is not Ending.COMPLETED:
+        return outcome
+    return replace(outcome, reason=line, exit_code=CheckFailed.exit_code)
 
 
 def _check_cohort(bundle: Bundle, installation: Installation) -> None:

@@ -15,6 +15,7 @@ from server.deploy.installation import is_served, read_installation
 from server.deploy.run_view import RunView
 from server.deploy.runs import Ending, Outcome, RunFolder, Wanted, find_run, new_run, wait_for_news
 from server.report import words
+from server.report.release_words import passed
 from server.report.render import REPORT_FILE
 from server.report.summary import SUMMARY_FILE
 from server.report.watched import stepped_back
@@ -28,7 +29,7 @@ NEWS_SECONDS = 1.0
 
 
 class RunEnded(WardroundError):
-    """The run that was followed ended without its result; the exit code is that of what ended it."""
+    """The run that was followed ended without its result, or with one that must not be published."""
 
     def __init__(self, message: str, *, exit_code: int) -> None:
         super().__init__(message)
@@ -96,6 +97,8 @@ def _follow(run: RunFolder, *, from_byte: int, detach: bool, as_json: bool) -> N
         for told in _told(summary):
             typer.echo(told)
         typer.echo(f"Report: {run.path / REPORT_FILE}")
+    if outcome.reason is not None:
+        raise RunEnded(f"{run.key}: {outcome.reason}", exit_code=outcome.exit_code)
 
 
 def _told(summary: str | None) -> list[str]:
@@ -103,7 +106,7 @@ def _told(summary: str | None) -> list[str]:
     if summary is None:
         return []
     found = json.loads(summary)
-    told = (stepped_back(found), words.helped(found), words.served_worse(found))
+    told = (stepped_back(found), words.helped(found), words.served_worse(found), passed(found))
     return [*(sentence for sentence in told if sentence is not None), *words.resting(found)]
 
 

@@ -73,7 +73,7 @@ class Outcome:
 
     Attributes:
         ending: How.
-        reason: One line; None where it completed.
+        reason: One line; None where it completed with a model that may be published.
         exit_code: Of the command that follows the run.
     """
 

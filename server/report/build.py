@@ -18,10 +18,12 @@ from common.wire.update import arrays_digest
 from server.checkpoint import RunState, SiteHistory
 from server.public_watch import VALUES
 from server.report.consortium import consortium, decision
-from server.report.groups import noised_groups
+from server.report.release_gate import release
 from server.report.reputation import reputation
+from server.report.site_differences import site_differences
+from server.report.told_groups import told_groups
 
-ONLY_SIMULATED = ["$.pooled", "$.baselines", "$.robustness", "$.data.bad_rows"]
+ONLY_SIMULATED = ["$.pooled", "$.baselines", "$.baseline_groups", "$.robustness", "$.data.bad_rows"]
 """What only a simulation can know: it is exact whatever the sites tell."""
 
 NOT_PRIVATE = [
@@ -30,10 +32,13 @@ NOT_PRIVATE = [
     "$.sites[*].codes",
     "$.sites[*].code_intervals",
     "$.sites[*].start_metrics",
+    "$.sites[*].difference",
+    "$.sites[*].alone",
     "$.groups",
     "$.fairness",
     "$.difference",
     "$.published",
+    "$.release",
     *ONLY_SIMULATED,
 ]
 """Paths of figures without noise where the sites tell theirs exactly."""
@@ -79,14 +84,13 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
         AccountingError: Two accountants differ on what a site spent; then no epsilon is reported.
     """
     plans = {name: privacy_plan(config, history.patients_band) for name, history in state.sites.items()}
-    sites = {name: _site(config, state, name, plans[name]) for name in state.sites}
+    differences = site_differences(config, state)
+    sites = {name: _site(config, state, name, plans[name]) | {"difference": differences[name]} for name in state.sites}
     private = [plan for plan in plans.values() if plan is not None]
     told = consortium(config, state)
     if facts.difference is not None:
         told |= decision(facts.difference)
-    noised = noised_groups(config, state)
-    groups, fairness = _exact_groups(state) if noised is None else (noised.rows, noised.fairness)
-    return {
+    summary = {
         "schema_version": 1,
         "status": "failed" if facts.problem else "completed",
         "reason": facts.problem,
@@ -115,10 +119,8 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
             "noise_multiplier": _common(plan.event.noise_multiplier or None for plan in private),
         },
         "sites": sites,
-        "groups": groups,
         "least_group": config.evaluation.least_group,
-        "fairness": fairness,
-        "groups_noise": None if noised is None else noised.noise,
+        **told_groups(config, state),
         **told,
         "forecast": facts.forecast.as_json() if facts.forecast is not None else None,
         "public_validation": _public_validation(state),
@@ -128,6 +130,7 @@ def build_summary(config: RunConfig, state: RunState, facts: RunFacts) -> dict[s
             *(OF_EXACT_UPDATES if config.privacy.epsilon is None else []),
         ],
     }
+    return summary | release(config, summary)
 
 
 def _site(config: RunConfig, state: RunState, name: str, privacy: PrivacyPlan | None) -> dict[str, Any]:
@@ -192,26 +195,3 @@ def _model(config: RunConfig, num_trained: int) -> dict[str, Any]:
         "loss": config.loss.name,
         "aggregator": config.aggregator.name,
     }
-
-
-def _exact_groups(state: RunState) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    groups = [{**group, "site": name} for name in state.sites for group in state.latest.get(name, {}).get("groups", [])]
-    return groups, _fairness(groups)
-
-
-def _fairness(groups: list[dict[str, Any]]) -> dict[str, Any]:
-    """By attribute: the shown group served worst at any site, and how far it falls below the one served best."""
-    found: dict[str, Any] = {}
-    shown = [group for group in groups if not group["suppressed"]]
-    for attribute in dict.fromkeys(group["attribute"] for group in shown):
-        rates = [
-            (group["metrics"]["recall_at_10"], group["site"], group["group"])
-            for group in shown
-            if group["attribute"] == attribute
-        ]
-        worst, site, name = min(rates)
-        found[attribute] = {
-            "worst_group": {"site": site, "group": name, "recall_at_10": worst},
-            "gap": max(rate for rate, _, _ in rates) - worst if len(rates) > 1 else None,
-        }
-    return found

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from scipy.stats import norm
 
 from common.retrieval.paired import CONFIDENCE
+
+Row = Mapping[str, Any]
 
 RECALL = "recall_at_10"
 WORSE_WHERE_HIGHER = frozenset({"false_positive_rate", "calibration_error"})
@@ -22,10 +24,9 @@ WORSE_WHERE_HIGHER = frozenset({"false_positive_rate", "calibration_error"})
 ODDS = ("true_positive_rate", "false_positive_rate")
 
 _FEWEST_COMPARED = 2
-_Z = float(norm.ppf((1 + CONFIDENCE) / 2))
 
 
-def fairness_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def fairness_of(rows: Sequence[Row]) -> dict[str, Any]:
     """By marginal: the surest gap of each figure, its interval, and the group served worse; of recall first."""
     found: dict[str, Any] = {}
     for attribute in dict.fromkeys(row["attribute"] for row in rows):
@@ -38,7 +39,21 @@ def fairness_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _gaps_of_scores(shown: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def wider_for(number: int) -> float:
+    """How much longer the reach of an interval is that holds for so many comparisons together (Bonferroni)."""
+    alone, together = (float(norm.ppf(1 - (1 - CONFIDENCE) / (2 * several))) for several in (1, number))
+    return together / alone
+
+
+def gap_interval(high: Row, low: Row, *, wider: float, figure: str = RECALL) -> tuple[float, float]:
+    """Of a difference, from the side of each figure's interval that matters (Newcombe 1998, method 10)."""
+    of_high, of_low = _value(high, figure), _value(low, figure)
+    down = math.hypot(of_high - _ends(high, figure)[0], _ends(low, figure)[1] - of_low)
+    up = math.hypot(_ends(high, figure)[1] - of_high, of_low - _ends(low, figure)[0])
+    return of_high - of_low - wider * down, of_high - of_low + wider * up
+
+
+def _gaps_of_scores(shown: Sequence[Row]) -> dict[str, Any]:
     told = [name for name in shown[0]["metrics"] if "recall" not in name]
     if not told:
         return {}
@@ -53,7 +68,7 @@ def _gaps_of_scores(shown: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _gap(shown: Sequence[dict[str, Any]], figure: str, *, comparisons: int = 1) -> dict[str, Any]:
+def _gap(shown: Sequence[Row], figure: str, *, comparisons: int = 1) -> dict[str, Any]:
     """The surest gap of one figure.
 
     Args:
@@ -61,31 +76,23 @@ def _gap(shown: Sequence[dict[str, Any]], figure: str, *, comparisons: int = 1) 
         figure: Its name.
         comparisons: Figures that its interval holds for together.
     """
-    wider = float(norm.ppf(1 - (1 - CONFIDENCE) / (2 * math.comb(len(shown), 2) * comparisons)) / _Z)
+    wider = wider_for(math.comb(len(shown), 2) * comparisons)
     ordered = sorted(shown, key=lambda row: -_value(row, figure))
     pairs = itertools.combinations(ordered, 2)
-    high, low = max(pairs, key=lambda pair: _interval(pair[0], pair[1], figure, wider=wider)[0])
+    high, low = max(pairs, key=lambda pair: gap_interval(*pair, wider=wider, figure=figure)[0])
     worse = high if figure in WORSE_WHERE_HIGHER else low
     return {
         "worst_group": {"site": worse["site"], "group": worse["group"], figure: _value(worse, figure)},
         "gap": _value(high, figure) - _value(low, figure),
-        "gap_interval": list(_cut(_interval(high, low, figure, wider=wider))),
+        "gap_interval": list(_cut(gap_interval(high, low, wider=wider, figure=figure))),
     }
 
 
-def _interval(high: dict[str, Any], low: dict[str, Any], figure: str, *, wider: float) -> tuple[float, float]:
-    """Of a difference, from the side of each figure's interval that matters (Newcombe 1998, method 10)."""
-    of_high, of_low = _value(high, figure), _value(low, figure)
-    down = math.hypot(of_high - _ends(high, figure)[0], _ends(low, figure)[1] - of_low)
-    up = math.hypot(_ends(high, figure)[1] - of_high, of_low - _ends(low, figure)[0])
-    return of_high - of_low - wider * down, of_high - of_low + wider * up
-
-
-def _value(row: dict[str, Any], figure: str) -> float:
+def _value(row: Row, figure: str) -> float:
     return float(row["metrics"][figure])
 
 
-def _ends(row: dict[str, Any], figure: str) -> tuple[float, float]:
+def _ends(row: Row, figure: str) -> tuple[float, float]:
     low, high = row["intervals"][figure]
     return float(low), float(high)
 

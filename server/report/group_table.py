@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from common.fairness.scores import PairScores
 from common.fairness.table import TableForm
-from common.retrieval.paired import CELLS, Estimate, share_of
+from common.retrieval.paired import CELLS, Estimate, difference_of, share_of
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,15 @@ class GroupTable:
         where = self.form.cells_of(group)
         which = np.array([cell in cells for cell in CELLS])
         return share_of(self.counts[where], which, covariance=self.covariance[where, where])
+
+    def difference(self, group: int) -> Estimate:
+        """How much more of a group's patients the final model finds than the start.
+
+        Raises:
+            ValueError: No patient is left under the noise.
+        """
+        where = self.form.cells_of(group)
+        return difference_of(self.counts[where], covariance=self.covariance[where, where])
 
     def scores(self, group: int) -> PairScores | None:
         """The scores of a group's pairs; None where they are not told."""

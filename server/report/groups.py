@@ -25,7 +25,7 @@ from common.privacy.held_out import group_noise_of, noise_of
 from common.privacy.release import Mechanism
 from common.retrieval.paired import CELLS, Estimate
 from server.checkpoint import RunState
-from server.report.consortium import can_be
+from server.report.consortium import as_json, can_be
 from server.report.gaps import RECALL, fairness_of
 from server.report.group_table import GroupTable
 from server.report.reconstruction import Tables
@@ -117,7 +117,8 @@ def rows_of(table: GroupTable, hidden: Collection[int], *, site: str) -> list[di
         row: dict[str, Any] = {"site": site, "attribute": marginal.name, "group": name, "suppressed": group in hidden}
         if group in hidden:
             within = _within(table, hidden, group)
-            rows.append({**row, "num_patients": None, "metrics": None, "intervals": None, "within": within})
+            nothing = dict.fromkeys(("num_patients", "metrics", "intervals", "difference"))
+            rows.append({**row, **nothing, "within": within})
             continue
         figures = dict(_figures(table, group))
         rows.append(
@@ -126,9 +127,15 @@ def rows_of(table: GroupTable, hidden: Collection[int], *, site: str) -> list[di
                 "num_patients": round(table.num_patients[group]),
                 "metrics": {figure: found.value for figure, found in figures.items()},
                 "intervals": {figure: [found.interval.low, found.interval.high] for figure, found in figures.items()},
+                "difference": as_json(table.difference(group)),
             }
         )
     return rows
+
+
+def of_all_sites(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of all hospitals together."""
+    return [row for row in rows if row["site"] == ALL_SITES]
 
 
 def _figures(table: GroupTable, group: int) -> Iterator[tuple[str, Estimate]]:

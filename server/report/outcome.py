@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.report import reputation, robustness, words
+from server.report.release_words import passed, withheld
 from server.report.statistic import Statistic, Statistics
 from server.report.watched import stepped_back
 
@@ -122,6 +123,8 @@ def _sentence(summary: Summary, reached: Statistic) -> str:
     if verdict is not None:
         return verdict
     trained = words.capital(f"{words.plural(sites, 'hospital')} trained one model in {words.plural(rounds, 'round')}")
+    if withheld(summary):
+        trained = f"{trained}; it must not be published"
     if (told := words.helped(summary)) is not None:
         return f"{trained}. {told}"
     if reached.value is None:
@@ -200,7 +203,7 @@ def _notices(summary: Summary) -> list[Notice]:
     failed = summary["status"] == "failed"
     short = summary["rounds_completed"] < summary["rounds_planned"]
     rounds = f"{summary['rounds_completed']} of {summary['rounds_planned']}"
-    notices = []
+    notices = _of_the_gate(summary)
     if failed:
         notices.append(Notice("The run failed: any numbers below are of the last completed round.", grave=True))
     if short and not failed:
@@ -223,6 +226,13 @@ def _notices(summary: Summary) -> list[Notice]:
         text = "A comparison of many federations; the figures of single hospitals are of one in which nobody attacked."
         notices.insert(0, Notice(text))
     return notices
+
+
+def _of_the_gate(summary: Summary) -> list[Notice]:
+    """Whether the model may be published, where the config asks."""
+    if reasons := withheld(summary):
+        return [Notice("The model must not be published:", tuple(reasons), grave=True)]
+    return [] if (line := passed(summary)) is None else [Notice(line)]
 
 
 def _resting(summary: Summary) -> list[Notice]:

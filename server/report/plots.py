@@ -85,9 +85,7 @@ def curves_figure(curves: Sequence[Curve], *, chance: float | None) -> dict[str,
         )
     figure.update_layout(**figure_layout(height=380), hovermode="x unified")
     last = max((max(curve.rounds, default=0) for curve in curves), default=0)
-    # With few rounds plotly would also mark halves of them, rounded to the same label.
-    step = {"dtick": 1} if last <= _ROUNDS_MARKED_EACH else {}
-    figure.update_xaxes(title_text="Round (0: public start model)", tickformat="d", **step, **axis())
+    figure.update_xaxes(**rounds_axis(last))
     figure.update_yaxes(title_text="Right report in first 10", tickformat=".0%", rangemode="tozero", **axis())
     return figure_json(figure)
 
@@ -136,6 +134,13 @@ def figure_layout(*, height: int) -> dict[str, Any]:
 def axis() -> dict[str, Any]:
     """What every axis has in common."""
     return {"zeroline": False, "fixedrange": True, "title_standoff": 12}
+
+
+def rounds_axis(last: int) -> dict[str, Any]:
+    """The axis of a figure over rounds, up to the last one."""
+    # With few rounds plotly would also mark halves of them, rounded to the same label.
+    step = {"dtick": 1} if last <= _ROUNDS_MARKED_EACH else {}
+    return {"title_text": "Round (0: public start model)", "tickformat": "d", **step, **axis()}
 
 
 def figure_json(figure: go.Figure) -> dict[str, Any]:

@@ -17,9 +17,23 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from common.files import write_atomically
-from server.report import heat_maps, plots, reputation, robustness, tables, words
+from server.report import (
+    gains,
+    heat_maps,
+    plots,
+    privacy_by_group,
+    release_words,
+    reputation,
+    robustness,
+    tables,
+    words,
+)
+from server.report.group_history import histories, history_figure
+from server.report.make_up import make_ups
 from server.report.outcome import outcome
+from server.report.release_gate import withheld_because
 from server.report.statistic import Statistics
+from server.report.three_answers import are_marked, three_answers
 from server.report.watched import stepped_back, watched_figure, watched_rounds
 
 REPORT_FILE = "report.html"
@@ -94,12 +108,14 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
     statistics = Statistics(summary)
     # Each curve is over its own hospital's gallery, so the pooled gallery's chance would be too low here.
     chance = words.mean(statistics.at("sites", curve.site, "chance_recall_at_10").value for curve in curves)
+    over_time = histories(summary, rounds)
     figures = {
         "curves": plots.curves_figure(curves, chance=chance) if curves else None,
         "baselines": plots.baselines_figure(baselines) if baselines else None,
         "watched": watched_figure(watched) if watched else None,
         "weights": heat_maps.weights_figure(weights) if weights else None,
         "backdoor": heat_maps.backdoor_figure(backdoors, grids) if backdoors else None,
+        "histories": history_figure(over_time) if any(len(one.moments) > 2 for one in over_time) else None,
         **{f"kept-{number}": heat_maps.kept_figure(grid) for number, grid in enumerate(grids)},
     }
     scripts = {"plotly": get_plotlyjs(), "draw": _DRAW} if any(figures.values()) else {}
@@ -109,6 +125,20 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
         .render(
             summary=summary,
             outcome=outcome(summary),
+            answers=three_answers(summary),
+            answers_marked=are_marked(summary),
+            withheld=withheld_because(summary) is not None,
+            gate_marked=not statistics.is_private("release"),
+            groups_marked=not statistics.is_private("groups"),
+            histories=over_time,
+            site_gains=gains.site_gains(summary),
+            group_gains=gains.group_gains(summary),
+            privacy_rows=privacy_by_group.privacy_rows(summary),
+            privacy_marked=not statistics.is_private("baseline_groups"),
+            make_ups=make_ups(summary),
+            words_of_release=release_words,
+            words_of_gains=gains,
+            words_of_privacy=privacy_by_group,
             sites=tables.site_rows(summary),
             grids=grids,
             rules=robustness.rule_rows(summary),

@@ -9,14 +9,23 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Steps = tuple[str, ...]
 
 _STEP = re.compile(r"\.?([^.\[\]]+)|\['((?:[^'\\]|\\.)*)'\]|\[(\d+|\*)\]")
 _INTERVALS = {"metrics": "intervals", "codes": "code_intervals"}
-_MEASURED_AT_A_SITE = {"metrics", "codes", "start_metrics", "gallery", "chance_recall_at_10", "num_bad_rows"}
+_MEASURED_AT_A_SITE = {
+    "metrics",
+    "codes",
+    "start_metrics",
+    "difference",
+    "alone",
+    "gallery",
+    "chance_recall_at_10",
+    "num_bad_rows",
+}
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,11 @@ class Statistics:
             [*parent[:-1], _INTERVALS[parent[-1]]] if parent and parent[-1] in _INTERVALS else [*parent, "intervals"]
         )
         return Statistic(_number(self._find(steps)), _interval(self._find((*beside, name))), self.is_private(*steps))
+
+    def estimate(self, *path: str | int) -> Statistic:
+        """The figure at a path that holds it beside its own ends: `recall_at_10`, `low` and `high`."""
+        ends = _interval([self._find((*map(str, path), end)) for end in ("low", "high")])
+        return replace(self.at(*path, "recall_at_10"), interval=ends)
 
     def is_private(self, *path: str) -> bool:
         """Whether nothing at or below the path was released without noise."""

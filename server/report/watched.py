@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from server.report import words
-from server.report.plots import SERIES_COLOURS, axis, figure_json, figure_layout
+from server.report.plots import SERIES_COLOURS, axis, figure_json, figure_layout, rounds_axis
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def watched_figure(found: Sequence[WatchedRound]) -> dict[str, Any]:
                 **look,
             )
     figure.update_layout(**figure_layout(height=320), hovermode="x unified")
-    figure.update_xaxes(title_text="Round (0: public start model)", tickformat="d", **axis())
+    figure.update_xaxes(**rounds_axis(max(one.number for one in found)))
     figure.update_yaxes(title_text="Probability of the right answer", tickformat=".1%", **axis())
     return figure_json(figure)
 

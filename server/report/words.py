@@ -206,17 +206,32 @@ def points(value: float | None) -> str:
     return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
+def unsigned(value: float | None) -> str:
+    """A distance of rates, in percentage points."""
+    return points(value).lstrip("+")
+
+
+def group(name: str) -> str:
+    """A group in a sentence; an intersection's parts with a comma between."""
+    return name.replace(" * ", ", ")
+
+
+def group_by(attribute_name: str, name: str) -> str:
+    """A group in a sentence about several attributes, many of which have a group `unknown`."""
+    return f"{attribute(attribute_name).lower()} {group(name)}"
+
+
 def helped(summary: Mapping[str, Any]) -> str | None:
     """Whether the federation helped, in a sentence; None where nothing was measured."""
     if not (difference := summary.get("difference")):
         return None
     gained, low, high = (points(difference[end]) for end in ("recall_at_10", "low", "high"))
     measured = f"{gained} points of recall at 10 over the public start ({low} to {high})"
-    return {
-        "final": f"It helped: {measured}.",
-        "start": f"It did not help, and the public start is the better model: {measured}.",
-        "undecided": f"It cannot be told whether it helped: {measured}.",
-    }[summary["published"]]
+    if difference["low"] > 0:
+        return f"It helped: {measured}."
+    if difference["high"] < 0:
+        return f"It did not help, and the public start is the better model: {measured}."
+    return f"It cannot be told whether it helped: {measured}."
 
 
 def never_shown(groups: Sequence[str]) -> str:
@@ -226,14 +241,15 @@ def never_shown(groups: Sequence[str]) -> str:
 
 
 def served_worse(summary: Mapping[str, Any]) -> str | None:
-    """Which groups are served worse at all hospitals together, in a sentence; None where no noised counts were told."""
-    if not summary.get("groups_noise"):
+    """Which groups are served worse at all hospitals together, in a sentence; None where no groups were told."""
+    compared = [found for found in summary["fairness"].values() if found.get("gap_interval") is not None]
+    if not compared and not summary.get("groups_noise"):
         return None
     told = [
         f"{found['worst_group']['group']} ({percent(found['worst_group']['recall_at_10'])}, "
-        f"{points(found['gap']).lstrip('+')} points below the group served best, "
-        f"{points(found['gap_interval'][0]).lstrip('+')} to {points(found['gap_interval'][1]).lstrip('+')})"
-        for found in summary["fairness"].values()
+        f"{unsigned(found['gap'])} points below the group served best, "
+        f"{unsigned(found['gap_interval'][0])} to {unsigned(found['gap_interval'][1])})"
+        for found in compared
         if found["gap_interval"][0] > 0
     ]
     if told:

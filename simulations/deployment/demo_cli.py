@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from common.console import Terminal
-from common.errors import ConfigError
+from common.errors import CheckFailed, ConfigError
 from server.deploy.runs import all_runs
 from simulations.cohorts.plan import CohortPlan
 from simulations.cohorts.write import write_cohort
@@ -69,10 +69,13 @@ def demo_command(
     loopback.approve()
     _say(console, "Starting the server and the hospitals")
     with loopback.running():
-        loopback.shown("server", "run", loopback.bundle, "--config", loopback.consortium_file)
+        loopback.run()
     _say(console, "Verifying")
-    loopback.shown("audit", "run", loopback.evidence_of(all_runs(loopback.centre)[-1].path))
+    (run,) = all_runs(loopback.centre)
+    loopback.shown("audit", "run", loopback.evidence_of(run.path))
     _say(console, f"All of it lies in {folder}")
+    if run.outcome is not None and run.outcome.reason is not None:
+        raise CheckFailed(run.outcome.reason)
 
 
 @contextmanager

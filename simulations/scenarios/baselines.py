@@ -30,6 +30,7 @@ from common.files import write_atomically
 from server.report.build import build_summary
 from server.report.write import write_run
 from simulations.federation.federate import Cut, check_names, in_cohort
+from simulations.scenarios.baseline_groups import FEDERATIONS, alone_kept, baseline_groups, groups_kept, with_alone
 from simulations.scenarios.simulate import (
     CONFIG_FILE,
     Clock,
@@ -47,7 +48,11 @@ RESULTS_FILE = "baselines.json"
 SHOWN = "federated_epsilon_8"
 """The baseline whose sites and groups the report shows, in the first repeat."""
 
-Rates = dict[str, float]
+ALONE = "site_alone"
+
+Found = dict[str, Any]
+"""Recall at 10 of a baseline in one repeat, and what is kept of groups and sites."""
+RATES = ("recall_at_10", "codes_recall_at_10")
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def _pooled(consortium: Consortium) -> list[Cut]:
 
 BASELINES = {
     "public_only": Baseline(_untrained, _together),
-    "site_alone": Baseline(_at_epsilon(None), _alone),
+    ALONE: Baseline(_at_epsilon(None), _alone),
     "federated": Baseline(_at_epsilon(None), _together),
     "federated_epsilon_8": Baseline(_at_epsilon(8.0), _together),
     "federated_epsilon_2": Baseline(_at_epsilon(2.0), _together),
@@ -129,18 +134,24 @@ def simulate_baselines(config: RunConfig, folder: Path, *, watcher: Watcher) -> 
             found[label] = {
                 "recall_at_10": best.pooled["recall_at_10"],
                 "codes_recall_at_10": best.pooled["codes"]["recall_at_10"],
+                **({"groups": groups_kept(best)} if name in FEDERATIONS else {}),
+                **({"sites": alone_kept(trained)} if name == ALONE else {}),
             }
             write_atomically(folder / RESULTS_FILE, json.dumps(results, indent=1).encode())
             if shown:
                 best.pooled["start"] = rates_of(pooled_of(model, consortium, repeat))
                 facts = facts_of(best.config, consortium, model, started_at, clock, pooled=best.pooled)
                 summary, rounds = build_summary(best.config, best.state, facts), best.state.rounds
+                with_alone(summary, results[ALONE][label].get("sites", {}))
     summary["seconds"] = time.monotonic() - clock.started
     summary["timings"] |= dict.fromkeys(("rounds_seconds", "evaluation_seconds"))  # of many trainings, not told apart
     summary["baselines"] = {
-        name: {metric: [rates[metric] for rates in found.values()] for metric in next(iter(found.values()))}
+        name: {metric: [rates[metric] for rates in found.values()] for metric in RATES}
         for name, found in results.items()
     }
+    summary["baseline_groups"] = baseline_groups(
+        {name: [rates.get("groups") for rates in results[name].values()] for name in FEDERATIONS}
+    )
     write_run(folder, summary, rounds)
     return summary
 
@@ -176,6 +187,6 @@ def _repeats(config: RunConfig) -> Iterator[tuple[str, RunConfig]]:
             yield f"seed-{config.seed + number}", replace(config, seed=config.seed + number)
 
 
-def _read_results(folder: Path) -> dict[str, dict[str, Rates]]:
+def _read_results(folder: Path) -> dict[str, dict[str, Found]]:
     path = folder / RESULTS_FILE
     return json.loads(path.read_bytes()) if path.exists() else {}

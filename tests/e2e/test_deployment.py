@@ -14,7 +14,7 @@ from common.evidence.log_files import LOG_FILE
 from common.files import sha256_hex
 from common.ledger.entries import Reserved
 from common.ledger.read import read_books
-from server.deploy.runs import all_runs
+from server.deploy.runs import Standing, all_runs
 from server.report.summary import validate
 from simulations.deployment.loopback import Loopback
 from tests.e2e.deployed import RUN, check_evidence, check_only_rounds_in_flight_were_lost
@@ -23,16 +23,20 @@ pytestmark = pytest.mark.timeout(900)  # a dozen processes on two cores, beside 
 
 
 def test_three_hospitals_train_over_tls_and_the_signed_report_holds(loopback: Loopback) -> None:
-    """Then one of them has not approved the next run: it refuses, and the others go on."""
+    """Then one of them has not approved the next run: it refuses, and the others go on.
+
+    That one's patients are told nothing of, so that the next run, which lets no hospital lose, withholds its model.
+    """
     *willing, unwilling = loopback.sites
     with loopback.running():
         loopback.make_bundle(RUN, "federation.rounds=3")
         loopback.approve()
         said = loopback.command("server", "run", loopback.bundle, "--config", loopback.consortium_file, "--json")
         # The run waits for all members, as long as a round may take, before it begins without one.
-        loopback.make_bundle(RUN, "federation.rounds=1", "federation.deadline_seconds=15")
+        overrides = ("federation.rounds=1", "federation.deadline_seconds=15", "fairness.no_site_worse=true")
+        loopback.make_bundle(RUN, *overrides)
         loopback.approve(willing)
-        next_said = loopback.command("server", "run", loopback.bundle, "--config", loopback.consortium_file, "--json")
+        ended = loopback.attempt("server", "run", loopback.bundle, "--config", loopback.consortium_file, "--json")
     summary: dict[str, Any] = json.loads(said)
     validate(summary)
     assert (summary["status"], summary["rounds_completed"], summary["engine"]) == ("completed", 3, "deployment")
@@ -45,7 +49,13 @@ def test_three_hospitals_train_over_tls_and_the_signed_report_holds(loopback: Lo
     _check_each_round_was_shared(loopback, summary["config_digest"])
     _check_nothing_of_a_patient_left(loopback)
 
-    next_summary: dict[str, Any] = json.loads(next_said)
+    next_summary: dict[str, Any] = json.loads(ended.stdout)
+    validate(next_summary)
+    assert (next_summary["status"], next_summary["published"]) == ("completed", "start")
+    assert (ended.returncode, next_summary["release"]["decision"]) == (1, "withheld")
+    assert ended.stderr.strip().endswith(next_summary["release"]["reason"])
+    assert second.outcome is not None
+    assert (second.standing, second.outcome.exit_code) == (Standing.COMPLETED, 1)
     joined = {name: site["rounds_joined"] for name, site in next_summary["sites"].items() if site["rounds_joined"]}
     assert joined == dict.fromkeys(willing, 1)
     refused = [entry for entry in entries_of(loopback.state(unwilling) / "log") if entry.kind is Kind.REFUSAL]

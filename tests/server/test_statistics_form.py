@@ -29,7 +29,8 @@ HIDDEN = {
     "intervals": None,
 }
 FULL: dict[str, Any] = {
-    "brief": {"recall_at_10": 0.5, "codes_recall_at_10": 0.4},
+    "brief": {"recall_at_10": 0.5, "codes_recall_at_10": 0.4, "groups": {"sex": {"F": 0.5}}},
+    "difference": {"recall_at_10": 0.1, "low": -0.1, "high": 0.3},
     "metrics": METRICS,
     "intervals": {"recall_at_10": [0.4, 0.6]},
     "codes": METRICS,

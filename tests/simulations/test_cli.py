@@ -214,6 +214,25 @@ def test_run_of_bad_sites_alone_is_code_one(command: Command, tiny_overrides: li
     assert json.loads((tmp_path / "run" / "summary.json").read_bytes())["status"] == "failed"
 
 
+def test_run_whose_model_is_served_too_badly_is_code_one_and_written_whole(
+    command: Command, tiny_overrides: list[str], tmp_path: Path
+) -> None:
+    """Every group is to be found always: no model of two rounds does."""
+    enough = ("privacy.epsilon=null", "data.test_fraction=0.5", "fairness.attributes=[sex]", "federation.rounds=1")
+    options = (*tiny_overrides, *enough, "fairness.min_group_recall=1")
+    ended = command("simulate", "--json", "--out", tmp_path / "run", *options)
+    assert ended.code == 1
+    line = ended.err.strip().splitlines()[-1]
+    assert line.startswith("wardround: the model must not be published: fairness.min_group_recall fails: sex: ")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_bytes())
+    validate(summary)
+    assert json.loads(ended.out) == summary
+    assert (summary["status"], summary["published"]) == ("completed", "start")
+    assert line.endswith(summary["release"]["reason"])
+    assert "$.release" in summary["not_private"]
+    assert (tmp_path / "run" / "report.html").exists()
+
+
 def test_too_many_bad_rows_name_the_file_the_row_and_the_remedy(
     command: Command, tiny_overrides: list[str], tmp_path: Path
 ) -> None:

@@ -52,6 +52,33 @@ def test_statistics_are_repeatable(tiny_site: Site) -> None:
     assert full_statistics(tiny_site, arrays) == full_statistics(tiny_site, arrays)
 
 
+def test_gain_over_the_start_is_that_of_the_groups_together(tiny_site: Site) -> None:
+    """Each image is looked up by both models; women and men are all patients, one image each."""
+    site = with_held_out(tiny_site, women=12, men=18)
+    aligned = model_arrays(site.model)
+    generator = np.random.default_rng(3)
+    other = {name: generator.standard_normal(array.shape).astype(array.dtype) for name, array in aligned.items()}
+    site = replace(site, start=other)
+    found = full_statistics(site, aligned)
+    before = full_statistics(site, other)["metrics"]["recall_at_10"]
+    assert before < found["metrics"]["recall_at_10"] == 1.0
+    assert np.isclose(found["difference"]["recall_at_10"], 1.0 - before)
+    assert found["difference"]["low"] <= 1.0 - before <= found["difference"]["high"]
+    rows = [row for row in found["groups"] if row["attribute"] == "sex"]
+    together = sum(row["num_patients"] * row["difference"]["recall_at_10"] for row in rows) / 30
+    assert np.isclose(together, found["difference"]["recall_at_10"])
+    for row in rows:
+        gained = row["metrics"]["recall_at_10"] - row["metrics"]["start_recall_at_10"]
+        assert np.isclose(gained, row["difference"]["recall_at_10"])
+
+
+def test_brief_statistics_tell_the_shown_groups_alone(tiny_site: Site) -> None:
+    site = with_held_out(tiny_site, women=12, men=13)
+    assert brief_statistics(site, model_arrays(site.model))["brief"]["groups"] == {"sex": {"F": 1.0, "M": 1.0}}
+    few = with_held_out(tiny_site, women=10, men=30)
+    assert brief_statistics(few, model_arrays(few.model))["brief"]["groups"] == {}
+
+
 def groups_of(site: Site) -> dict[str, dict[str, object]]:
     rows = full_statistics(site, model_arrays(site.model))["groups"]
     return {row["group"]: row for row in rows if row["attribute"] == "sex"}

@@ -11,8 +11,8 @@ from common.config.load import load_config
 from common.encoders.dual import trainable_names
 from server.checkpoint import RunState
 from server.deploy import run_app
-from server.deploy.run_app import RunWatcher, StopRequested, trained_model
-from server.deploy.runs import RunFolder, Wanted
+from server.deploy.run_app import RunWatcher, StopRequested, gated, trained_model
+from server.deploy.runs import Ending, Outcome, RunFolder, Wanted
 
 STATE = RunState(
     "ab" * 32, 1, {"model": {}, "aggregator": {}, "optimizer": {}}, rounds=[{"outcome": "updated", "admitted": ["a"]}]
@@ -43,6 +43,19 @@ def test_stop_is_heeded_once_the_round_is_on_the_disk(run: RunFolder) -> None:
     with pytest.raises(StopRequested, match=f"wardround server resume {run.key}"):
         watcher.round_committed(STATE)
     assert run.follow()[0][-1]["event"] == "round_committed"
+
+
+WITHHELD = {"release": {"reason": "the model must not be published"}}
+
+
+def test_completed_run_whose_model_is_withheld_ends_with_one_and_why() -> None:
+    done = Outcome(ending=Ending.COMPLETED, reason=None, exit_code=0)
+    assert gated(done, WITHHELD) == Outcome(
+        ending=Ending.COMPLETED, reason="the model must not be published", exit_code=1
+    )
+    assert gated(done, {"release": {"reason": None}}) == gated(done, {"release": None}) == done
+    failed = Outcome(ending=Ending.FAILED, reason="budgets are spent", exit_code=3)
+    assert gated(failed, WITHHELD) == failed
 
 
 def test_trained_arrays_are_those_of_the_heads_alone_where_the_rest_is_frozen() -> None:

@@ -123,6 +123,18 @@ def test_run_that_ends_otherwise_gives_reason_and_exit_code(
     assert ended.err.strip().splitlines()[-1] == f"wardround: {DIGEST[:16]}: {ending}: budgets are spent"
 
 
+def test_run_whose_model_is_withheld_shows_its_report_and_is_code_one(
+    command: Command, bundle: Path, served: Path
+) -> None:
+    line = "the model must not be published: fairness.max_gap fails"
+    timer = end_soon(served, Outcome(ending=Ending.COMPLETED, reason=line, exit_code=1))
+    ended = command("run", bundle)
+    timer.join()
+    assert ended.code == 1
+    assert str(the_run(served).path / "report.html") in ended.out
+    assert ended.err.strip().splitlines()[-1] == f"wardround: {DIGEST[:16]}: {line}"
+
+
 def test_same_run_is_not_handed_over_twice(command: Command, bundle: Path, served: Path) -> None:
     assert command("run", bundle, "--detach").code == 0
     ended = command("run", bundle, "--detach")

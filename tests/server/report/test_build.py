@@ -134,20 +134,17 @@ def test_run_without_privacy_states_none(state: RunState) -> None:
     assert {site["epsilon"] for site in summary["sites"].values()} == {None}
 
 
-def test_worst_group_is_the_lowest_shown_one_over_all_sites(state: RunState) -> None:
-    state.latest["south"] = _statistics(_group("sex", "F", 0.9), _group("scanner", "B", 0.2), _group("race", "y", None))
+def test_worst_group_is_that_of_all_hospitals_together(state: RunState) -> None:
+    state.latest["south"] = _statistics(_group("sex", "F", 0.6), _group("scanner", "B", 0.2), _group("race", "y", None))
     summary = build_summary(load_config(["privacy.epsilon=null"]), state, _facts())
-    assert summary["fairness"] == {
-        "sex": {"worst_group": {"site": "north", "group": "F", "recall_at_10": 0.4}, "gap": pytest.approx(0.5)},
-        "scanner": {"worst_group": {"site": "south", "group": "B", "recall_at_10": 0.2}, "gap": None},
-    }
+    validate(summary)
+    (sex,) = summary["fairness"].values()
+    assert sex["worst_group"] == {"site": "all hospitals", "group": "F", "recall_at_10": pytest.approx(0.5)}
+    assert sex["gap"] == pytest.approx(0.2)
+    assert sex["gap_interval"][0] == 0
     assert {(group["site"], group["group"]) for group in summary["groups"]} == {
-        ("north", "F"),
-        ("north", "M"),
-        ("north", "x"),
-        ("south", "F"),
-        ("south", "B"),
-        ("south", "y"),
+        *((site, group) for site in ("north", "all hospitals") for group in ("F", "M", "x")),
+        *((site, group) for site in ("south", "all hospitals") for group in ("F", "B", "y")),
     }
 
 
@@ -155,7 +152,7 @@ def test_group_stands_under_the_site_that_sent_it(state: RunState) -> None:
     """Whatever name a site writes into it."""
     state.latest["north"]["groups"][0]["site"] = "south"
     summary = build_summary(load_config(["privacy.epsilon=null"]), state, _facts())
-    assert {group["site"] for group in summary["groups"]} == {"north"}
+    assert {group["site"] for group in summary["groups"]} == {"north", "all hospitals"}
 
 
 def test_everything_measured_without_noise_is_named(finished_run: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from server.report.render import Example, render, write_report
+from tests.server.report.fair_summary import fair_summary
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 
@@ -172,8 +173,9 @@ def test_every_number_without_noise_is_marked(summary: dict[str, Any], rounds: l
         return classes.count("badge"), page.text.count("(not private)")
 
     badges, figures = marks(render(summary, rounds))
-    # 12 retrieval rows of 7 figures in 2 directions; 3 figures a site; 23 group cells, 2 x (worst, gap).
-    assert figures == 2 * 12 * 7 + 5 * 3 + 23 + 4
+    # 12 retrieval rows of 7 figures in 2 directions; 3 figures a site and 2 beside its price; 23 group cells, their
+    # shares, 2 x (worst, gap).
+    assert figures == 2 * 12 * 7 + 5 * 5 + 2 * 23 + 4
     assert badges >= 8
     summary["not_private"] = []
     for site in summary["sites"].values():
@@ -235,3 +237,50 @@ def test_report_is_written_whole(
     path = write_report(tmp_path / "run", summary, rounds, examples=examples)
     assert path == tmp_path / "run" / "report.html"
     assert path.read_text(encoding="utf-8") == render(summary, rounds, examples=examples)
+
+
+def test_first_screen_answers_three_questions_and_what_the_gate_decided(rounds: list[dict[str, Any]]) -> None:
+    check = {"name": "max_gap", "attribute": "sex", "bound": 0.1, "site": "all hospitals", "group": "F", "against": "M"}
+    figure = {"value": 0.15, "low": 0.12, "high": 0.18, "num_compared": 2, "answer": "fails"}
+    gate = {"reason": "the model must not be published: so it is", "accept_cannot_tell": False}
+    summary = fair_summary() | {"release": {"decision": "withheld", **gate, "checks": [{**check, **figure}]}}
+    page = Page(render(summary, rounds))
+    first = page.text[: page.text.index("Who took part")]
+    for question in ("Who is served worst?", "How sure are we?", "What did it cost?"):
+        assert question in first
+    assert "; it must not be published" in first
+    assert "No group far below another: sex: fails; F lies 15.0 points below M (12.0 to 18.0), at most 10.0" in first
+    assert "model withheld" in first
+    section = page.text[page.text.index("May the model be published?") :]
+    assert "F lies 15.0 points below M (12.0 to 18.0)" in section
+    assert "at most 10.0 points" in section
+    summary["release"] |= {"decision": "passed", "reason": None}
+    summary["release"]["checks"][0]["answer"] = "holds"
+    page = Page(render(summary, rounds))
+    assert "One fairness check holds: the model may be published." in page.text
+    assert "withheld" not in page.text
+
+
+def test_fairness_section_reads_out_each_table(rounds: list[dict[str, Any]]) -> None:
+    text = " ".join(Page(render(fair_summary(), rounds)).text.split())
+    for told in (
+        "Over time",
+        "Sex: the gap was 15.0 points",
+        "Who gains, who loses, who pays",
+        "Of five hospitals one (Harbour +8.0 points, +2.0 to +14.0) gained over the public start",
+        "Whose patients they are",
+        "F make up from 30.0%",
+    ):
+        assert told in text
+    assert "Alone" not in text, "nobody trained alone in this run"
+    summary = fair_summary()
+    summary["sites"]["Harbour"]["alone"] = {"recall_at_10": 0.4, "low": 0.3, "high": 0.5}
+    assert "Over training alone" in Page(render(summary, rounds)).text
+
+
+def test_fairness_section_shows_no_hidden_group(rounds: list[dict[str, Any]]) -> None:
+    """Race has too few patients: its groups are named as hidden, and in no other table."""
+    text = Page(render(fair_summary(), rounds)).text
+    section = text[text.index("Who is served worse") :]
+    assert "Too few patients to be shown at any hospital: Asian and White." in section
+    assert section.count("Asian") == section.count("White") == 1

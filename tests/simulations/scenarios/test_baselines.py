@@ -31,7 +31,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def config(tiny_overrides: list[str]) -> Any:
-    return load_config([*tiny_overrides, "baselines.repeats=1", "federation.rounds=1", "training.steps_per_round=2"])
+    enough = ["data.test_fraction=0.5", "training.steps_per_round=2"]  # groups of each site are shown
+    return load_config([*tiny_overrides, *enough, "baselines.repeats=1", "federation.rounds=1"])
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,22 @@ def test_report_shows_the_private_federation(summary: dict[str, Any], folder: Pa
 def test_best_site_alone_is_shown(summary: dict[str, Any], folder: Path) -> None:
     alone = folder / "baselines" / "seed-0" / "site_alone"
     assert len(list(alone.iterdir())) == len(summary["sites"])
+
+
+def test_groups_are_held_against_the_same_federation_without_noise(summary: dict[str, Any]) -> None:
+    groups = summary["baseline_groups"]
+    assert {(row["attribute"], row["group"]) for row in groups} >= {("sex", "F"), ("sex", "M")}
+    for row in groups:
+        assert row["recall_at_10"].keys() == {"public_only", "federated", "federated_epsilon_8", "federated_epsilon_2"}
+        assert all(len(recalls) == 1 for recalls in row["recall_at_10"].values())
+    assert "$.baseline_groups" in summary["not_private"]
+
+
+def test_every_site_has_what_it_got_by_training_alone(summary: dict[str, Any]) -> None:
+    for site in summary["sites"].values():
+        assert site["alone"]["low"] <= site["alone"]["recall_at_10"] <= site["alone"]["high"]
+    women = [row for row in summary["groups"] if row["group"] == "F" and row["site"] in summary["sites"]]
+    assert all("alone_recall_at_10" in row["metrics"] for row in women if not row["suppressed"])
 
 
 def test_only_the_private_baselines_have_an_epsilon() -> None:
