@@ -21,7 +21,8 @@ Row = Mapping[str, Any]
 RECALL = "recall_at_10"
 WORSE_WHERE_HIGHER = frozenset({"false_positive_rate", "calibration_error"})
 """Figures of which more is worse: false alarms, and scores that are too sure."""
-ODDS = ("true_positive_rate", "false_positive_rate")
+OF_SCORES = ("true_positive_rate", "false_positive_rate", "auroc", "calibration_error")
+ODDS = OF_SCORES[:2]
 
 _FEWEST_COMPARED = 2
 
@@ -54,7 +55,7 @@ def gap_interval(high: Row, low: Row, *, wider: float, figure: str = RECALL) -> 
 
 
 def _gaps_of_scores(shown: Sequence[Row]) -> dict[str, Any]:
-    told = [name for name in shown[0]["metrics"] if "recall" not in name]
+    told = [name for name in OF_SCORES if name in shown[0]["metrics"]]
     if not told:
         return {}
     gaps = {name: _gap(shown, name) for name in told}

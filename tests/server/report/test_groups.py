@@ -33,6 +33,7 @@ def test_rows_say_what_is_shown_and_nothing_of_the_rest() -> None:
         "num_patients": None,
         "metrics": None,
         "intervals": None,
+        "difference": None,
         "within": None,
     }
     assert by_name["sex*age_band", "unknown * old"]["within"] == {"attribute": "age_band", "group": "old"}
