@@ -8,9 +8,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from client.dp.records import Records
+from client.dp.records import PrivateStudies, Records
 from client.site import HeldOut
+from common.config.schema import RunConfig
 from common.encoders.public_fit import AnchorFeatures
+from common.fairness.emphasis import SAMPLING, emphasis_of
 from common.types import StudyRecord
 
 
@@ -49,6 +51,29 @@ def private_among(studies: EncodedStudies, rows: Iterable[int]) -> Records:
     """Some of the studies as private training studies."""
     ordered = by_patient(studies.records, rows)
     return Records(studies.images[ordered], studies.reports[ordered], patient_numbers(studies.records, ordered))
+
+
+def emphasised(studies: PrivateStudies, records: Sequence[StudyRecord], config: RunConfig) -> PrivateStudies:
+    """Training studies whose patients count as the run's config says of their groups; as they are where it says none.
+
+    A patient whose studies are of several groups counts as the one of them that counts most.
+
+    Args:
+        studies: The studies.
+        records: Their records, in the same order.
+        config: The run's configuration.
+
+    Raises:
+        ConfigError: The emphasis names what is not there.
+    """
+    emphasis = emphasis_of(config)
+    if emphasis is None:
+        return studies
+    own_N = torch.tensor([emphasis.of(record) for record in records], dtype=torch.float64)
+    most_P = torch.zeros(studies.num_patients, dtype=torch.float64)
+    factor_N = most_P.scatter_reduce(0, studies.patients, own_N, "amax")[studies.patients]
+    by_rate = config.mitigation.emphasis_by == SAMPLING
+    return studies.emphasised(kept=factor_N if by_rate else None, weights=None if by_rate else factor_N)
 
 
 def held_out_among(studies: EncodedStudies, rows: Iterable[int]) -> HeldOut:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from client.dp.coins import random_below
 from client.dp.randomness import Randomness
-from client.dp.records import PrivateStudies, Records
+from client.dp.records import PrivateStudies, Records, some
 from client.store.arrays import ArrayWriter, StoredArray
 from common.device import CPU
 from common.errors import DataError
@@ -159,11 +159,15 @@ class StoredRecords(PrivateStudies):
         images: Image features `[N, ...]`.
         reports: Report features `[N, ...]`.
         patients: Patient number `[N]` of each study, int64, ascending from 0 without gaps; in memory, on the CPU.
+        weights: See `Sample`; likewise.
+        kept: See `PrivateStudies`; likewise.
     """
 
     images: StoredRows
     reports: StoredRows
     patients: Tensor
+    weights: Tensor | None = None
+    kept: Tensor | None = None
 
     def rows(self, rows: Tensor | slice) -> Records:
         """See `Sample`.
@@ -171,11 +175,18 @@ class StoredRecords(PrivateStudies):
         Raises:
             DataError: They cannot be read.
         """
-        return Records(self.images[rows], self.reports[rows], self.patients[rows].to(self.images.device))
+        own, weights = self.patients[rows], some(self.weights, rows)
+        images, reports, device = self.images[rows], self.reports[rows], self.images.device
+        return Records(images, reports, own.to(device), None if weights is None else weights.to(device))
 
     def among(self, studies: Tensor, patients: Tensor) -> StoredRecords:
         """See `PrivateStudies`."""
-        return StoredRecords(self.images.among(studies), self.reports.among(studies), patients)
+        images, reports = self.images.among(studies), self.reports.among(studies)
+        return StoredRecords(images, reports, patients, some(self.weights, studies))
+
+    def emphasised(self, *, kept: Tensor | None, weights: Tensor | None) -> StoredRecords:
+        """See `PrivateStudies`."""
+        return replace(self, kept=kept, weights=weights)
 
     def one_image_each(self, randomness: Randomness) -> StoredRecords:
         """See `PrivateStudies`."""

@@ -37,6 +37,7 @@ from common.losses.in_batch import InBatchContrast
 from common.losses.objective import Objective, Public, build_objective, embed_public
 from common.privacy.bands import middle_of
 from common.privacy.events import TruncatedSampledGaussian
+from common.privacy.plan import expected_patients
 from common.seeds import numpy_generator, torch_generator
 from common.wire.update import NamedArrays, load_into
 
@@ -95,11 +96,10 @@ def gradient_source(
     """
     training, randomness = site.config.training, site.randomness(round_number)
     if site.privacy is None:
-        expected_patients = training.sampling_probability * middle_of(site.patients_band)
         return PlainGradient(
             objective=objective,
             sampling_probability=training.sampling_probability,
-            expected_patients=expected_patients,
+            expected_patients=expected_patients(site.config, middle_of(site.patients_band)),
             randomness=randomness,
             precision=training.precision,
             views=Views(training.augmentations),
@@ -107,7 +107,7 @@ def gradient_source(
         )
     if (site.privacy.pair_law is None) != (round_noise is None):
         raise LedgerError(f"{site.name}: the run's noise is to be shared, and with whom was not said; nothing is drawn")
-    event, expected_patients = site.privacy.event, site.privacy.expected_patients
+    event = site.privacy.event
     if isinstance(event, TruncatedSampledGaussian):
         return PairClipDpSgd(
             objective=objective,
@@ -115,7 +115,7 @@ def gradient_source(
             clip_norm=site.privacy.clip_norm,
             negative_clip=site.config.loss.negative_clip,
             noise_multiplier=event.noise_multiplier,
-            expected_patients=expected_patients,
+            expected_patients=site.privacy.expected_patients,
             most_sampled=event.most_sampled,
             most_patients=event.most_patients,
             chunk_size=training.chunk_size,
@@ -126,7 +126,7 @@ def gradient_source(
         sampling_probability=event.sampling_probability,
         clip_norm=site.privacy.clip_norm,
         noise_multiplier=event.noise_multiplier,
-        expected_patients=expected_patients,
+        expected_patients=site.privacy.expected_patients,
         chunk_size=training.chunk_size,
         randomness=randomness,
         clipping=site.config.privacy.clipping,
@@ -187,6 +187,8 @@ class PlainGradient(GradientSource):
         if not studies.num_patients:
             return {name: torch.zeros_like(p) for name, p in zip(names, parameters, strict=True)}
         weight = (1.0 / studies.studies_of_each())[studies.patients]
+        if studies.weights is not None:
+            weight = weight * studies.weights.to(weight)
         with autocast(self.precision, studies.images.device):
             image, report = model(studies.images, studies.reports)
             values = self.objective(image, report, public)

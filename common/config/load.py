@@ -22,6 +22,7 @@ from common.config.ranges import check_ranges
 from common.config.registry import near
 from common.config.schema import RunConfig
 from common.errors import ConfigError
+from common.fairness.emphasis import emphasis_of
 from common.fairness.marginals import marginals_of
 
 _TYPE_WORDS = {
@@ -32,6 +33,7 @@ _TYPE_WORDS = {
     "bool": "true or false",
     "list[str]": "a list of texts, such as [a,b]",
     "dict[str, str]": "texts by name, such as {a: b}",
+    "dict[str, float]": "numbers by name, such as {a: 0.5}",
     "list[int]": "a list of whole numbers, such as [1,2]",
     "list[float | None]": "a list of numbers or null, such as [null,8]",
 }
@@ -134,6 +136,7 @@ def _resolve(layers: Sequence[DictConfig]) -> RunConfig:
         if config.evaluation.epsilon is None:
             raise ConfigError("fairness.epsilon: figures by group with noise need evaluation.epsilon; give it too")
         marginals_of(config.fairness)
+    emphasis_of(config)
     return config
 
 

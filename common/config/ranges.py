@@ -91,8 +91,17 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "training.gradients": ("auto", "vmap", "linear", "ghost"),
     "privacy.clipping": ("flat", "per_layer"),
     "privacy.noise": ("own", "shared"),
+    "mitigation.attribute": ("sex", "age_band", "race", "scanner"),
+    "mitigation.emphasis_by": ("sampling", "weight"),
 }
 """Words that are not the names of a registry."""
+
+
+RANGES_OF_EACH: dict[str, tuple[float, float]] = {
+    "mitigation.emphasis": (0.01, 1),
+    "mitigation.shares": (0, 1),
+}
+"""Least and greatest value of each number in a table of them by name, both allowed."""
 
 
 def check_ranges(config: Mapping[str, Any]) -> None:
@@ -102,8 +111,9 @@ def check_ranges(config: Mapping[str, Any]) -> None:
         ConfigError: The first value out of its range.
     """
     for key, value in _leaves(config):
-        if key in RANGES and value is not None:
-            low, high = RANGES[key]
+        in_range = RANGES.get(key) or _range_of_each(key)
+        if in_range is not None and value is not None:
+            low, high = in_range
             if not low <= value <= high:
                 raise ConfigError(f"{key}={value}: out of range; give a value from {low:g} to {high:g}")
         if key in CHOICES and value not in CHOICES[key]:
@@ -118,6 +128,10 @@ def check_ranges(config: Mapping[str, Any]) -> None:
         )
     if config["data"]["public_fraction"] + config["data"]["test_fraction"] >= 1:
         raise ConfigError("data.public_fraction and data.test_fraction leave no patients to train on; lower one")
+
+
+def _range_of_each(key: str) -> tuple[float, float] | None:
+    return next((found for table, found in RANGES_OF_EACH.items() if key.startswith(f"{table}.")), None)
 
 
 def check_band(band: str, where: str) -> None:

@@ -197,6 +197,16 @@ class FairnessConfig:
 
 
 @dataclass
+class MitigationConfig:
+    """Against a group, or a hospital, that is served worse; every part of it is off unless a config turns it on."""
+
+    attribute: str = MISSING
+    emphasis: dict[str, float] = MISSING
+    emphasis_by: str = MISSING
+    shares: dict[str, float] = MISSING
+
+
+@dataclass
 class BaselinesConfig:
     """What `--scenario baselines` compares: nothing when `repeats` is empty."""
 
@@ -236,5 +246,6 @@ class RunConfig:
     attack: AttackConfig = MISSING
     evaluation: EvaluationConfig = MISSING
     fairness: FairnessConfig = MISSING
+    mitigation: MitigationConfig = MISSING
     baselines: BaselinesConfig = MISSING
     robustness: RobustnessConfig = MISSING

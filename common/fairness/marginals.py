@@ -69,7 +69,7 @@ def marginals_of(config: FairnessConfig) -> tuple[Marginal, ...]:
     Raises:
         ConfigError: An attribute is unknown, named twice or without groups, or an intersection is not of two of them.
     """
-    levels = _levels(config)
+    levels = levels_of(config)
     for attribute in config.attributes:
         if attribute not in levels:
             raise ConfigError(f"fairness.attributes: {attribute}: unknown; {near(attribute, list(levels))}")
@@ -94,7 +94,8 @@ def num_counts(config: FairnessConfig) -> int:
     return len(CELLS) * sum(len(marginal.groups) for marginal in marginals_of(config))
 
 
-def _levels(config: FairnessConfig) -> dict[str, tuple[str, ...]]:
+def levels_of(config: FairnessConfig) -> dict[str, tuple[str, ...]]:
+    """The groups of each attribute that a run knows, `unknown` last."""
     return {
         "sex": (*SEXES, UNKNOWN),
         "age_band": (*AGE_BANDS, UNKNOWN),

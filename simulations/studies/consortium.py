@@ -92,6 +92,10 @@ class Consortium:
             patient_numbers(self.records, rows),
         )
 
+    def private_records(self, sites: Sequence[str]) -> list[StudyRecord]:
+        """The records of the same studies, in their order."""
+        return [self.records[i] for i in by_patient(self.records, self._rows(Role.TRAIN, sites))]
+
     def private_with_first_images(self, sites: Sequence[str]) -> Records:
         """The same studies with one image each."""
         return private_among(self, self._rows(Role.TRAIN, sites))
