@@ -44,6 +44,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "loss.num_anchors": (1, 10**6),
     "loss.agreement_weight": (0, 100),
     "loss.negative_clip": (1e-3, 100),
+    "loss.level_weight": (0, 100),
     "public_fit.validation_fraction": (0, 0.5),
     "public_fit.steps": (0, 10**6),
     "public_fit.batch_size": (2, 10**6),
@@ -78,6 +79,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "evaluation.least_group": (11, 10**6),
     "fairness.epsilon": (1e-3, 20),
     "fairness.delta": (1e-12, 0.1),
+    "mitigation.site_power": (0, 10),
     "baselines.repeats": (0, 100),
     "robustness.repeats": (1, 100),
 }
@@ -101,6 +103,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 RANGES_OF_EACH: dict[str, tuple[float, float]] = {
     "mitigation.emphasis": (0.01, 1),
     "mitigation.shares": (0, 1),
+    "mitigation.site_recall": (0, 1),
 }
 """Least and greatest value of each number in a table of them by name, both allowed."""
 
@@ -122,11 +125,21 @@ def check_ranges(config: Mapping[str, Any]) -> None:
                 raise ConfigError(f"{key}={word}: unknown; {near(str(word), list(CHOICES[key]))}")
     for site, band in config["privacy"]["cohort"].items():
         check_band(band, f"privacy.cohort.{site}:")
+    _check_together(config)
+
+
+def _check_together(config: Mapping[str, Any]) -> None:
+    """Check what no key says alone."""
     if config["code"]["bit_width"] % 8:
         raise ConfigError(f"code.bit_width={config['code']['bit_width']}: must be a multiple of 8")
     if config["code"]["num_centres"] >= config["code"]["bit_width"]:
         raise ConfigError(
             f"code.num_centres={config['code']['num_centres']}: must be below code.bit_width, or centres coincide"
+        )
+    if config["mitigation"]["site_recall"] and config["privacy"]["noise"] == "shared":
+        raise ConfigError(
+            "mitigation.site_recall: noise that hospitals share cancels only where all of them count alike; set "
+            "privacy.noise=own, or remove the figures"
         )
     if config["data"]["public_fraction"] + config["data"]["test_fraction"] >= 1:
         raise ConfigError("data.public_fraction and data.test_fraction leave no patients to train on; lower one")

@@ -86,6 +86,7 @@ class LossConfig:
     num_anchors: int = MISSING
     agreement_weight: float = MISSING
     negative_clip: float = MISSING
+    level_weight: float = MISSING
 
 
 @dataclass
@@ -205,6 +206,8 @@ class MitigationConfig:
     emphasis: dict[str, float] = MISSING
     emphasis_by: str = MISSING
     shares: dict[str, float] = MISSING
+    site_power: float = MISSING
+    site_recall: dict[str, float] = MISSING
 
 
 @dataclass

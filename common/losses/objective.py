@@ -1,6 +1,6 @@
 """What training minimises: a contrastive loss of the embeddings, and the same loss and two more terms of the codes.
 
-    objective = contrast(embeddings)
+    objective = contrast(embeddings) + level_weight * shortfall(embeddings)
               + code.weight * (contrast(codes) + quantisation_weight * quantisation + centre_weight * centre)
 
 Every term of a record reads that record and public quantities only, unless the contrastive loss itself couples
@@ -23,6 +23,7 @@ from common.encoders.dual import DualEncoder, Embedded
 from common.errors import ConfigError
 from common.hashing.head import nearest_centres
 from common.losses.interface import LOSSES, Coupling, Loss
+from common.losses.score_level import ScoreLevel
 
 
 class Public(NamedTuple):
@@ -50,10 +51,17 @@ def embed_public(model: DualEncoder, images: Tensor, reports: Tensor) -> Public:
 
 @dataclass(frozen=True)
 class Objective:
-    """The objective of one run: a pure function of embedded pairs."""
+    """The objective of one run: a pure function of embedded pairs.
+
+    Attributes:
+        contrast: The contrastive loss.
+        code: Weights of the codes' terms.
+        level: What lifts pairs to the anchors' score level, and its weight; None where nothing does.
+    """
 
     contrast: Loss
     code: CodeConfig
+    level: ScoreLevel | None = None
 
     @property
     def coupling(self) -> Coupling:
@@ -62,7 +70,10 @@ class Objective:
 
     def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
         """Values `[B]` of B embedded pairs."""
-        value_B = self.contrast(image.embedding, report.embedding, public.image.embedding, public.report.embedding)
+        embeddings = (image.embedding, report.embedding, public.image.embedding, public.report.embedding)
+        value_B = self.contrast(*embeddings)
+        if self.level is not None:
+            value_B = value_B + self.level(*embeddings)
         return value_B + self.code.weight * self._code_value(image, report, public)
 
     def _code_value(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
@@ -115,4 +126,6 @@ def build_objective(loss: LossConfig, code: CodeConfig) -> Objective:
     Raises:
         ConfigError: `loss.name` is unknown.
     """
-    return Objective(LOSSES.load(loss.name)(temperature=loss.temperature, agreement_weight=loss.agreement_weight), code)
+    contrast = LOSSES.load(loss.name)(temperature=loss.temperature, agreement_weight=loss.agreement_weight)
+    level = ScoreLevel(temperature=loss.temperature, weight=loss.level_weight) if loss.level_weight else None
+    return Objective(contrast, code, level)

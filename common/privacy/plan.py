@@ -220,6 +220,7 @@ def _refuse_other_clips(config: RunConfig) -> None:
         "training.augmentations": (config.training.augmentations, 1),
         "privacy.clipping": (config.privacy.clipping, "flat"),
         "privacy.noise": (config.privacy.noise, "own"),
+        "loss.level_weight": (config.loss.level_weight, 0.0),
     }
     if config.mitigation.emphasis:
         asked["mitigation.emphasis_by"] = (config.mitigation.emphasis_by, SAMPLING)
