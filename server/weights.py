@@ -46,6 +46,9 @@ from common.privacy.plan import PrivacyPlan
 CAP = 3.0
 """Most that one site counts, in weights of the median site."""
 
+LEAST_LACK = 0.01
+"""Recall closer to 1 counts as this far from it: noise may say 1 of a site, which is still to be heard."""
+
 
 def weights_of(bands: Sequence[str], factors: Sequence[float] | None = None) -> Tensor:
     """The weight `[S]` of each site from its band: the band's middle, up to the cap.
@@ -63,11 +66,12 @@ def weights_of(bands: Sequence[str], factors: Sequence[float] | None = None) -> 
 
 def factors_of(sites: Sequence[str], mitigation: MitigationConfig) -> list[float] | None:
     """How much more than by its size each site counts, up to the cap; None where all count by it alone."""
-    told = {site: 1 - mitigation.site_recall[site] for site in sites if site in mitigation.site_recall}
-    mean = fmean(told.values()) if told else 0.0
-    if not mean:
+    recalls = {site: mitigation.site_recall[site] for site in sites if site in mitigation.site_recall}
+    if not recalls:
         return None
-    found: list[float] = _capped([(told.get(site, mean) / mean) ** mitigation.site_power for site in sites]).tolist()
+    lacks = {site: max(1 - recall, LEAST_LACK) for site, recall in recalls.items()}
+    mean = fmean(lacks.values())
+    found: list[float] = _capped([(lacks.get(site, mean) / mean) ** mitigation.site_power for site in sites]).tolist()
     return found
 
 

@@ -23,6 +23,7 @@ from server.report.tables import silent_sites
 from server.report.watched import stepped_back
 from simulations.display import TerminalWatcher
 from simulations.scenarios.baselines import simulate_baselines
+from simulations.scenarios.fairness import simulate_fairness
 from simulations.scenarios.robustness import simulate_robustness
 from simulations.scenarios.simulate import CONFIG_FILE, simulate
 
@@ -107,6 +108,8 @@ def _watched(config: RunConfig, folder: Path, engine: Engine) -> dict[str, Any]:
             return simulate_baselines(config, folder, watcher=watcher)
         if config.robustness.rules:
             return simulate_robustness(config, folder, watcher=watcher)
+        if config.remedies.names:
+            return simulate_fairness(config, folder, watcher=watcher)
         return simulate(config, folder, watcher=watcher)
 
 

@@ -82,6 +82,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "mitigation.site_power": (0, 10),
     "baselines.repeats": (0, 100),
     "robustness.repeats": (1, 100),
+    "remedies.repeats": (1, 100),
 }
 """Least and greatest value of each numeric key, both allowed."""
 

@@ -230,6 +230,16 @@ class RobustnessConfig:
 
 
 @dataclass
+class RemediesConfig:
+    """What `--scenario fairness` compares: nothing when `names` is empty."""
+
+    repeats: int = MISSING
+    names: list[str] = MISSING
+    epsilons: list[float | None] = MISSING
+    group: str = MISSING
+
+
+@dataclass
 class RunConfig:
     """A run."""
 
@@ -253,3 +263,4 @@ class RunConfig:
     mitigation: MitigationConfig = MISSING
     baselines: BaselinesConfig = MISSING
     robustness: RobustnessConfig = MISSING
+    remedies: RemediesConfig = MISSING
