@@ -21,7 +21,7 @@ from server.report.consortium import consortium, decision
 from server.report.groups import noised_groups
 from server.report.reputation import reputation
 
-ONLY_SIMULATED = ["$.pooled", "$.baselines", "$.robustness", "$.data.bad_rows"]
+ONLY_SIMULATED = ["$.pooled", "$.baselines", "$.robustness", "$.remedies", "$.data.bad_rows"]
 """What only a simulation can know: it is exact whatever the sites tell."""
 
 NOT_PRIVATE = [

@@ -19,6 +19,7 @@ from plotly.offline import get_plotlyjs
 from common.files import write_atomically
 from server.report import heat_maps, plots, reputation, robustness, tables, words
 from server.report.outcome import outcome
+from server.report.remedies import LEAST_KEPT, remedies_figure, remedies_verdict, remedy_rows
 from server.report.statistic import Statistics
 from server.report.watched import stepped_back, watched_figure, watched_rounds
 
@@ -90,12 +91,14 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
     grids = robustness.grids(summary)
     backdoors = robustness.backdoor_rows(summary)
     weights = reputation.weight_map(summary, rounds)
+    remedies = remedy_rows(summary)
     watched = watched_rounds(summary, rounds)
     statistics = Statistics(summary)
     # Each curve is over its own hospital's gallery, so the pooled gallery's chance would be too low here.
     chance = words.mean(statistics.at("sites", curve.site, "chance_recall_at_10").value for curve in curves)
     figures = {
         "curves": plots.curves_figure(curves, chance=chance) if curves else None,
+        "remedies": remedies_figure(remedies) if remedies else None,
         "baselines": plots.baselines_figure(baselines) if baselines else None,
         "watched": watched_figure(watched) if watched else None,
         "weights": heat_maps.weights_figure(weights) if weights else None,
@@ -128,6 +131,10 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
             silent=silent,
             group_tables=tables.group_tables(summary),
             least_group=summary.get("least_group", LEAST_GROUP),
+            remedies=remedies,
+            remedies_verdict=remedies_verdict(summary),
+            remedies_marked=not statistics.is_private("remedies"),
+            least_kept=LEAST_KEPT,
             baselines=baselines,
             baselines_marked=not statistics.is_private("baselines"),
             bad_rows_marked=not statistics.is_private("data"),
