@@ -82,7 +82,8 @@ def simulate_fairness(config: RunConfig, folder: Path, *, watcher: GridWatcher) 
         with clock.phase("remedies"):
             if seed == config.seed:
                 trained = runner.shown(shown)
-                kept.add((seed, shown), runner.found(trained))
+                if (seed, shown) not in kept.found:  # measured again, its sites would tell other noise
+                    kept.add((seed, shown), runner.found(trained))
             for number, repeat in enumerate(every, start=1):
                 if repeat[0] == seed and repeat not in kept.found:
                     watcher.cell_begins(f"{repeat[1].label}, seed {seed}", number=number, of=len(every))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from common.config.load import config_as_json, config_from_json
 from common.config.registry import near
 from common.config.schema import RunConfig
 from common.errors import ConfigError
@@ -96,7 +97,8 @@ def check_remedies(config: RunConfig) -> None:
             if not _strength(config, REMEDIES[part].strength):
                 raise ConfigError(f"remedies.names: {part}: has no strength; give {REMEDIES[part].strength}")
     for cell in cells_of(config):
-        check_names(cell.changed(config, {}))
+        changed = cell.changed(config, {"any site": 0.5})
+        check_names(config_from_json(config_as_json(changed)))
 
 
 def _strength(config: RunConfig, key: str) -> object:
