@@ -12,7 +12,7 @@ from client.dp.records import PrivateStudies, Records
 from client.site import HeldOut
 from common.config.schema import RunConfig
 from common.encoders.public_fit import AnchorFeatures
-from common.fairness.emphasis import SAMPLING, emphasis_of
+from common.fairness.emphasis import SAMPLING, cut_of, emphasis_of
 from common.types import StudyRecord
 
 
@@ -53,8 +53,8 @@ def private_among(studies: EncodedStudies, rows: Iterable[int]) -> Records:
     return Records(studies.images[ordered], studies.reports[ordered], patient_numbers(studies.records, ordered))
 
 
-def emphasised(studies: PrivateStudies, records: Sequence[StudyRecord], config: RunConfig) -> PrivateStudies:
-    """Training studies whose patients count as the run's config says of their groups; as they are where it says none.
+def by_group(studies: PrivateStudies, records: Sequence[StudyRecord], config: RunConfig) -> PrivateStudies:
+    """Training studies, told apart by group as far as the run's config asks for it; as they are where it does not.
 
     A patient whose studies are of several groups counts as the one of them that counts most.
 
@@ -66,14 +66,23 @@ def emphasised(studies: PrivateStudies, records: Sequence[StudyRecord], config: 
     Raises:
         ConfigError: The emphasis names what is not there.
     """
-    emphasis = emphasis_of(config)
+    groups, emphasis = _groups(records, config), emphasis_of(config)
     if emphasis is None:
-        return studies
+        return studies if groups is None else studies.by_group(groups=groups)
     own_N = torch.tensor([emphasis.of(record) for record in records], dtype=torch.float64)
     most_P = torch.zeros(studies.num_patients, dtype=torch.float64)
     factor_N = most_P.scatter_reduce(0, studies.patients, own_N, "amax")[studies.patients]
     by_rate = config.mitigation.emphasis_by == SAMPLING
-    return studies.emphasised(kept=factor_N if by_rate else None, weights=None if by_rate else factor_N)
+    kept, weights = (factor_N, None) if by_rate else (None, factor_N)
+    return studies.by_group(kept=kept, weights=weights, groups=groups)
+
+
+def _groups(records: Sequence[StudyRecord], config: RunConfig) -> Tensor | None:
+    """Group of each study, for an adversary; None where there is none."""
+    if not config.mitigation.adversary_weight:
+        return None
+    cut = cut_of(config)
+    return torch.tensor([cut.group_of(record) for record in records], dtype=torch.int64)
 
 
 def held_out_among(studies: EncodedStudies, rows: Iterable[int]) -> HeldOut:

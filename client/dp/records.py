@@ -31,6 +31,9 @@ class Sample(ABC):
     weights: Tensor | None
     """What each study's patient is multiplied by after the clip, `[N]`, float64, within 0 and 1; None: by 1."""
 
+    groups: Tensor | None
+    """Group of each study, `[N]`, int64, which the objective reads; None where it reads none."""
+
     @abstractmethod
     def rows(self, rows: Tensor | slice) -> Records:
         """Read some of the studies; the patients' numbers are as they are here.
@@ -67,8 +70,10 @@ class PrivateStudies(Sample):
     """Probability that each study's patient stays in a sample once drawn, `[N]`, float64, at most 1; None: all stay."""
 
     @abstractmethod
-    def emphasised(self, *, kept: Tensor | None, weights: Tensor | None) -> PrivateStudies:
-        """The same studies, some of whose patients count for less; each of both is one value a patient."""
+    def by_group(
+        self, *, kept: Tensor | None = None, weights: Tensor | None = None, groups: Tensor | None = None
+    ) -> PrivateStudies:
+        """The same studies, told apart by group; `kept` and `weights` are one value a patient."""
 
     def stay_of_each(self) -> Tensor | None:
         """Probability that each patient stays in a sample once drawn, `[num_patients]`, on the CPU."""
@@ -104,6 +109,7 @@ class Records(PrivateStudies):
         reports: Report features `[N, ...]`.
         patients: Patient number `[N]` of each study, int64, ascending from 0 without gaps.
         weights: See `Sample`.
+        groups: See `Sample`.
         kept: See `PrivateStudies`; a sample's patients were kept already.
     """
 
@@ -111,19 +117,23 @@ class Records(PrivateStudies):
     reports: Tensor
     patients: Tensor
     weights: Tensor | None = None
+    groups: Tensor | None = None
     kept: Tensor | None = None
 
     def rows(self, rows: Tensor | slice) -> Records:
         """See `Sample`."""
-        return Records(self.images[rows], self.reports[rows], self.patients[rows], some(self.weights, rows))
+        return self.among(rows, self.patients[rows])
 
-    def among(self, studies: Tensor, patients: Tensor) -> Records:
+    def among(self, studies: Tensor | slice, patients: Tensor) -> Records:
         """See `PrivateStudies`."""
-        return Records(self.images[studies], self.reports[studies], patients, some(self.weights, studies))
+        weights, groups = some(self.weights, studies), some(self.groups, studies)
+        return Records(self.images[studies], self.reports[studies], patients, weights, groups)
 
-    def emphasised(self, *, kept: Tensor | None, weights: Tensor | None) -> Records:
+    def by_group(
+        self, *, kept: Tensor | None = None, weights: Tensor | None = None, groups: Tensor | None = None
+    ) -> Records:
         """See `PrivateStudies`."""
-        return replace(self, kept=kept, weights=weights)
+        return replace(self, kept=kept, weights=weights, groups=groups)
 
     def one_image_each(self, randomness: Randomness) -> Records:  # noqa: ARG002 - they have one
         """See `PrivateStudies`."""
@@ -131,8 +141,7 @@ class Records(PrivateStudies):
 
     def to(self, device: str) -> Records:
         """See `PrivateStudies`."""
-        weights, kept = (None if value is None else value.to(device) for value in (self.weights, self.kept))
-        return Records(self.images.to(device), self.reports.to(device), self.patients.to(device), weights, kept)
+        return Records(*(None if value is None else value.to(device) for value in vars(self).values()))  # type: ignore[arg-type]
 
 
 def some(values: Tensor | None, rows: Tensor | slice) -> Tensor | None:

@@ -68,6 +68,7 @@ class _Viewed(Sample):
         self._sample, self._number, self._generator = sample, number, generator
         self.patients = sample.patients.repeat_interleave(number)
         self.weights = None if sample.weights is None else sample.weights.repeat_interleave(number)
+        self.groups = None if sample.groups is None else sample.groups.repeat_interleave(number)
 
     def rows(self, rows: Tensor | slice) -> Records:
         """See `Sample`."""

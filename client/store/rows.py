@@ -160,6 +160,7 @@ class StoredRecords(PrivateStudies):
         reports: Report features `[N, ...]`.
         patients: Patient number `[N]` of each study, int64, ascending from 0 without gaps; in memory, on the CPU.
         weights: See `Sample`; likewise.
+        groups: See `Sample`; likewise.
         kept: See `PrivateStudies`; likewise.
     """
 
@@ -167,6 +168,7 @@ class StoredRecords(PrivateStudies):
     reports: StoredRows
     patients: Tensor
     weights: Tensor | None = None
+    groups: Tensor | None = None
     kept: Tensor | None = None
 
     def rows(self, rows: Tensor | slice) -> Records:
@@ -175,18 +177,25 @@ class StoredRecords(PrivateStudies):
         Raises:
             DataError: They cannot be read.
         """
-        own, weights = self.patients[rows], some(self.weights, rows)
-        images, reports, device = self.images[rows], self.reports[rows], self.images.device
-        return Records(images, reports, own.to(device), None if weights is None else weights.to(device))
+        told = Records(
+            self.images[rows],
+            self.reports[rows],
+            self.patients[rows],
+            some(self.weights, rows),
+            some(self.groups, rows),
+        )
+        return told.to(self.images.device)
 
     def among(self, studies: Tensor, patients: Tensor) -> StoredRecords:
         """See `PrivateStudies`."""
         images, reports = self.images.among(studies), self.reports.among(studies)
-        return StoredRecords(images, reports, patients, some(self.weights, studies))
+        return StoredRecords(images, reports, patients, some(self.weights, studies), some(self.groups, studies))
 
-    def emphasised(self, *, kept: Tensor | None, weights: Tensor | None) -> StoredRecords:
+    def by_group(
+        self, *, kept: Tensor | None = None, weights: Tensor | None = None, groups: Tensor | None = None
+    ) -> StoredRecords:
         """See `PrivateStudies`."""
-        return replace(self, kept=kept, weights=weights)
+        return replace(self, kept=kept, weights=weights, groups=groups)
 
     def one_image_each(self, randomness: Randomness) -> StoredRecords:
         """See `PrivateStudies`."""

@@ -31,6 +31,7 @@ from client.dp.step import GradientSource, Sampler
 from client.dp.views import Views
 from client.site import Site
 from client.training.ahead import drawn_ahead
+from common.encoders.adversary import FORGETTING
 from common.encoders.dual import DualEncoder, trainable_names
 from common.errors import LedgerError
 from common.losses.in_batch import InBatchContrast
@@ -40,6 +41,9 @@ from common.privacy.events import TruncatedSampledGaussian
 from common.privacy.plan import expected_patients
 from common.seeds import numpy_generator, torch_generator
 from common.wire.update import NamedArrays, load_into
+
+ADVERSARY = "adversary.weight"
+"""Name of the adversary's parameter."""
 
 
 def train(
@@ -79,6 +83,8 @@ def train(
                 _add(gradients, _public_gradient(site, objective, public, generator), privacy.public_weight)
             if config.training.proximal_weight:
                 _add(gradients, _drift(model, start), config.training.proximal_weight)
+            if model.adversary is not None:
+                _add(gradients, {ADVERSARY: model.adversary.weight.detach()}, FORGETTING)
             for name, parameter in zip(names, parameters, strict=True):
                 parameter.grad = gradients[name]
             optimizer.step()
@@ -191,7 +197,7 @@ class PlainGradient(GradientSource):
             weight = weight * studies.weights.to(weight)
         with autocast(self.precision, studies.images.device):
             image, report = model(studies.images, studies.reports)
-            values = self.objective(image, report, public)
+            values = self.objective(image, report, public, studies.groups)
         total = (values * weight).sum() / self.expected_patients
         return dict(zip(names, torch.autograd.grad(total, parameters), strict=True))
 
@@ -204,7 +210,8 @@ def _public_gradient(site: Site, objective: Objective, public: Public, generator
     image, report = site.model(*batch)
     value = in_batch(image, report, public).mean()
     parameters = [site.model.get_parameter(name) for name in names]
-    return dict(zip(names, torch.autograd.grad(value, parameters), strict=True))
+    # The anchors' groups are not known: of an adversary nothing is asked.
+    return dict(zip(names, torch.autograd.grad(value, parameters, materialize_grads=True), strict=True))
 
 
 def _drift(model: DualEncoder, start: Gradients) -> Gradients:

@@ -80,6 +80,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "fairness.epsilon": (1e-3, 20),
     "fairness.delta": (1e-12, 0.1),
     "mitigation.site_power": (0, 10),
+    "mitigation.adversary_weight": (0, 100),
     "baselines.repeats": (0, 100),
     "robustness.repeats": (1, 100),
     "remedies.repeats": (1, 100),

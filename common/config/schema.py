@@ -207,6 +207,7 @@ class MitigationConfig:
     emphasis_by: str = MISSING
     shares: dict[str, float] = MISSING
     site_power: float = MISSING
+    adversary_weight: float = MISSING
     site_recall: dict[str, float] = MISSING
 
 

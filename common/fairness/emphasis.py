@@ -47,17 +47,13 @@ def emphasis_of(config: RunConfig) -> Emphasis | None:
     """The emphasis of a run; None where all patients count alike.
 
     Raises:
-        ConfigError: The attribute or a group is unknown, or the shares are of more than all patients.
+        ConfigError: A group is unknown, or the shares are of more than all patients.
     """
     mitigation = config.mitigation
     if not mitigation.emphasis:
         return None
-    levels = levels_of(config.fairness)
-    if mitigation.attribute not in levels:
-        raise ConfigError(
-            f"mitigation.attribute={mitigation.attribute}: unknown; {near(mitigation.attribute, list(levels))}"
-        )
-    names = levels[mitigation.attribute]
+    cut = cut_of(config)
+    names = cut.groups
     for key, given in (("emphasis", mitigation.emphasis), ("shares", mitigation.shares)):
         for name in given:
             if name not in names:
@@ -66,10 +62,16 @@ def emphasis_of(config: RunConfig) -> Emphasis | None:
                 )
     factors = tuple(mitigation.emphasis.get(name, 1.0) for name in names)
     return Emphasis(
-        groups=Marginal((mitigation.attribute,), (names,)),
+        groups=cut,
         factors=factors,
         mean=_mean(dict(zip(names, factors, strict=True)), mitigation.shares),
     )
+
+
+def cut_of(config: RunConfig) -> Marginal:
+    """The cut into groups that a run's mitigation tells apart."""
+    attribute = config.mitigation.attribute
+    return Marginal((attribute,), (levels_of(config.fairness)[attribute],))
 
 
 def mean_emphasis(config: RunConfig) -> float:

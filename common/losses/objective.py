@@ -1,6 +1,6 @@
 """What training minimises: a contrastive loss of the embeddings, and the same loss and two more terms of the codes.
 
-    objective = contrast(embeddings) + level_weight * shortfall(embeddings)
+    objective = contrast(embeddings) + level_weight * shortfall(embeddings) + what the adversary makes of the group
               + code.weight * (contrast(codes) + quantisation_weight * quantisation + centre_weight * centre)
 
 Every term of a record reads that record and public quantities only, unless the contrastive loss itself couples
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 
 from common.config.schema import CodeConfig, LossConfig
 from common.encoders.dual import DualEncoder, Embedded
@@ -68,12 +68,21 @@ class Objective:
         """How far one record's value depends on other private records."""
         return self.contrast.coupling
 
-    def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
-        """Values `[B]` of B embedded pairs."""
+    def __call__(self, image: Embedded, report: Embedded, public: Public, groups: Tensor | None = None) -> Tensor:
+        """Values `[B]` of B embedded pairs.
+
+        Args:
+            image: Of each pair.
+            report: Of each pair.
+            public: What a pair is compared with.
+            groups: Group `[B]` of each pair's patient, for the adversary; None asks nothing of it.
+        """
         embeddings = (image.embedding, report.embedding, public.image.embedding, public.report.embedding)
         value_B = self.contrast(*embeddings)
         if self.level is not None:
             value_B = value_B + self.level(*embeddings)
+        if groups is not None and image.group is not None and report.group is not None:
+            value_B = value_B + (_surprise(image.group, groups) + _surprise(report.group, groups)) / 2
         return value_B + self.code.weight * self._code_value(image, report, public)
 
     def _code_value(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
@@ -91,6 +100,10 @@ class Objective:
         centre_BK = nearest_centres(report.embedding, public.prototypes, public.centres)
         centre_B = (centre_distance(image.code, centre_BK) + centre_distance(report.code, centre_BK)) / 2
         return self.code.quantisation_weight * quantisation_B + self.code.centre_weight * centre_B
+
+
+def _surprise(logits_BG: Tensor, group_B: Tensor) -> Tensor:
+    return cross_entropy(logits_BG, group_B, reduction="none")
 
 
 def quantisation(code_BK: Tensor) -> Tensor:

@@ -221,6 +221,7 @@ def _refuse_other_clips(config: RunConfig) -> None:
         "privacy.clipping": (config.privacy.clipping, "flat"),
         "privacy.noise": (config.privacy.noise, "own"),
         "loss.level_weight": (config.loss.level_weight, 0.0),
+        "mitigation.adversary_weight": (config.mitigation.adversary_weight, 0.0),
     }
     if config.mitigation.emphasis:
         asked["mitigation.emphasis_by"] = (config.mitigation.emphasis_by, SAMPLING)

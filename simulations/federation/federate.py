@@ -20,7 +20,7 @@ from client.gate.gate import Guard
 from client.gate.recorder import NoRecorder as NoSiteRecorder
 from client.policy.simulated import simulation_policy
 from client.site import Site, SiteAccounts
-from client.studies import emphasised
+from client.studies import by_group
 from common.config.load import config_digest
 from common.config.schema import RunConfig
 from common.device import CPU
@@ -240,7 +240,7 @@ def build_sites(members: Members) -> list[Site]:
     poison, attackers = ATTACKS.load(config.attack.name).poison, _attackers(config, sorted(members.cut))
     sites = []
     for name, held in sorted(members.cut.items()):
-        private = emphasised(consortium.private(held), consortium.private_records(held), config)
+        private = by_group(consortium.private(held), consortium.private_records(held), config)
         held_out = consortium.held_out(held)
         if poison is not None and name in attackers:
             private = poison(consortium, held, config)

@@ -25,7 +25,7 @@ from common.config.load import config_as_yaml, config_digest
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder
 from common.encoders.public_parts import part_public
-from common.fairness.marginals import Marginal, levels_of
+from common.fairness.emphasis import cut_of
 from common.files import write_atomically
 from common.retrieval.paired import Paired
 from common.seeds import numpy_generator
@@ -130,8 +130,7 @@ class _Runner:
     @property
     def queries(self) -> Queries:
         """Whose the held-out images are."""
-        attribute = self.config.mitigation.attribute
-        cut = Marginal((attribute,), (levels_of(self.config.fairness)[attribute],))
+        cut = cut_of(self.config)
         records = self.consortium.held_out(self.consortium.sites).records
         return Queries(
             np.array([record.patient_id for record in records]),

@@ -13,8 +13,7 @@ from common.config.load import config_as_json, config_from_json
 from common.config.registry import near
 from common.config.schema import RunConfig
 from common.errors import ConfigError
-from common.fairness.emphasis import SAMPLING, WEIGHT
-from common.fairness.marginals import levels_of
+from common.fairness.emphasis import SAMPLING, WEIGHT, cut_of
 from simulations.federation.federate import check_names
 from simulations.scenarios.cells import at_epsilon
 
@@ -84,7 +83,7 @@ def check_remedies(config: RunConfig) -> None:
     for key in ("names", "epsilons"):
         if not getattr(remedies, key):
             raise ConfigError(f"remedies.{key}: empty; name at least one")
-    groups = levels_of(config.fairness)[config.mitigation.attribute]
+    groups = cut_of(config).groups
     if remedies.group not in groups:
         raise ConfigError(
             f"remedies.group={remedies.group}: no group of {config.mitigation.attribute}; "

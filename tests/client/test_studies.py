@@ -10,10 +10,11 @@ import torch
 from client.dp.records import PrivateStudies, Records
 from client.site import Site
 from client.store.rows import StoredRecords, StoredRows
-from client.studies import emphasised
+from client.studies import by_group
 from client.training.train import train
 from common.config.load import load_config
 from common.config.schema import RunConfig
+from common.fairness.emphasis import cut_of
 from common.types import StudyRecord
 from common.wire.update import model_arrays
 
@@ -48,7 +49,7 @@ KINDS = pytest.mark.parametrize("studies", [in_memory(), on_the_disk()], ids=["m
 
 @KINDS
 def test_by_sampling_a_patient_stays_as_their_group_does(studies: PrivateStudies) -> None:
-    found = emphasised(studies, records(), config())
+    found = by_group(studies, records(), config())
     assert found.kept is not None
     assert found.kept.tolist() == FACTORS
     assert found.weights is None
@@ -57,7 +58,7 @@ def test_by_sampling_a_patient_stays_as_their_group_does(studies: PrivateStudies
 
 @KINDS
 def test_by_weight_a_patient_is_weighed_as_their_group_is(studies: PrivateStudies) -> None:
-    found = emphasised(studies, records(), config("mitigation.emphasis_by=weight"))
+    found = by_group(studies, records(), config("mitigation.emphasis_by=weight"))
     assert found.kept is None
     assert found.weights is not None
     assert found.weights.tolist() == FACTORS
@@ -68,7 +69,18 @@ def test_by_weight_a_patient_is_weighed_as_their_group_is(studies: PrivateStudie
 
 @KINDS
 def test_without_emphasis_the_studies_are_the_very_same(studies: PrivateStudies) -> None:
-    assert emphasised(studies, records(), load_config()) is studies
+    assert by_group(studies, records(), load_config()) is studies
+
+
+@KINDS
+def test_an_adversary_is_told_each_study_s_group_and_nobody_else(studies: PrivateStudies) -> None:
+    found = by_group(studies, records(), load_config(["mitigation.adversary_weight=1"]))
+    names = cut_of(load_config()).groups
+    assert found.groups is not None
+    assert [names[group] for group in found.groups.tolist()] == ["White", "other", "White", "Black", "White", "unknown"]
+    assert found.among(torch.tensor([3, 5]), torch.tensor([0, 1])).rows(slice(1, 2)).groups.tolist() == [5]  # type: ignore[union-attr]
+    assert found.kept is None
+    assert found.weights is None
 
 
 def test_weights_without_privacy_are_those_of_the_mean_gradient(tiny_site: Site) -> None:
@@ -80,7 +92,7 @@ def test_weights_without_privacy_are_those_of_the_mean_gradient(tiny_site: Site)
     assert isinstance(site.private, Records)
 
     def update(weights: torch.Tensor | None) -> torch.Tensor:
-        private = site.private.emphasised(kept=None, weights=weights)
+        private = site.private.by_group(kept=None, weights=weights)
         moved = train(replace(site, private=private), start, round_number=1)
         return torch.cat([torch.from_numpy(value).flatten() for value in moved.values()])
 

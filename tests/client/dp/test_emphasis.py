@@ -6,6 +6,7 @@ charge at the mean rate, and weights that are divided by the sample's own mean.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from client.dp.engine import PatientDpSgd
 from client.dp.randomness import KeystreamRandomness, Randomness
 from client.dp.records import Records, Sample, sample_patients
 from common.config.load import load_config
+from common.encoders.adversary import Adversary
 from common.losses.objective import build_objective
 from common.privacy.accountant import epsilon_of
 from common.privacy.events import SampledGaussian
@@ -39,7 +41,7 @@ def fixed_key() -> KeystreamRandomness:
 
 
 def people(number: int, **emphasis: Tensor) -> Records:
-    return Records(torch.zeros(number, 1), torch.zeros(number, 1), torch.arange(number)).emphasised(
+    return Records(torch.zeros(number, 1), torch.zeros(number, 1), torch.arange(number)).by_group(
         kept=emphasis.get("kept"), weights=emphasis.get("weights")
     )
 
@@ -89,7 +91,7 @@ def test_each_group_joins_at_its_own_rate_patient_by_patient() -> None:
 
 
 def test_sampler_that_ignores_the_groups_is_caught() -> None:
-    blind = in_groups().emphasised(kept=None, weights=None)
+    blind = in_groups().by_group(kept=None, weights=None)
     assert [abs(participation) > 5 for participation, _ in group_scores(blind, fixed_key())] == [False, True, True]
 
 
@@ -258,6 +260,38 @@ def test_weights_of_one_change_no_bit(make_case: Any, name: str, path: str) -> N
     plain = engine.clipped_sum(case.model, case.records, case.public)
     full = engine.clipped_sum(case.model, weighed(case.records, torch.ones(6)), case.public)
     assert all(torch.equal(plain[key], full[key]) for key in plain)
+
+
+# The adversary, whose head is a part of the patient's gradient
+
+
+def with_adversary(case: Any, *, groups: int = 3) -> Any:
+    """The case with a head that is not at its start, and patients of three groups."""
+    model = copy.deepcopy(case.model)
+    head = model.hash_head
+    adversary = Adversary(embedding_dim=head.in_features, bit_width=head.out_features, num_groups=groups, strength=2.0)
+    with torch.no_grad():
+        adversary.weight.copy_(torch.randn(adversary.weight.shape, generator=torch.Generator().manual_seed(6)))
+    model.adversary = adversary
+    return replace(case, model=model, records=replace(case.records, groups=case.records.patients % groups))
+
+
+@pytest.mark.parametrize(("name", "path"), CASES)
+def test_every_path_differentiates_the_adversary(make_case: Any, name: str, path: str) -> None:
+    case = with_adversary(make_case(name))
+    found = case.engine(gradients=path).clipped_sum(case.model, case.records, case.public)
+    for key, value in case.looped_sum().items():
+        torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-6)
+    assert found["adversary.weight"].any()
+
+
+@pytest.mark.parametrize(("name", "path"), HEADS)
+def test_adversary_keeps_to_the_clip(make_case: Any, name: str, path: str) -> None:
+    case = with_adversary(make_case(name))
+    for probe in PROBES:
+        records = crowd(case, probe, studies=3)
+        records = replace(records, groups=records.patients % 3)
+        assert moved(case.engine(gradients=path, chunk_size=7), case, records) <= BOUND, probe.__name__
 
 
 # The score level, which every path differentiates
