@@ -85,10 +85,11 @@ def fresh_model(encoder: Encoder, config: RunConfig) -> DualEncoder:
         num_centres=config.code.num_centres,
         generator=generator,
     )
-    return DualEncoder(image_tower, report_tower, head, _adversary(config))
+    return DualEncoder(image_tower, report_tower, head, fresh_adversary(config))
 
 
-def _adversary(config: RunConfig) -> Adversary | None:
+def fresh_adversary(config: RunConfig) -> Adversary | None:
+    """The head that a run's adversary starts from; None where the run has none."""
     if not config.mitigation.adversary_weight:
         return None
     return Adversary(

@@ -77,6 +77,7 @@ REMEDIES = {
     "weight": "weights by group",
     "site_weights": "weights of hospitals",
     "score_level": "score level",
+    "adversary": "adversary",
 }
 RULES = {
     "mean": "mean",

@@ -11,6 +11,7 @@ sites of one federation: the first seed's untreated one at the last epsilon.
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +25,7 @@ from client.training.calibrate import calibrate
 from common.config.load import config_as_yaml, config_digest
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder
+from common.encoders.public_fit import fresh_adversary
 from common.encoders.public_parts import part_public
 from common.fairness.emphasis import cut_of
 from common.files import write_atomically
@@ -36,7 +38,7 @@ from simulations.federation.federate import check_cohort, each_its_own, in_cohor
 from simulations.measurement.group_gap import Figure, GapBootstrap, GapFigures, Hits, Queries
 from simulations.measurement.pooled import first_ten
 from simulations.scenarios.cells import Found, GridWatcher, KeptCells, Unwatched
-from simulations.scenarios.remedies import NONE, Cell, cells_of, check_remedies
+from simulations.scenarios.remedies import NONE, Cell, cells_of, check_remedies, untreated
 from simulations.scenarios.simulate import (
     CONFIG_FILE,
     PUBLIC_MODEL_FILE,
@@ -87,8 +89,8 @@ def simulate_fairness(config: RunConfig, folder: Path, *, watcher: GridWatcher) 
             for number, repeat in enumerate(every, start=1):
                 if repeat[0] == seed and repeat not in kept.found:
                     watcher.cell_begins(f"{repeat[1].label}, seed {seed}", number=number, of=len(every))
-                    untreated = kept.found.get((seed, Cell(repeat[1].epsilon, NONE)), {})
-                    kept.add(repeat, runner.measure(repeat[1], untreated.get("site_recall", {})))
+                    beside = kept.found.get((seed, Cell(repeat[1].epsilon, NONE)), {})
+                    kept.add(repeat, runner.measure(repeat[1], beside.get("site_recall", {})))
     first = runners[0]
     trained.pooled["start"] = rates_of(pooled_of(first.start, first.consortium, first.config))
     facts = facts_of(trained.config, first.consortium, first.start, started_at, clock, pooled=trained.pooled)
@@ -113,7 +115,7 @@ def released_recall(state: RunState) -> dict[str, float]:
 
 def _prepared(config: RunConfig, folder: Path, clock: Clock) -> _Runner:
     """What runs the cells of one seed: its studies read, its first model fitted."""
-    consortium, start = prepare(config, clock, kept=folder / PUBLIC_MODEL_FILE)
+    consortium, start = prepare(untreated(config), clock, kept=folder / PUBLIC_MODEL_FILE)
     check_cohort(config, len(consortium.sites))
     return _Runner(config, consortium, start, folder)
 
@@ -162,11 +164,21 @@ class _Runner:
         if not config.privacy.calibrate:
             return config
         anchors = part_public(self.consortium.public(), config).anchors.to(config.device)
-        return calibrate(config, anchors, self.start, bands_of(self.consortium)).config
+        return calibrate(config, anchors, self._start_of(config), bands_of(self.consortium)).config
+
+    def _start_of(self, config: RunConfig) -> DualEncoder:
+        """The one start of all cells, with an adversary where the cell has one."""
+        adversary = fresh_adversary(config)
+        if adversary is None:
+            return self.start
+        start = copy.deepcopy(self.start)
+        start.adversary = adversary.to(config.device)
+        return start
 
     def _train(self, cell: Cell, config: RunConfig, folder: Path) -> Trained:
         cut = each_its_own(self.consortium)
-        trained = train(config, self.consortium, self.start, cut=cut, folder=folder, observer=Unwatched())
+        start = self._start_of(config)
+        trained = train(config, self.consortium, start, cut=cut, folder=folder, observer=Unwatched())
         if trained.problem is not None:
             raise type(trained.problem)(f"{cell.label}: {trained.problem}")
         return trained

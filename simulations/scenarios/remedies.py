@@ -60,7 +60,7 @@ class Cell:
             config: The scenario's, with the strength of each remedy.
             site_recall: As the untreated federation at this epsilon released it.
         """
-        changed = at_epsilon(_untreated(config), self.epsilon)
+        changed = at_epsilon(untreated(config), self.epsilon)
         for name in _parts(self.remedy):
             changed = REMEDIES[name].turn_on(config, changed, site_recall)
         return changed
@@ -109,10 +109,11 @@ def _parts(remedy: str) -> list[str]:
     return [] if remedy == NONE else remedy.split("+")
 
 
-def _untreated(config: RunConfig) -> RunConfig:
+def untreated(config: RunConfig) -> RunConfig:
+    """The same run with every remedy off."""
     return replace(
         config,
-        mitigation=replace(config.mitigation, emphasis={}, shares={}, site_recall={}),
+        mitigation=replace(config.mitigation, emphasis={}, shares={}, site_recall={}, adversary_weight=0.0),
         loss=replace(config.loss, level_weight=0.0),
     )
 
@@ -134,9 +135,15 @@ def _score_level(given: RunConfig, untreated: RunConfig, site_recall: SiteRecall
     return replace(untreated, loss=replace(untreated.loss, level_weight=given.loss.level_weight))
 
 
+def _adversary(given: RunConfig, untreated: RunConfig, site_recall: SiteRecall) -> RunConfig:  # noqa: ARG001 - others
+    weight = given.mitigation.adversary_weight
+    return replace(untreated, mitigation=replace(untreated.mitigation, adversary_weight=weight))
+
+
 REMEDIES = {
     "sampling": Remedy("mitigation.emphasis", _emphasis(SAMPLING)),
     "weight": Remedy("mitigation.emphasis", _emphasis(WEIGHT)),
     "site_weights": Remedy("mitigation.site_power", _site_weights),
     "score_level": Remedy("loss.level_weight", _score_level),
+    "adversary": Remedy("mitigation.adversary_weight", _adversary),
 }

@@ -23,11 +23,11 @@ from tests.conftest import QuietWatcher
 COMPARED = (
     "data.test_fraction=0.4",
     "remedies.repeats=1",
-    "remedies.names=[weight+score_level,site_weights]",
+    "remedies.names=[weight+adversary,site_weights]",
     "federation.rounds=1",
     "training.steps_per_round=1",
 )
-CELLS = [(epsilon, remedy) for epsilon in (None, 8.0) for remedy in ("none", "weight+score_level", "site_weights")]
+CELLS = [(epsilon, remedy) for epsilon in (None, 8.0) for remedy in ("none", "weight+adversary", "site_weights")]
 
 
 class Counting(QuietWatcher):

@@ -40,6 +40,7 @@ def test_each_remedy_turns_on_its_own_part_alone(name: str) -> None:
         "weight": found.mitigation.emphasis == given.mitigation.emphasis and found.mitigation.emphasis_by == "weight",
         "site_weights": found.mitigation.site_recall == FIGURES,
         "score_level": found.loss.level_weight == given.loss.level_weight,
+        "adversary": found.mitigation.adversary_weight == given.mitigation.adversary_weight,
     }
     assert [one for one, is_on in on.items() if is_on] == [name]
 
