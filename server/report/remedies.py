@@ -27,6 +27,7 @@ class RemedyRow:
     """One remedy at one epsilon.
 
     Attributes:
+        number: Its mark in the plot, from 1.
         remedy: In plain words.
         epsilon: In a title's words.
         recall: At 10, pooled, and its interval.
@@ -36,6 +37,7 @@ class RemedyRow:
         is_untreated: Whether nothing was done.
     """
 
+    number: int
     remedy: str
     epsilon: str
     recall: tuple[float, Interval]
@@ -67,7 +69,8 @@ class RemedyRow:
 
 def remedy_rows(summary: Summary) -> list[RemedyRow]:
     """A row for each cell, in the order of the cells; none for a run of another kind."""
-    return [_row(cell) for cell in (summary.get("remedies") or {"cells": []})["cells"]]
+    cells = (summary.get("remedies") or {"cells": []})["cells"]
+    return [_row(number, cell) for number, cell in enumerate(cells, start=1)]
 
 
 def remedies_verdict(summary: Summary) -> str | None:
@@ -97,14 +100,15 @@ def remedies_figure(rows: Sequence[RemedyRow]) -> dict[str, Any]:
             error_y=_bars([row.recall for row in own], colour),
             name=html.escape(epsilon),
             mode="markers+text",
-            text=[html.escape(row.remedy) for row in own],
+            text=[str(row.number) for row in own],
+            hovertext=[html.escape(row.remedy) for row in own],
             textposition="top right",
             marker={
                 "color": colour,
                 "size": [14 if row.is_untreated else 9 for row in own],
                 "symbol": _MARKERS[number % len(_MARKERS)],
             },
-            hovertemplate="%{text}: gap %{x:.1%}, finds %{y:.1%}<extra></extra>",
+            hovertemplate="%{hovertext}: gap %{x:.1%}, finds %{y:.1%}<extra></extra>",
         )
         untreated = next(row for row in own if row.is_untreated)
         if untreated.gap[0] > 0:
@@ -123,8 +127,9 @@ def remedies_figure(rows: Sequence[RemedyRow]) -> dict[str, Any]:
     return figure_json(figure)
 
 
-def _row(cell: Mapping[str, Any]) -> RemedyRow:
+def _row(number: int, cell: Mapping[str, Any]) -> RemedyRow:
     return RemedyRow(
+        number=number,
         remedy=words.remedy(cell["remedy"]),
         epsilon="no noise" if cell["epsilon"] is None else f"epsilon {cell['epsilon']:g}",
         recall=_figure(cell["recall_at_10"]),
@@ -146,7 +151,7 @@ def _sentence(rows: Sequence[RemedyRow], group: str) -> str:
     low, high = untreated.gap[1]
     if low <= 0:
         return f"{where} whether {group} is served worse than the others cannot be told."
-    told = f"{words.points(untreated.gap[0])} points ({words.points(low)} to {words.points(high)})"
+    told = f"{100 * untreated.gap[0]:.1f} points ({100 * low:.1f} to {100 * high:.1f})"
     good = [row.remedy for row in rows if row.helps]
     done = (
         f"{words.listing(good)} halve{'s' if len(good) == 1 else ''} it and keep{'s' if len(good) == 1 else ''} "

@@ -76,7 +76,7 @@ def test_chance_is_said_where_the_interval_reaches_the_whole_gap(compared: dict[
 def test_sentences_name_what_helps_and_what_cannot_be_told(compared: dict[str, Any]) -> None:
     verdict = remedies_verdict(compared)
     assert verdict is not None
-    assert "With no noise: Black is found less often than the others by +6.0 points (+4.0 to +8.0)" in verdict
+    assert "With no noise: Black is found less often than the others by 6.0 points (4.0 to 8.0)" in verdict
     assert "weights by group halves it and keeps 97% of what is found." in verdict
     assert "With epsilon 8: whether Black is served worse than the others cannot be told." in verdict
 
