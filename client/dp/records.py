@@ -141,7 +141,7 @@ class Records(PrivateStudies):
 
     def to(self, device: str) -> Records:
         """See `PrivateStudies`."""
-        return Records(*(None if value is None else value.to(device) for value in vars(self).values()))  # type: ignore[arg-type]
+        return replace(self, **{name: value.to(device) for name, value in vars(self).items() if value is not None})
 
 
 def some(values: Tensor | None, rows: Tensor | slice) -> Tensor | None:
