@@ -175,7 +175,11 @@ def check_names(config: RunConfig) -> None:
     Raises:
         ConfigError: A name is unknown, no noise reaches the epsilon, or the loss couples records under privacy.
     """
-    ATTACKS.load(config.attack.name)
+    if ATTACKS.load(config.attack.name).poison is not None and config.mitigation.adversary_weight:
+        raise ConfigError(
+            f"attack.name={config.attack.name}: poisoned studies have no groups for an adversary to tell; set "
+            "mitigation.adversary_weight=0"
+        )
     build_aggregator(config.aggregator, seed=config.seed)
     if config.privacy.noise == SHARED and config.privacy.epsilon is not None:
         check_cancels(config.aggregator)
