@@ -8,9 +8,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from client.dp.records import Records
+from client.dp.records import PrivateStudies, Records
 from client.site import HeldOut
+from common.config.schema import RunConfig
 from common.encoders.public_fit import AnchorFeatures
+from common.fairness.emphasis import SAMPLING, cut_of, emphasis_of
 from common.types import StudyRecord
 
 
@@ -49,6 +51,38 @@ def private_among(studies: EncodedStudies, rows: Iterable[int]) -> Records:
     """Some of the studies as private training studies."""
     ordered = by_patient(studies.records, rows)
     return Records(studies.images[ordered], studies.reports[ordered], patient_numbers(studies.records, ordered))
+
+
+def by_group(studies: PrivateStudies, records: Sequence[StudyRecord], config: RunConfig) -> PrivateStudies:
+    """Training studies, told apart by group as far as the run's config asks for it; as they are where it does not.
+
+    A patient whose studies are of several groups counts as the one of them that counts most.
+
+    Args:
+        studies: The studies.
+        records: Their records, in the same order.
+        config: The run's configuration.
+
+    Raises:
+        ConfigError: The emphasis names what is not there.
+    """
+    groups, emphasis = _groups(records, config), emphasis_of(config)
+    if emphasis is None:
+        return studies if groups is None else studies.by_group(groups=groups)
+    own_N = torch.tensor([emphasis.of(record) for record in records], dtype=torch.float64)
+    most_P = torch.zeros(studies.num_patients, dtype=torch.float64)
+    factor_N = most_P.scatter_reduce(0, studies.patients, own_N, "amax")[studies.patients]
+    by_rate = config.mitigation.emphasis_by == SAMPLING
+    kept, weights = (factor_N, None) if by_rate else (None, factor_N)
+    return studies.by_group(kept=kept, weights=weights, groups=groups)
+
+
+def _groups(records: Sequence[StudyRecord], config: RunConfig) -> Tensor | None:
+    """Group of each study, for an adversary; None where there is none."""
+    if not config.mitigation.adversary_weight:
+        return None
+    cut = cut_of(config)
+    return torch.tensor([cut.group_of(record) for record in records], dtype=torch.int64)
 
 
 def held_out_among(studies: EncodedStudies, rows: Iterable[int]) -> HeldOut:

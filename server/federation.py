@@ -50,7 +50,7 @@ from server.recorder import Recorder
 from server.resting import note_weights, resting
 from server.rounds import LATE, Phase, Round, num_needed
 from server.transport import OFFLINE, Answer, Presence, Transport, Wait, nobody_watches
-from server.weights import noise_of, scales_of, weights_of
+from server.weights import factors_of, noise_of, scales_of, weights_of
 from strategies.composition import build_aggregator
 from strategies.interface import Aggregate, State
 from strategies.optimizers.interface import build_optimizer
@@ -384,7 +384,10 @@ class Federation:
         else:
             plans = [self._setup.privacy(band) for band in bands]
             noises = [noise_of(plan, band) for plan, band in zip(plans, bands, strict=True) if plan is not None]
-            weights_S, scales_S = weights_of(bands), scales_of(noises) if noises else None
+            factors = factors_of(admitted, self._setup.config.mitigation)
+            weights_S, scales_S = weights_of(bands, factors), scales_of(noises) if noises else None
+            if factors is not None:
+                scales_S = torch.tensor(factors) * (1.0 if scales_S is None else scales_S)
         state = _to_tensors(self._state.arrays["aggregator"]) or self._aggregator.init()
         return self._aggregator.aggregate(cohort_SP, weights_S, state, scales_S=scales_S)
 

@@ -20,11 +20,13 @@ from common.errors import ConfigError
 from server.report import words
 from server.report.release_gate import check_released
 from server.report.release_words import passed
+from server.report.remedies import remedies_verdict, remedy_rows
 from server.report.robustness import Grid, hardest_grids
 from server.report.tables import silent_sites
 from server.report.watched import stepped_back
 from simulations.display import TerminalWatcher
 from simulations.scenarios.baselines import simulate_baselines
+from simulations.scenarios.fairness import simulate_fairness
 from simulations.scenarios.robustness import simulate_robustness
 from simulations.scenarios.simulate import CONFIG_FILE, simulate
 
@@ -114,6 +116,8 @@ def _watched(config: RunConfig, folder: Path, engine: Engine) -> dict[str, Any]:
             return simulate_baselines(config, folder, watcher=watcher)
         if config.robustness.rules:
             return simulate_robustness(config, folder, watcher=watcher)
+        if config.remedies.names:
+            return simulate_fairness(config, folder, watcher=watcher)
         return simulate(config, folder, watcher=watcher)
 
 
@@ -121,6 +125,8 @@ def _tables(summary: Mapping[str, Any]) -> list[Table]:
     """What a run ends with: the tables of its scenario."""
     if summary.get("robustness"):
         return [_robustness_table(grid) for grid in hardest_grids(summary)]
+    if summary.get("remedies"):
+        return [_remedies_table(summary)]
     return [_baselines_table(summary) if summary.get("baselines") else _sites_table(summary)]
 
 
@@ -173,6 +179,19 @@ def _baselines_table(summary: Mapping[str, Any]) -> Table:
             "  ".join(f"{rate:.3f}" for rate in rates),
             f"{sum(found['codes_recall_at_10']) / len(rates):.3f}",
         )
+    return table
+
+
+def _remedies_table(summary: Mapping[str, Any]) -> Table:
+    found = summary["remedies"]
+    table = Table(title=f"Recall at 10, and how much less {found['group']} is found (not private: simulation only)")
+    for column in ("remedy", "privacy", "finds", "kept", "gap", "left of it", "verdict"):
+        table.add_column(column, justify="left" if column in ("remedy", "privacy", "verdict") else "right")
+    for row in remedy_rows(summary):
+        left = words.DASH if row.left is None else words.percent(row.left[0])
+        figures = (words.percent(row.recall[0]), words.percent(row.kept[0]), words.points(row.gap[0]), left)
+        table.add_row(row.remedy, row.epsilon, *figures, row.verdict)
+    table.caption, table.caption_justify = remedies_verdict(summary), "left"
     return table
 
 

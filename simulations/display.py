@@ -18,6 +18,7 @@ PHASES = {
     "calibrate": "Choosing the private settings on the public anchors",
     "rounds": "Training at the sites",
     "grid": "Attacking the rules",
+    "remedies": "Trying the remedies",
     "evaluation": "Measuring on held-out patients",
 }
 MEASUREMENT = "last measurement"

@@ -46,6 +46,7 @@ from client.policy.site_schema import SiteConfig
 from client.site import Site, SiteAccounts
 from client.state_folder import KEY_FILE, LEDGER_FILE, LOG_FOLDER
 from client.store.store import PREPARED_FOLDER, Prepared
+from client.studies import by_group
 from common.bundle import Bundle
 from common.code_digest import code_digest
 from common.device import check_device
@@ -352,7 +353,7 @@ def open_site(
     if frozen is not None:
         own = own.encoded_by(frozen, device=run.device, folder=config.state_folder / PREPARED_FOLDER)
         anchors, public_pairs = frozen.sees(anchors), frozen.sees(public_pairs)
-    private = own.private()
+    private = by_group(own.private(), own.private_records(), run)
     check_shared_noise(run, band_of(private.num_patients))
     training, held_out = accounts_of(config)
     return Site(

@@ -49,9 +49,13 @@ class OwnStudies:
 
     def private(self) -> StoredRecords:
         """The training studies, sorted by patient."""
-        ordered = by_patient(self.prepared.records, self._rows(Role.TRAIN))
+        ordered = self._ordered()
         numbers = patient_numbers(self.prepared.records, ordered)
         return StoredRecords(self.images.among(ordered), self.reports.among(ordered), numbers)
+
+    def private_records(self) -> list[StudyRecord]:
+        """The records of the same studies, in their order."""
+        return [self.prepared.records[i] for i in self._ordered()]
 
     def held_out(self) -> HeldOut:
         """The held-out studies, in the data's order.
@@ -78,6 +82,9 @@ class OwnStudies:
         images = self.images.through(frozen.image, device=device, folder=folder)
         reports = self.reports.through(frozen.report, device=device, folder=folder)
         return replace(self, images=images, reports=reports)
+
+    def _ordered(self) -> list[int]:
+        return by_patient(self.prepared.records, self._rows(Role.TRAIN))
 
     def _rows(self, role: Role) -> Iterator[int]:
         roles = self.cut.roles

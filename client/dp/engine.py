@@ -9,6 +9,10 @@ Neighbouring relation: add or remove one patient. The number of patients never e
     public `expected_patients`.
 Sensitivity: `clip_norm`, and `clip_norm * (1 + ROUNDING_MARGIN)` in floating point, which the noise is scaled to. A
     record's value reads that record and public quantities alone; an objective that couples records is refused.
+Emphasis: a patient may be sampled more rarely than `sampling_probability`, which is what is charged (the reason stands
+    in `client/dp/records.py`), or weighed down by a factor of at most 1 after the clip, so that the sensitivity stays
+    the clip norm. Either follows from the patient's own group and public numbers. A weight before the clip would be
+    undone by it, where gradients are longer than the clip, as most are.
 Shared noise: part of it may be shared with other sites (`common/pair_noise/law.py`); the guarantee is then the same
     against the server and as many members together as the law says.
 Edge cases: an empty sample still adds noise; a record whose gradient is not finite counts as zero, so that one broken
@@ -168,6 +172,9 @@ class _Step:
         self.num_not_finite += gradients.num_not_finite
         squares_LG = torch.stack([part.squares().double() for part in gradients.parts])
         scales_LG = self._clipping.scales(squares_LG)
+        counted_G = chunk.weight_of_each()
+        if counted_G is not None:
+            scales_LG = scales_LG * counted_G
         for total, part, scale_G in zip(self.total.values(), gradients.parts, scales_LG, strict=True):
             total += part.weighted_sum(scale_G).view_as(total)
 

@@ -1,5 +1,8 @@
 """What a private step reads and gives: one site's studies sorted by patient, and gradients by parameter name.
 
+A patient may count for less than others (`common/fairness/emphasis.py`), by that patient's own group alone: be sampled
+more rarely, or be weighed down after the clip.
+
 Shapes: N studies, R studies of a chunk.
 """
 
@@ -8,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,6 +27,12 @@ class Sample(ABC):
 
     patients: Tensor
     """Patient number `[N]` of each study, int64, ascending from 0 without gaps."""
+
+    weights: Tensor | None
+    """What each study's patient is multiplied by after the clip, `[N]`, float64, within 0 and 1; None: by 1."""
+
+    groups: Tensor | None
+    """Group of each study, `[N]`, int64, which the objective reads; None where it reads none."""
 
     @abstractmethod
     def rows(self, rows: Tensor | slice) -> Records:
@@ -42,9 +51,33 @@ class Sample(ABC):
         """Number of studies of each patient, `[num_patients]`."""
         return torch.bincount(self.patients, minlength=self.num_patients)
 
+    def weight_of_each(self) -> Tensor | None:
+        """What each patient's clipped gradient is multiplied by, `[num_patients]`; None where all count in full.
+
+        Never above 1, whatever `weights` holds: the sensitivity rests on it.
+        """
+        return None if self.weights is None else self._of_each(self.weights).clamp(0.0, 1.0)
+
+    def _of_each(self, value_N: Tensor) -> Tensor:
+        """The value of each patient, which all studies of a patient share."""
+        return value_N.new_ones(self.num_patients).index_put((self.patients,), value_N)
+
 
 class PrivateStudies(Sample):
     """All private studies of one site, or those of a sample; none is read before it is asked for."""
+
+    kept: Tensor | None
+    """Probability that each study's patient stays in a sample once drawn, `[N]`, float64, at most 1; None: all stay."""
+
+    @abstractmethod
+    def by_group(
+        self, *, kept: Tensor | None = None, weights: Tensor | None = None, groups: Tensor | None = None
+    ) -> PrivateStudies:
+        """The same studies, told apart by group; `kept` and `weights` are one value a patient."""
+
+    def stay_of_each(self) -> Tensor | None:
+        """Probability that each patient stays in a sample once drawn, `[num_patients]`, on the CPU."""
+        return None if self.kept is None else self._of_each(self.kept).cpu()
 
     @abstractmethod
     def among(self, studies: Tensor, patients: Tensor) -> PrivateStudies:
@@ -75,19 +108,32 @@ class Records(PrivateStudies):
         images: Image features `[N, ...]`.
         reports: Report features `[N, ...]`.
         patients: Patient number `[N]` of each study, int64, ascending from 0 without gaps.
+        weights: See `Sample`.
+        groups: See `Sample`.
+        kept: See `PrivateStudies`; a sample's patients were kept already.
     """
 
     images: Tensor
     reports: Tensor
     patients: Tensor
+    weights: Tensor | None = None
+    groups: Tensor | None = None
+    kept: Tensor | None = None
 
     def rows(self, rows: Tensor | slice) -> Records:
         """See `Sample`."""
-        return Records(self.images[rows], self.reports[rows], self.patients[rows])
+        return self.among(rows, self.patients[rows])
 
-    def among(self, studies: Tensor, patients: Tensor) -> Records:
+    def among(self, studies: Tensor | slice, patients: Tensor) -> Records:
         """See `PrivateStudies`."""
-        return Records(self.images[studies], self.reports[studies], patients)
+        weights, groups = some(self.weights, studies), some(self.groups, studies)
+        return Records(self.images[studies], self.reports[studies], patients, weights, groups)
+
+    def by_group(
+        self, *, kept: Tensor | None = None, weights: Tensor | None = None, groups: Tensor | None = None
+    ) -> Records:
+        """See `PrivateStudies`."""
+        return replace(self, kept=kept, weights=weights, groups=groups)
 
     def one_image_each(self, randomness: Randomness) -> Records:  # noqa: ARG002 - they have one
         """See `PrivateStudies`."""
@@ -95,15 +141,37 @@ class Records(PrivateStudies):
 
     def to(self, device: str) -> Records:
         """See `PrivateStudies`."""
-        return Records(self.images.to(device), self.reports.to(device), self.patients.to(device))
+        return replace(self, **{name: value.to(device) for name, value in vars(self).items() if value is not None})
+
+
+def some(values: Tensor | None, rows: Tensor | slice) -> Tensor | None:
+    """Some of the values, where there are any."""
+    return None if values is None else values[rows]
 
 
 def sample_patients(records: PrivateStudies, probability: float, randomness: Randomness) -> PrivateStudies:
-    """The studies of a Poisson sample of the patients, renumbered without gaps, each with one of its images."""
-    chosen = randomness.participants(records.num_patients, probability).to(records.patients.device)
+    """The studies of a Poisson sample of the patients, renumbered without gaps, each with one of its images.
+
+    A patient who stays with probability r once drawn joins with r times `probability`, independently of all others.
+
+    Privacy: never more than if all joined with `probability`. With P the step's outcome without the patient and Q the
+    one with them in the sample, the outcome is (1 - rq) P + rq Q = (1 - r) P + r [(1 - q) P + q Q]. Every hockey-stick
+    divergence is jointly convex, so that of this mixture from P, and of P from it, is at most r times that at q. So
+    unequal rates are charged as the largest; the others' rates do not enter, for each of their draws the same holds.
+    """
+    chosen = _drawn(records, probability, randomness).to(records.patients.device)
     studies = chosen[records.patients].nonzero().flatten()
     numbers = torch.cumsum(chosen, dim=0) - 1
     return records.among(studies, numbers[records.patients[studies]]).one_image_each(randomness)
+
+
+def _drawn(records: PrivateStudies, probability: float, randomness: Randomness) -> Tensor:
+    """Who joins a step, `[num_patients]`: drawn alike, then kept by a coin of their own."""
+    chosen, stay_P = randomness.participants(records.num_patients, probability), records.stay_of_each()
+    for stay in () if stay_P is None else stay_P.unique().tolist():
+        of_this = (stay_P == stay).nonzero().flatten()
+        chosen[of_this] &= randomness.participants(len(of_this), stay)
+    return chosen
 
 
 class ChunksAhead:
@@ -152,4 +220,4 @@ def _spans(sample: Sample, chunk_size: int) -> Iterator[tuple[int, int, int]]:
 
 def _read(sample: Sample, start: int, stop: int, first_patient: int) -> Records:
     part = sample.rows(slice(start, stop))
-    return Records(part.images, part.reports, part.patients - first_patient)
+    return replace(part, patients=part.patients - first_patient)

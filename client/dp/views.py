@@ -9,7 +9,7 @@ Shapes: R studies, V views, H height, W width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -67,6 +67,8 @@ class _Viewed(Sample):
     def __init__(self, sample: Sample, number: int, generator: np.random.Generator) -> None:
         self._sample, self._number, self._generator = sample, number, generator
         self.patients = sample.patients.repeat_interleave(number)
+        self.weights = None if sample.weights is None else sample.weights.repeat_interleave(number)
+        self.groups = None if sample.groups is None else sample.groups.repeat_interleave(number)
 
     def rows(self, rows: Tensor | slice) -> Records:
         """See `Sample`."""
@@ -74,7 +76,7 @@ class _Viewed(Sample):
         studies, row_of_R = study_of_R.unique_consecutive(return_inverse=True)
         read = self._sample.rows(studies.to(self._sample.patients.device))
         each = read.rows(row_of_R.to(read.patients.device))
-        return Records(_view(each.images, self._generator), each.reports, each.patients)
+        return replace(each, images=_view(each.images, self._generator))
 
 
 NO_VIEWS = Views(1)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from client.dp.coins import random_below
 from client.dp.randomness import Randomness
-from client.dp.records import PrivateStudies, Records
+from client.dp.records import PrivateStudies, Records, some
 from client.store.arrays import ArrayWriter, StoredArray
 from common.device import CPU
 from common.errors import DataError
@@ -159,11 +159,17 @@ class StoredRecords(PrivateStudies):
         images: Image features `[N, ...]`.
         reports: Report features `[N, ...]`.
         patients: Patient number `[N]` of each study, int64, ascending from 0 without gaps; in memory, on the CPU.
+        weights: See `Sample`; likewise.
+        groups: See `Sample`; likewise.
+        kept: See `PrivateStudies`; likewise.
     """
 
     images: StoredRows
     reports: StoredRows
     patients: Tensor
+    weights: Tensor | None = None
+    groups: Tensor | None = None
+    kept: Tensor | None = None
 
     def rows(self, rows: Tensor | slice) -> Records:
         """See `Sample`.
@@ -171,11 +177,25 @@ class StoredRecords(PrivateStudies):
         Raises:
             DataError: They cannot be read.
         """
-        return Records(self.images[rows], self.reports[rows], self.patients[rows].to(self.images.device))
+        told = Records(
+            self.images[rows],
+            self.reports[rows],
+            self.patients[rows],
+            some(self.weights, rows),
+            some(self.groups, rows),
+        )
+        return told.to(self.images.device)
 
     def among(self, studies: Tensor, patients: Tensor) -> StoredRecords:
         """See `PrivateStudies`."""
-        return StoredRecords(self.images.among(studies), self.reports.among(studies), patients)
+        images, reports = self.images.among(studies), self.reports.among(studies)
+        return StoredRecords(images, reports, patients, some(self.weights, studies), some(self.groups, studies))
+
+    def by_group(
+        self, *, kept: Tensor | None = None, weights: Tensor | None = None, groups: Tensor | None = None
+    ) -> StoredRecords:
+        """See `PrivateStudies`."""
+        return replace(self, kept=kept, weights=weights, groups=groups)
 
     def one_image_each(self, randomness: Randomness) -> StoredRecords:
         """See `PrivateStudies`."""

@@ -60,7 +60,8 @@ PUBLIC_TRAVEL = 8.0
 MOST_PATIENTS_MEASURED = 64
 """Anchors' patients whose gradients are measured."""
 
-HASH_HEAD = "hash_head."
+HEADS = ("hash_head.", "adversary.")
+"""Trained parts whose noise moves no embedding."""
 Progress = Callable[[str], None]
 
 
@@ -188,8 +189,8 @@ def _choose_lengths(chosen: RunConfig, model: DualEncoder, bands: Sequence[str],
 
 
 def tower_scale(model: DualEncoder) -> float:
-    """Root mean square of the towers' trained parameters; the hash head's noise moves no embedding."""
-    names = [name for name in trainable_names(model) if not name.startswith(HASH_HEAD)]
+    """Root mean square of the towers' trained parameters; the heads' noise moves no embedding."""
+    names = [name for name in trainable_names(model) if not name.startswith(HEADS)]
     values = torch.cat([model.get_parameter(name).detach().flatten() for name in names])
     return float(values.square().mean().sqrt())
 
@@ -216,7 +217,7 @@ def _gradient_norm(
     for row in rows:  # one study at a time: a loss of pairs would couple a patient's own studies
         image, report = model(anchors.images[row : row + 1], anchors.reports[row : row + 1])
         values.append(objective(image, report, public))
-    gradients = torch.autograd.grad(torch.cat(values).mean(), parameters)
+    gradients = torch.autograd.grad(torch.cat(values).mean(), parameters, materialize_grads=True)
     return float(torch.cat([gradient.flatten() for gradient in gradients]).norm())
 
 

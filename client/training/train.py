@@ -31,14 +31,19 @@ from client.dp.step import GradientSource, Sampler
 from client.dp.views import Views
 from client.site import Site
 from client.training.ahead import drawn_ahead
+from common.encoders.adversary import FORGETTING
 from common.encoders.dual import DualEncoder, trainable_names
 from common.errors import LedgerError
 from common.losses.in_batch import InBatchContrast
 from common.losses.objective import Objective, Public, build_objective, embed_public
 from common.privacy.bands import middle_of
 from common.privacy.events import TruncatedSampledGaussian
+from common.privacy.plan import expected_patients
 from common.seeds import numpy_generator, torch_generator
 from common.wire.update import NamedArrays, load_into
+
+ADVERSARY = "adversary.weight"
+"""Name of the adversary's parameter."""
 
 
 def train(
@@ -78,6 +83,8 @@ def train(
                 _add(gradients, _public_gradient(site, objective, public, generator), privacy.public_weight)
             if config.training.proximal_weight:
                 _add(gradients, _drift(model, start), config.training.proximal_weight)
+            if model.adversary is not None:
+                _add(gradients, {ADVERSARY: model.adversary.weight.detach()}, FORGETTING)
             for name, parameter in zip(names, parameters, strict=True):
                 parameter.grad = gradients[name]
             optimizer.step()
@@ -95,11 +102,10 @@ def gradient_source(
     """
     training, randomness = site.config.training, site.randomness(round_number)
     if site.privacy is None:
-        expected_patients = training.sampling_probability * middle_of(site.patients_band)
         return PlainGradient(
             objective=objective,
             sampling_probability=training.sampling_probability,
-            expected_patients=expected_patients,
+            expected_patients=expected_patients(site.config, middle_of(site.patients_band)),
             randomness=randomness,
             precision=training.precision,
             views=Views(training.augmentations),
@@ -107,7 +113,7 @@ def gradient_source(
         )
     if (site.privacy.pair_law is None) != (round_noise is None):
         raise LedgerError(f"{site.name}: the run's noise is to be shared, and with whom was not said; nothing is drawn")
-    event, expected_patients = site.privacy.event, site.privacy.expected_patients
+    event = site.privacy.event
     if isinstance(event, TruncatedSampledGaussian):
         return PairClipDpSgd(
             objective=objective,
@@ -115,7 +121,7 @@ def gradient_source(
             clip_norm=site.privacy.clip_norm,
             negative_clip=site.config.loss.negative_clip,
             noise_multiplier=event.noise_multiplier,
-            expected_patients=expected_patients,
+            expected_patients=site.privacy.expected_patients,
             most_sampled=event.most_sampled,
             most_patients=event.most_patients,
             chunk_size=training.chunk_size,
@@ -126,7 +132,7 @@ def gradient_source(
         sampling_probability=event.sampling_probability,
         clip_norm=site.privacy.clip_norm,
         noise_multiplier=event.noise_multiplier,
-        expected_patients=expected_patients,
+        expected_patients=site.privacy.expected_patients,
         chunk_size=training.chunk_size,
         randomness=randomness,
         clipping=site.config.privacy.clipping,
@@ -187,9 +193,11 @@ class PlainGradient(GradientSource):
         if not studies.num_patients:
             return {name: torch.zeros_like(p) for name, p in zip(names, parameters, strict=True)}
         weight = (1.0 / studies.studies_of_each())[studies.patients]
+        if studies.weights is not None:
+            weight = weight * studies.weights.to(weight)
         with autocast(self.precision, studies.images.device):
             image, report = model(studies.images, studies.reports)
-            values = self.objective(image, report, public)
+            values = self.objective(image, report, public, studies.groups)
         total = (values * weight).sum() / self.expected_patients
         return dict(zip(names, torch.autograd.grad(total, parameters), strict=True))
 
@@ -202,7 +210,8 @@ def _public_gradient(site: Site, objective: Objective, public: Public, generator
     image, report = site.model(*batch)
     value = in_batch(image, report, public).mean()
     parameters = [site.model.get_parameter(name) for name in names]
-    return dict(zip(names, torch.autograd.grad(value, parameters), strict=True))
+    # The anchors' groups are not known: of an adversary nothing is asked.
+    return dict(zip(names, torch.autograd.grad(value, parameters, materialize_grads=True), strict=True))
 
 
 def _drift(model: DualEncoder, start: Gradients) -> Gradients:

@@ -22,6 +22,7 @@ from common.config.ranges import check_ranges
 from common.config.registry import near
 from common.config.schema import RunConfig
 from common.errors import ConfigError
+from common.fairness.emphasis import emphasis_of
 from common.fairness.marginals import marginals_of
 from common.fairness.table import table_of
 
@@ -33,6 +34,7 @@ _TYPE_WORDS = {
     "bool": "true or false",
     "list[str]": "a list of texts, such as [a,b]",
     "dict[str, str]": "texts by name, such as {a: b}",
+    "dict[str, float]": "numbers by name, such as {a: 0.5}",
     "list[int]": "a list of whole numbers, such as [1,2]",
     "list[float | None]": "a list of numbers or null, such as [null,8]",
 }
@@ -132,6 +134,7 @@ def _resolve(layers: Sequence[DictConfig]) -> RunConfig:
         config.privacy.epsilon = None
     check_ranges(config_as_json(config))
     _check_fairness(config)
+    emphasis_of(config)
     return config
 
 

@@ -44,6 +44,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "loss.num_anchors": (1, 10**6),
     "loss.agreement_weight": (0, 100),
     "loss.negative_clip": (1e-3, 100),
+    "loss.level_weight": (0, 100),
     "public_fit.validation_fraction": (0, 0.5),
     "public_fit.steps": (0, 10**6),
     "public_fit.batch_size": (2, 10**6),
@@ -80,12 +81,16 @@ RANGES: dict[str, tuple[float, float]] = {
     "fairness.delta": (1e-12, 0.1),
     "fairness.max_gap": (0, 1),
     "fairness.min_group_recall": (0, 1),
+    "mitigation.site_power": (0, 10),
+    "mitigation.adversary_weight": (0, 100),
     "baselines.repeats": (0, 100),
     "robustness.repeats": (1, 100),
+    "remedies.repeats": (1, 100),
 }
 """Least and greatest value of each numeric key, both allowed."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
+    "data.synthetic.planted": ("scanner", "marker", "phrases"),
     "data.same_patients": ("exact", "folded"),
     "encoder.trainable": ("all", "heads", "lora"),
     "training.optimizer": ("sgd", "adam"),
@@ -93,8 +98,18 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "training.gradients": ("auto", "vmap", "linear", "ghost"),
     "privacy.clipping": ("flat", "per_layer"),
     "privacy.noise": ("own", "shared"),
+    "mitigation.attribute": ("sex", "age_band", "race", "scanner"),
+    "mitigation.emphasis_by": ("sampling", "weight"),
 }
-"""Words that are not the names of a registry."""
+"""Words that are not the names of a registry; of a list, each word."""
+
+
+RANGES_OF_EACH: dict[str, tuple[float, float]] = {
+    "mitigation.emphasis": (0.01, 1),
+    "mitigation.shares": (0, 1),
+    "mitigation.site_recall": (0, 1),
+}
+"""Least and greatest value of each number in a table of them by name, both allowed."""
 
 
 def check_ranges(config: Mapping[str, Any]) -> None:
@@ -104,22 +119,38 @@ def check_ranges(config: Mapping[str, Any]) -> None:
         ConfigError: The first value out of its range.
     """
     for key, value in _leaves(config):
-        if key in RANGES and value is not None:
-            low, high = RANGES[key]
+        in_range = RANGES.get(key) or _range_of_each(key)
+        if in_range is not None and value is not None:
+            low, high = in_range
             if not low <= value <= high:
                 raise ConfigError(f"{key}={value}: out of range; give a value from {low:g} to {high:g}")
-        if key in CHOICES and value not in CHOICES[key]:
-            raise ConfigError(f"{key}={value}: unknown; {near(str(value), list(CHOICES[key]))}")
+        for word in value if isinstance(value, list) else [value]:
+            if key in CHOICES and word not in CHOICES[key]:
+                raise ConfigError(f"{key}={word}: unknown; {near(str(word), list(CHOICES[key]))}")
     for site, band in config["privacy"]["cohort"].items():
         check_band(band, f"privacy.cohort.{site}:")
+    _check_together(config)
+
+
+def _check_together(config: Mapping[str, Any]) -> None:
+    """Check what no key says alone."""
     if config["code"]["bit_width"] % 8:
         raise ConfigError(f"code.bit_width={config['code']['bit_width']}: must be a multiple of 8")
     if config["code"]["num_centres"] >= config["code"]["bit_width"]:
         raise ConfigError(
             f"code.num_centres={config['code']['num_centres']}: must be below code.bit_width, or centres coincide"
         )
+    if config["mitigation"]["site_recall"] and config["privacy"]["noise"] == "shared":
+        raise ConfigError(
+            "mitigation.site_recall: noise that hospitals share cancels only where all of them count alike; set "
+            "privacy.noise=own, or remove the figures"
+        )
     if config["data"]["public_fraction"] + config["data"]["test_fraction"] >= 1:
         raise ConfigError("data.public_fraction and data.test_fraction leave no patients to train on; lower one")
+
+
+def _range_of_each(key: str) -> tuple[float, float] | None:
+    return next((found for table, found in RANGES_OF_EACH.items() if key.startswith(f"{table}.")), None)
 
 
 def check_band(band: str, where: str) -> None:

@@ -22,6 +22,7 @@ class SyntheticConfig:
     image_size: int = MISSING
     site_shift: float = MISSING
     confounder: bool = MISSING
+    planted: list[str] = MISSING
 
 
 @dataclass
@@ -85,6 +86,7 @@ class LossConfig:
     num_anchors: int = MISSING
     agreement_weight: float = MISSING
     negative_clip: float = MISSING
+    level_weight: float = MISSING
 
 
 @dataclass
@@ -206,6 +208,19 @@ class FairnessConfig:
 
 
 @dataclass
+class MitigationConfig:
+    """Against a group, or a hospital, that is served worse; every part of it is off unless a config turns it on."""
+
+    attribute: str = MISSING
+    emphasis: dict[str, float] = MISSING
+    emphasis_by: str = MISSING
+    shares: dict[str, float] = MISSING
+    site_power: float = MISSING
+    adversary_weight: float = MISSING
+    site_recall: dict[str, float] = MISSING
+
+
+@dataclass
 class BaselinesConfig:
     """What `--scenario baselines` compares: nothing when `repeats` is empty."""
 
@@ -222,6 +237,16 @@ class RobustnessConfig:
     attacks: list[str] = MISSING
     num_byzantine: list[int] = MISSING
     epsilons: list[float | None] = MISSING
+
+
+@dataclass
+class RemediesConfig:
+    """What `--scenario fairness` compares: nothing when `names` is empty."""
+
+    repeats: int = MISSING
+    names: list[str] = MISSING
+    epsilons: list[float | None] = MISSING
+    group: str = MISSING
 
 
 @dataclass
@@ -245,5 +270,7 @@ class RunConfig:
     attack: AttackConfig = MISSING
     evaluation: EvaluationConfig = MISSING
     fairness: FairnessConfig = MISSING
+    mitigation: MitigationConfig = MISSING
     baselines: BaselinesConfig = MISSING
     robustness: RobustnessConfig = MISSING
+    remedies: RemediesConfig = MISSING

@@ -1,5 +1,7 @@
 """The model that a consortium trains: an image tower, a report tower, and one hash head that both share.
 
+Where groups are to be hidden, an adversary reads what the two make.
+
 Shapes: B batch, D embedding, K bits.
 """
 
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from common.encoders.adversary import Adversary
 from common.encoders.interface import Tower
 from common.encoders.rows import Rows, batches
 from common.hashing.head import HashHead
@@ -22,20 +25,25 @@ class Embedded(NamedTuple):
     Attributes:
         embedding: `[B, D]`, of unit length.
         code: `[B, K]`, relaxed code in (-1, 1); its sign is the code.
+        group: `[B, G]`, what an adversary makes of both; None where the model has none.
     """
 
     embedding: Tensor
     code: Tensor
+    group: Tensor | None = None
 
 
 class DualEncoder(nn.Module):
     """Image tower, report tower and hash head; features in, embeddings and relaxed codes out."""
 
-    def __init__(self, image_tower: Tower, report_tower: Tower, hash_head: HashHead) -> None:
+    def __init__(
+        self, image_tower: Tower, report_tower: Tower, hash_head: HashHead, adversary: Adversary | None = None
+    ) -> None:
         super().__init__()
         self.image_tower = image_tower
         self.report_tower = report_tower
         self.hash_head = hash_head
+        self.adversary = adversary
 
     def embed_images(self, features: Tensor) -> Embedded:
         """Embeddings and relaxed codes of image features `[B, ...]`."""
@@ -52,7 +60,10 @@ class DualEncoder(nn.Module):
     def _embed(self, raw: Tensor) -> Embedded:
         embedding = normalize(raw, dim=-1)
         # Detached: the code's losses train the hash head alone, so that codes never cost retrieval by embedding.
-        return Embedded(embedding, torch.tanh(self.hash_head(embedding.detach())))
+        code = torch.tanh(self.hash_head(embedding.detach()))
+        if self.adversary is None:
+            return Embedded(embedding, code)
+        return Embedded(embedding, code, self.adversary(self.adversary.seen(embedding, code)))
 
 
 def trainable_names(model: nn.Module) -> tuple[str, ...]:

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from common.config.schema import RunConfig
+from common.encoders.adversary import Adversary
 from common.encoders.dual import DualEncoder, Embedded, embed_in_batches
 from common.encoders.interface import Encoder
+from common.fairness.emphasis import cut_of
 from common.hashing.head import HashHead
 from common.losses.in_batch import InBatchContrast
 from common.losses.objective import Objective, Public
@@ -83,7 +85,19 @@ def fresh_model(encoder: Encoder, config: RunConfig) -> DualEncoder:
         num_centres=config.code.num_centres,
         generator=generator,
     )
-    return DualEncoder(image_tower, report_tower, head)
+    return DualEncoder(image_tower, report_tower, head, fresh_adversary(config))
+
+
+def fresh_adversary(config: RunConfig) -> Adversary | None:
+    """The head that a run's adversary starts from; None where the run has none."""
+    if not config.mitigation.adversary_weight:
+        return None
+    return Adversary(
+        embedding_dim=config.encoder.embedding_dim,
+        bit_width=config.code.bit_width,
+        num_groups=len(cut_of(config).groups),
+        strength=config.mitigation.adversary_weight,
+    )
 
 
 def fit_to_public(model: DualEncoder, anchors: AnchorFeatures, config: RunConfig) -> None:
@@ -137,7 +151,7 @@ def split_frozen(model: DualEncoder) -> tuple[FrozenPart | None, DualEncoder]:
     image, report = model.image_tower.split(), model.report_tower.split()
     if image is None or report is None:
         return None, model
-    return FrozenPart(image[0], report[0]), DualEncoder(image[1], report[1], model.hash_head)
+    return FrozenPart(image[0], report[0]), DualEncoder(image[1], report[1], model.hash_head, model.adversary)
 
 
 def first_model(encoder: Encoder, anchors: AnchorFeatures, config: RunConfig) -> DualEncoder:

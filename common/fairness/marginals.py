@@ -68,7 +68,7 @@ def marginals_of(config: FairnessConfig) -> tuple[Marginal, ...]:
     Raises:
         ConfigError: An attribute is unknown, named twice or without groups, or an intersection is not of two of them.
     """
-    levels = _levels(config)
+    levels = levels_of(config)
     for attribute in config.attributes:
         if attribute not in levels:
             raise ConfigError(f"fairness.attributes: {attribute}: unknown; {near(attribute, list(levels))}")
@@ -88,7 +88,8 @@ def marginals_of(config: FairnessConfig) -> tuple[Marginal, ...]:
     return tuple(Marginal(cut, tuple(levels[attribute] for attribute in cut)) for cut in cuts)
 
 
-def _levels(config: FairnessConfig) -> dict[str, tuple[str, ...]]:
+def levels_of(config: FairnessConfig) -> dict[str, tuple[str, ...]]:
+    """The groups of each attribute that a run knows, `unknown` last."""
     return {
         "sex": (*SEXES, UNKNOWN),
         "age_band": (*AGE_BANDS, UNKNOWN),

@@ -1,6 +1,6 @@
 """What training minimises: a contrastive loss of the embeddings, and the same loss and two more terms of the codes.
 
-    objective = contrast(embeddings)
+    objective = contrast(embeddings) + level_weight * shortfall(embeddings) + what the adversary makes of the group
               + code.weight * (contrast(codes) + quantisation_weight * quantisation + centre_weight * centre)
 
 Every term of a record reads that record and public quantities only, unless the contrastive loss itself couples
@@ -16,13 +16,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 
 from common.config.schema import CodeConfig, LossConfig
 from common.encoders.dual import DualEncoder, Embedded
 from common.errors import ConfigError
 from common.hashing.head import nearest_centres
 from common.losses.interface import LOSSES, Coupling, Loss
+from common.losses.score_level import ScoreLevel
 
 
 class Public(NamedTuple):
@@ -50,19 +51,38 @@ def embed_public(model: DualEncoder, images: Tensor, reports: Tensor) -> Public:
 
 @dataclass(frozen=True)
 class Objective:
-    """The objective of one run: a pure function of embedded pairs."""
+    """The objective of one run: a pure function of embedded pairs.
+
+    Attributes:
+        contrast: The contrastive loss.
+        code: Weights of the codes' terms.
+        level: What lifts pairs to the anchors' score level, and its weight; None where nothing does.
+    """
 
     contrast: Loss
     code: CodeConfig
+    level: ScoreLevel | None = None
 
     @property
     def coupling(self) -> Coupling:
         """How far one record's value depends on other private records."""
         return self.contrast.coupling
 
-    def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
-        """Values `[B]` of B embedded pairs."""
-        value_B = self.contrast(image.embedding, report.embedding, public.image.embedding, public.report.embedding)
+    def __call__(self, image: Embedded, report: Embedded, public: Public, groups: Tensor | None = None) -> Tensor:
+        """Values `[B]` of B embedded pairs.
+
+        Args:
+            image: Of each pair.
+            report: Of each pair.
+            public: What a pair is compared with.
+            groups: Group `[B]` of each pair's patient, for the adversary; None asks nothing of it.
+        """
+        embeddings = (image.embedding, report.embedding, public.image.embedding, public.report.embedding)
+        value_B = self.contrast(*embeddings)
+        if self.level is not None:
+            value_B = value_B + self.level(*embeddings)
+        if groups is not None and image.group is not None and report.group is not None:
+            value_B = value_B + (_surprise(image.group, groups) + _surprise(report.group, groups)) / 2
         return value_B + self.code.weight * self._code_value(image, report, public)
 
     def _code_value(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
@@ -80,6 +100,10 @@ class Objective:
         centre_BK = nearest_centres(report.embedding, public.prototypes, public.centres)
         centre_B = (centre_distance(image.code, centre_BK) + centre_distance(report.code, centre_BK)) / 2
         return self.code.quantisation_weight * quantisation_B + self.code.centre_weight * centre_B
+
+
+def _surprise(logits_BG: Tensor, group_B: Tensor) -> Tensor:
+    return cross_entropy(logits_BG, group_B, reduction="none")
 
 
 def quantisation(code_BK: Tensor) -> Tensor:
@@ -115,4 +139,6 @@ def build_objective(loss: LossConfig, code: CodeConfig) -> Objective:
     Raises:
         ConfigError: `loss.name` is unknown.
     """
-    return Objective(LOSSES.load(loss.name)(temperature=loss.temperature, agreement_weight=loss.agreement_weight), code)
+    contrast = LOSSES.load(loss.name)(temperature=loss.temperature, agreement_weight=loss.agreement_weight)
+    level = ScoreLevel(temperature=loss.temperature, weight=loss.level_weight) if loss.level_weight else None
+    return Objective(contrast, code, level)

@@ -10,7 +10,7 @@ from common.errors import ConfigError
 from common.losses.interface import Coupling
 from common.losses.objective import build_objective
 from common.privacy.bands import middle_of
-from common.privacy.plan import privacy_plan, with_cohort
+from common.privacy.plan import expected_patients, privacy_plan, with_cohort
 
 
 def mean_noise(config: RunConfig, bands: Sequence[str]) -> float:
@@ -19,6 +19,7 @@ def mean_noise(config: RunConfig, bands: Sequence[str]) -> float:
     A site's gradient has noise sigma * C / (q * n) with n the middle of its band, and weight n / N in the mean, so
     that nu = sqrt(sum of sigma^2) / (q * N), N patients in all; times the loss's sensitivity over C. Of noise that
     sites share sigma is the own multiplier, the rest cancels, and the same comes of one public normaliser for all.
+    Where groups count differently, q is what a patient counts in a step on average.
 
     Args:
         config: The run's configuration.
@@ -28,7 +29,7 @@ def mean_noise(config: RunConfig, bands: Sequence[str]) -> float:
         ConfigError: The config is without privacy, or no noise reaches its epsilon.
     """
     squares = sum(noise**2 for noise in own_multipliers(config, bands))
-    patients = config.training.sampling_probability * sum(middle_of(band) for band in bands)
+    patients = expected_patients(config, sum(middle_of(band) for band in bands))
     return _sensitivity(config) * math.sqrt(squares) / patients
 
 

@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 from common.config.schema import RunConfig
 from common.errors import ConfigError
+from common.fairness.emphasis import SAMPLING, mean_emphasis
 from common.losses.interface import Coupling
 from common.losses.objective import build_objective, refuse_coupled
 from common.pair_noise.law import PairLaw
@@ -103,11 +104,16 @@ def privacy_plan(config: RunConfig, patients_band: str) -> PrivacyPlan | None:
         event=replace(whole.event(noise), steps=config.training.steps_per_round),
         delta=delta,
         clip_norm=config.privacy.clip_norm,
-        expected_patients=config.training.sampling_probability * _normal_patients(config, patients_band),
+        expected_patients=expected_patients(config, _normal_patients(config, patients_band)),
         learning_rate=config.privacy.learning_rate / max(own, 1.0),
         public_weight=config.privacy.public_weight * own,
         pair_law=law,
     )
+
+
+def expected_patients(config: RunConfig, patients: float) -> float:
+    """What a step's sum is divided by: the patients that it reads on average of so many, as public figures say."""
+    return config.training.sampling_probability * mean_emphasis(config) * patients
 
 
 def pair_law(config: RunConfig) -> PairLaw | None:
@@ -214,7 +220,11 @@ def _refuse_other_clips(config: RunConfig) -> None:
         "training.augmentations": (config.training.augmentations, 1),
         "privacy.clipping": (config.privacy.clipping, "flat"),
         "privacy.noise": (config.privacy.noise, "own"),
+        "loss.level_weight": (config.loss.level_weight, 0.0),
+        "mitigation.adversary_weight": (config.mitigation.adversary_weight, 0.0),
     }
+    if config.mitigation.emphasis:
+        asked["mitigation.emphasis_by"] = (config.mitigation.emphasis_by, SAMPLING)
     for key, (value, known) in asked.items():
         if value != known:
             raise ConfigError(

@@ -23,7 +23,7 @@ from server.report.reputation import reputation
 from server.report.site_differences import site_differences
 from server.report.told_groups import told_groups
 
-ONLY_SIMULATED = ["$.pooled", "$.baselines", "$.baseline_groups", "$.robustness", "$.data.bad_rows"]
+ONLY_SIMULATED = ["$.pooled", "$.baselines", "$.baseline_groups", "$.robustness", "$.remedies", "$.data.bad_rows"]
 """What only a simulation can know: it is exact whatever the sites tell."""
 
 NOT_PRIVATE = [

@@ -32,6 +32,7 @@ from server.report.group_history import histories, history_figure
 from server.report.make_up import make_ups
 from server.report.outcome import outcome
 from server.report.release_gate import withheld_because
+from server.report.remedies import LEAST_KEPT, remedies_figure, remedies_verdict, remedy_rows
 from server.report.statistic import Statistics
 from server.report.three_answers import are_marked, three_answers
 from server.report.watched import stepped_back, watched_figure, watched_rounds
@@ -104,6 +105,7 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
     grids = robustness.grids(summary)
     backdoors = robustness.backdoor_rows(summary)
     weights = reputation.weight_map(summary, rounds)
+    remedies = remedy_rows(summary)
     watched = watched_rounds(summary, rounds)
     statistics = Statistics(summary)
     # Each curve is over its own hospital's gallery, so the pooled gallery's chance would be too low here.
@@ -111,6 +113,7 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
     over_time = histories(summary, rounds)
     figures = {
         "curves": plots.curves_figure(curves, chance=chance) if curves else None,
+        "remedies": remedies_figure(remedies) if remedies else None,
         "baselines": plots.baselines_figure(baselines) if baselines else None,
         "watched": watched_figure(watched) if watched else None,
         "weights": heat_maps.weights_figure(weights) if weights else None,
@@ -158,6 +161,10 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
             silent=silent,
             group_tables=tables.group_tables(summary),
             least_group=summary.get("least_group", LEAST_GROUP),
+            remedies=remedies,
+            remedies_verdict=remedies_verdict(summary),
+            remedies_marked=not statistics.is_private("remedies"),
+            least_kept=LEAST_KEPT,
             baselines=baselines,
             baselines_marked=not statistics.is_private("baselines"),
             bad_rows_marked=not statistics.is_private("data"),

@@ -71,6 +71,14 @@ BASELINES = {
     "centralised": "All data in one place",
     "centralised_in_batch": "All in one place, in-batch contrast",
 }
+REMEDIES = {
+    "none": "untreated",
+    "sampling": "rates by group",
+    "weight": "weights by group",
+    "site_weights": "weights of hospitals",
+    "score_level": "score level",
+    "adversary": "adversary",
+}
 RULES = {
     "mean": "mean",
     "median": "median",
@@ -324,6 +332,11 @@ def capital(sentence: str) -> str:
 def drop_reason(code: str) -> str:
     """A drop's reason in plain words; an unknown code verbatim."""
     return DROP_REASONS.get(code, code)
+
+
+def remedy(name: str) -> str:
+    """A remedy against a gap in plain words, those that go together joined by plus signs; an unknown name verbatim."""
+    return " + ".join(REMEDIES.get(part, part) for part in name.split("+"))
 
 
 def rule(name: str) -> str:

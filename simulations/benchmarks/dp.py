@@ -162,7 +162,7 @@ def noisy_step(when: str, batch: int = 128, overrides: tuple[str, ...] = TRANSFO
 
 
 def _to(part: Embedded | Tensor, device: str) -> Any:  # noqa: ANN401 - what it was given
-    return part.to(device) if isinstance(part, Tensor) else Embedded(*(value.to(device) for value in part))
+    return part.to(device) if isinstance(part, Tensor) else Embedded(part.embedding.to(device), part.code.to(device))
 
 
 def heads_step(num_patients: int = 853, overrides: tuple[str, ...] = ()) -> Step:

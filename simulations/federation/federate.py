@@ -20,6 +20,7 @@ from client.gate.gate import Guard
 from client.gate.recorder import NoRecorder as NoSiteRecorder
 from client.policy.simulated import simulation_policy
 from client.site import Site, SiteAccounts
+from client.studies import by_group
 from common.config.load import config_digest
 from common.config.schema import RunConfig
 from common.device import CPU
@@ -174,7 +175,11 @@ def check_names(config: RunConfig) -> None:
     Raises:
         ConfigError: A name is unknown, no noise reaches the epsilon, or the loss couples records under privacy.
     """
-    ATTACKS.load(config.attack.name)
+    if ATTACKS.load(config.attack.name).poison is not None and config.mitigation.adversary_weight:
+        raise ConfigError(
+            f"attack.name={config.attack.name}: poisoned studies have no groups for an adversary to tell; set "
+            "mitigation.adversary_weight=0"
+        )
     build_aggregator(config.aggregator, seed=config.seed)
     if config.privacy.noise == SHARED and config.privacy.epsilon is not None:
         check_cancels(config.aggregator)
@@ -240,7 +245,8 @@ def build_sites(members: Members) -> list[Site]:
     poison, attackers = ATTACKS.load(config.attack.name).poison, _attackers(config, sorted(members.cut))
     sites = []
     for name, held in sorted(members.cut.items()):
-        private, held_out = consortium.private(held), consortium.held_out(held)
+        private = by_group(consortium.private(held), consortium.private_records(held), config)
+        held_out = consortium.held_out(held)
         if poison is not None and name in attackers:
             private = poison(consortium, held, config)
         band = band_of(private.num_patients)

@@ -1,19 +1,16 @@
-"""The cells of `--scenario robustness`, their results on the disk, and what each is compared with."""
+"""The cells of `--scenario robustness`, and what each is compared with."""
 
 from __future__ import annotations
 
-import copy
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from common.config.schema import RobustnessConfig, RunConfig
-from common.errors import CheckpointError, ConfigError
-from common.files import write_atomically
+from common.errors import ConfigError
 from simulations.federation.federate import check_names
+from simulations.scenarios.cells import Found, at_epsilon
 
 NO_ATTACK, MEAN = "none", "mean"
 
@@ -61,9 +58,6 @@ Repeat = tuple[int, Cell]
 """A cell under one seed."""
 
 RATES = frozenset(("recall_at_10", "codes_recall_at_10", "backdoor_success", "backdoor_control", "attacker_weight"))
-
-Found = dict[str, Any]
-"""What was measured in a cell: the keys of `cells` in `summary.schema.json` beside the cell's own and `kept`."""
 
 
 def grid(config: RobustnessConfig) -> list[Cell]:
@@ -137,46 +131,7 @@ def kept_share(recall_at_10: float | None, reference: Mapping[str, Any]) -> floa
     return float(recall_at_10 / reference["recall_at_10"])
 
 
-@dataclass
-class KeptCells:
-    """The results of a grid as its file holds them.
-
-    Raises:
-        CheckpointError: The file is damaged or of another config.
-    """
-
-    path: Path
-    digest: str
-
-    def __post_init__(self) -> None:
-        self.found: dict[Repeat, Found] = {}
-        if not self.path.exists():
-            return
-        try:
-            content = json.loads(self.path.read_bytes())
-            for row in content["cells"]:
-                cell = Cell(**{name: row.pop(name) for name in Cell.__dataclass_fields__})
-                self.found[row.pop("seed"), cell] = row
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{self.path}: damaged; remove it and resume: its cells are run anew") from error
-        if content.get("config_digest") != self.digest:
-            raise CheckpointError(f"{self.path}: belongs to a run with another config.yaml; start the run anew")
-
-    def add(self, repeat: Repeat, found: Found) -> None:
-        """Keep a cell under a seed on the disk."""
-        self.found[repeat] = found
-        rows = [{"seed": seed, **asdict(cell), **found} for (seed, cell), found in self.found.items()]
-        write_atomically(self.path, json.dumps({"config_digest": self.digest, "cells": rows}, indent=1).encode())
-
-
 def recalls_of(pooled: Mapping[str, Any]) -> dict[str, float | None]:
     """Recall at 10 of embeddings and codes, from a model's metrics or from a cell's."""
     codes = pooled["codes"]["recall_at_10"] if "codes" in pooled else pooled["codes_recall_at_10"]
     return {"recall_at_10": pooled["recall_at_10"], "codes_recall_at_10": codes}
-
-
-def at_epsilon(config: RunConfig, epsilon: float | None) -> RunConfig:
-    """The same config with another epsilon."""
-    changed = copy.deepcopy(config)
-    changed.privacy.epsilon = epsilon
-    return changed

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from common.config.load import config_as_yaml, config_digest
 from common.config.schema import RunConfig
@@ -33,13 +33,11 @@ from server.report.build import build_summary
 from server.report.write import write_run
 from simulations.federation.federate import check_attackers, each_its_own, in_cohort
 from simulations.measurement.backdoor import backdoor_control, backdoor_success
+from simulations.scenarios.cells import Found, GridWatcher, KeptCells, Unwatched, at_epsilon
 from simulations.scenarios.grid import (
     MEAN,
     NO_ATTACK,
     Cell,
-    Found,
-    KeptCells,
-    at_epsilon,
     average,
     check_grid,
     compared,
@@ -50,7 +48,6 @@ from simulations.scenarios.simulate import (
     CONFIG_FILE,
     PUBLIC_MODEL_FILE,
     Clock,
-    Watcher,
     calibrated,
     facts_of,
     pooled_of,
@@ -70,14 +67,6 @@ FEWEST_RESAMPLES = 10
 """Intervals of a single cell are not shown; the least that the config allows."""
 
 
-class GridWatcher(Watcher, Protocol):
-    """Who watches a grid."""
-
-    def cell_begins(self, label: str, *, number: int, of: int) -> None:
-        """A federation of the grid begins; numbers count from 1."""
-        ...
-
-
 def simulate_robustness(config: RunConfig, folder: Path, *, watcher: GridWatcher) -> dict[str, Any]:
     """Run every cell of the grid and write one run folder.
 
@@ -94,7 +83,7 @@ def simulate_robustness(config: RunConfig, folder: Path, *, watcher: GridWatcher
     """
     check_grid(config)
     started_at, clock = datetime.now(UTC), Clock(watcher)
-    kept = KeptCells(folder / RESULTS_FILE, config_digest(config))
+    kept = KeptCells(folder / RESULTS_FILE, config_digest(config), Cell)
     write_atomically(folder / CONFIG_FILE, config_as_yaml(config).encode())
     cells = grid(config.robustness)
     seeds = range(config.seed, config.seed + config.robustness.repeats)
@@ -223,20 +212,7 @@ class _Runner:
 
     def _train(self, config: RunConfig, folder: Path) -> Trained:
         cut = each_its_own(self.consortium)
-        return train(config, self.consortium, self.start, cut=cut, folder=folder, observer=_Unwatched())
-
-
-class _Unwatched:
-    """An `Observer` of a federation that is one of many."""
-
-    def round_opened(self, round_number: int, asked: tuple[str, ...]) -> None:
-        """See `Observer`."""
-
-    def site_answered(self, site: str, problem: str | None) -> None:
-        """See `Observer`."""
-
-    def round_committed(self, state: RunState) -> None:
-        """See `Observer`."""
+        return train(config, self.consortium, self.start, cut=cut, folder=folder, observer=Unwatched())
 
 
 def _refused(reason: str, *, rounds_updated: int, seconds: float | None) -> Found:

@@ -92,6 +92,10 @@ class Consortium:
             patient_numbers(self.records, rows),
         )
 
+    def private_records(self, sites: Sequence[str]) -> list[StudyRecord]:
+        """The records of the same studies, in their order."""
+        return [self.records[i] for i in by_patient(self.records, self._rows(Role.TRAIN, sites))]
+
     def private_with_first_images(self, sites: Sequence[str]) -> Records:
         """The same studies with one image each."""
         return private_among(self, self._rows(Role.TRAIN, sites))
@@ -313,8 +317,9 @@ def _synthetic_folder(config: RunConfig) -> Path:
     from simulations.cohorts.plan import CohortPlan
     from simulations.cohorts.write import write_cohort
 
-    plan = CohortPlan(**vars(config.data.synthetic))
-    return write_cohort(plan, cache_folder(config.encoder.cache) / "cohorts" / digest(vars(plan))[:16])
+    synthetic = config.data.synthetic
+    plan = CohortPlan(**(vars(synthetic) | {"planted": tuple(synthetic.planted)}))
+    return write_cohort(plan, cache_folder(config.encoder.cache) / "cohorts" / digest(plan.description)[:16])
 
 
 def _roles(config: RunConfig, records: Sequence[StudyRecord]) -> dict[str, Role]:

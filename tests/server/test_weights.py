@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 from statistics import median, median_high
@@ -11,9 +12,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.config.load import load_config
+from common.config.schema import MitigationConfig
 from common.errors import AdmissionError
 from common.privacy.bands import MOST_PATIENTS, band_of, middle_of
-from server.weights import CAP, scales_of, weights_of
+from server.weights import CAP, factors_of, scales_of, weights_of
+from strategies.composition import build_aggregator
 
 LARGEST = band_of(MOST_PATIENTS - 1)
 BANDS = st.integers(1, MOST_PATIENTS - 1).map(band_of)
@@ -98,3 +102,57 @@ def test_no_claim_is_scaled_by_more_than_the_site_in_the_middle(others: list[flo
     scales = scales_of([*others, claim]).tolist()
     assert scales[-1] <= 1 / median_high([*others, claim]) * (1 + 1e-6)
     assert max(scales) == sorted(scales)[(len(scales) - 1) // 2]
+
+
+# Hospitals that are served worse
+
+
+def mitigation(power: float, **recalls: float) -> MitigationConfig:
+    config = load_config([f"mitigation.site_power={power}"]).mitigation
+    return replace(config, site_recall=dict(recalls))
+
+
+def test_without_figures_all_count_by_their_size_alone() -> None:
+    assert factors_of(["a", "b"], mitigation(2.0)) is None
+    assert factors_of(["a", "b"], mitigation(2.0, c=0.4)) is None
+
+
+def test_factors_are_those_of_q_ffl() -> None:
+    """Gradients of F^(q+1) / (q+1): each site's own by F^q, F the share that is not found, here by autograd."""
+    recalls, power = {"a": 0.2, "b": 0.5, "c": 0.6}, 2.0
+    loss = torch.tensor([1 - recall for recall in recalls.values()], requires_grad=True)
+    (loss ** (power + 1) / (power + 1)).sum().backward()  # type: ignore[no-untyped-call]
+    found = torch.tensor(factors_of(list(recalls), mitigation(power, **recalls)))
+    assert loss.grad is not None
+    torch.testing.assert_close(found / found.sum(), loss.grad / loss.grad.sum())
+
+
+def test_no_site_gains_more_than_the_cap_by_its_figure() -> None:
+    found = factors_of(["a", "b", "c"], mitigation(10.0, a=0.0, b=0.9, c=0.9))
+    assert found is not None
+    assert found[0] == pytest.approx(CAP * found[1])
+    weights = weights_of(["16-31"] * 3, found).tolist()
+    assert weights[0] == pytest.approx(CAP * weights[1])
+
+
+def test_site_without_a_figure_counts_as_the_mean_and_nobody_is_silenced() -> None:
+    found = factors_of(["a", "b", "new"], mitigation(1.0, a=0.2, b=0.6))
+    assert found == pytest.approx([0.8 / 0.6, 0.4 / 0.6, 1.0])
+    perfect = factors_of(["a", "b"], mitigation(2.0, a=1.0, b=1.0))
+    assert perfect == pytest.approx([1.0, 1.0])
+    assert all(factor > 0 for factor in factors_of(["a", "b", "c"], mitigation(2.0, a=1.0, b=1.0, c=0.1)) or [0])
+
+
+@pytest.mark.parametrize("rule", ["mean", "nnm+trimmed_mean", "median"])
+def test_factors_move_what_every_rule_makes(rule: str) -> None:
+    """Two kinds of sites, each of one mind: the site that counts for more is nearer, whatever the rule sees."""
+    config = load_config([f"aggregator.name={rule}", "aggregator.num_byzantine=0"])
+    aggregator = build_aggregator(config.aggregator, seed=0)
+    updates = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    factors = factors_of(["a", "b", "c"], mitigation(2.0, a=0.5, b=0.5, c=0.2))
+    weights, scales = weights_of(["16-31"] * 3, factors), torch.tensor(factors)
+    found = aggregator.aggregate(updates, weights, aggregator.init(), scales_S=scales).update_P
+    plain = aggregator.aggregate(updates, weights_of(["16-31"] * 3), aggregator.init()).update_P
+    assert found[1] / found.sum() >= plain[1] / plain.sum()
+    if rule == "mean":
+        torch.testing.assert_close(found, torch.tensor([2 * 0.25, 0.64]) / (2 * 0.25 + 0.64))

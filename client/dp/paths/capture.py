@@ -60,7 +60,7 @@ def capture(
     recorder = _Recorder(modules)
     with recorder, torch.enable_grad(), differentiation.autocast(chunk.images.device):
         pair: tuple[Embedded, Embedded] = model(chunk.images, chunk.reports)
-        value_R = differentiation.objective(*pair, public)
+        value_R = differentiation.objective(*pair, public, chunk.groups)
     _refuse_other_uses(value_R, modules, recorder, path=path)
     outputs = [output for output, _ in recorder.calls]
     leaving = torch.autograd.grad(value_R.sum(), outputs)

@@ -52,16 +52,18 @@ class VmapPath:
         trained = {name: model.get_parameter(name).detach() for name in trainable_names(model)}
         frozen = {name: value for name, value in model.state_dict().items() if name not in trained}
 
-        def value(parameters: Gradients, image: Tensor, report: Tensor) -> Tensor:
+        def value(parameters: Gradients, image: Tensor, report: Tensor, group: Tensor | None) -> Tensor:
             inputs = (image.unsqueeze(0), report.unsqueeze(0))
             pair: tuple[Embedded, Embedded] = functional_call(model, {**parameters, **frozen}, inputs)
-            return self.differentiation.objective(*pair, public).squeeze(0)
+            return self.differentiation.objective(*pair, public, None if group is None else group.unsqueeze(0)).squeeze(
+                0
+            )
 
-        transformed = vmap(grad(value), in_dims=(None, 0, 0))
+        transformed = vmap(grad(value), in_dims=(None, 0, 0, None if chunk.groups is None else 0))
         where = _LastModule(model)
         try:
             with self.differentiation.autocast(chunk.images.device), where:
-                gradients: Gradients = transformed(trained, chunk.images, chunk.reports)
+                gradients: Gradients = transformed(trained, chunk.images, chunk.reports, chunk.groups)
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, NotImplementedError) as error:

@@ -79,7 +79,7 @@ class Case:
 
     def public_on(self, device: str) -> Public:
         """The public quantities on a device."""
-        image, report = (type(side)(*(value.to(device) for value in side)) for side in (self.public[:2]))
+        image, report = (type(side)(side.embedding.to(device), side.code.to(device)) for side in self.public[:2])
         return Public(image, report, self.public.prototypes.to(device), self.public.centres.to(device))
 
     def _mean_gradient(self, model: DualEncoder, patient: int) -> Gradients:
@@ -88,7 +88,8 @@ class Case:
         rows = (self.records.patients == patient).nonzero().flatten().tolist()
         for row in rows:
             images, reports = (_double(part[row : row + 1]) for part in (self.records.images, self.records.reports))
-            value = self.objective(*model(images, reports), _public_double(self.public))[0]
+            groups = None if self.records.groups is None else self.records.groups[row : row + 1]
+            value = self.objective(*model(images, reports), _public_double(self.public), groups)[0]
             gradients = torch.autograd.grad(value, [model.get_parameter(name) for name in names])
             for name, gradient in zip(names, gradients, strict=True):
                 mean[name] += gradient / len(rows)
@@ -163,7 +164,7 @@ def _stir_adapters(model: DualEncoder) -> None:
 
 def _public_double(public: Public) -> Public:
     """The same public quantities in float64."""
-    image, report = (type(side)(*(value.double() for value in side)) for side in (public.image, public.report))
+    image, report = (type(side)(side.embedding.double(), side.code.double()) for side in (public.image, public.report))
     return Public(image, report, public.prototypes.double(), public.centres.double())
 
 

@@ -33,7 +33,9 @@ CODE = CodeConfig(bit_width=48, weight=1.0, quantisation_weight=0.1, centre_weig
 
 
 def objective(name: str = "pair_clip") -> Objective:
-    return build_objective(LossConfig(name=name, temperature=TEMPERATURE, num_anchors=20, agreement_weight=0.5), CODE)
+    return build_objective(
+        LossConfig(name=name, temperature=TEMPERATURE, num_anchors=20, agreement_weight=0.5, level_weight=0.0), CODE
+    )
 
 
 def engine(*, seed: int = 0) -> PairClipDpSgd:

@@ -113,8 +113,8 @@ def test_gradient_source_normaliser_is_the_bands_not_the_number(tiny_site: Site)
     """Eleven patients and fifteen share a band, and so their normaliser."""
     objective = build_objective(tiny_site.config.loss, tiny_site.config.code)
     whole = replace(tiny_site, privacy=PLAN)
-    kept = tiny_site.private.patients < 11
-    fewer = replace(whole, private=type(whole.private)(*(column[kept] for column in vars(whole.private).values())))
+    kept = (tiny_site.private.patients < 11).nonzero().flatten()
+    fewer = replace(whole, private=whole.private.among(kept, whole.private.patients[kept]))
     assert fewer.private.num_patients != whole.private.num_patients
     sources = [gradient_source(site, objective, round_number=1) for site in (whole, fewer)]
     assert sources[0].expected_patients == sources[1].expected_patients

@@ -26,7 +26,7 @@ from common.losses.objective import (
 )
 
 CODE = CodeConfig(bit_width=48, weight=2.0, quantisation_weight=0.3, centre_weight=0.7, num_centres=3)
-LOSS = LossConfig(name="anchor_contrast", temperature=0.2, num_anchors=5, agreement_weight=0.5)
+LOSS = LossConfig(name="anchor_contrast", temperature=0.2, num_anchors=5, agreement_weight=0.5, level_weight=0.0)
 
 
 class Linear(Tower):

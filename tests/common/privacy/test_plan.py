@@ -90,3 +90,30 @@ def test_delta_follows_the_band_unless_it_is_given() -> None:
     assert given is not None
     assert (by_band.delta, given.delta) == (1 / 1270, 0.002)
     assert by_band.event.noise_multiplier > given.event.noise_multiplier
+
+
+# Groups that count for less
+
+EMPHASIS = "mitigation.emphasis={White: 0.25}"
+
+
+@pytest.mark.parametrize("by", ["sampling", "weight"])
+def test_emphasis_is_charged_as_if_all_counted_in_full(by: str) -> None:
+    assert plan(EMPHASIS, f"mitigation.emphasis_by={by}").event == plan().event
+
+
+def test_emphasis_shortens_the_normaliser_by_the_public_shares_alone() -> None:
+    untreated = plan().expected_patients
+    assert plan(EMPHASIS).expected_patients == untreated
+    shares = "mitigation.shares={White: 0.6, Black: 0.4}"
+    assert plan(EMPHASIS, shares).expected_patients == pytest.approx(untreated * (0.6 * 0.25 + 0.4))
+    assert plan(shares).expected_patients == untreated
+
+
+def test_pairs_know_rates_and_no_weights_or_levels() -> None:
+    pairs = "loss.name=pair_clip"
+    assert isinstance(plan(pairs, EMPHASIS).event, TruncatedSampledGaussian)
+    with pytest.raises(ConfigError, match=r"mitigation\.emphasis_by=weight: .* knows sampling alone"):
+        plan(pairs, EMPHASIS, "mitigation.emphasis_by=weight")
+    with pytest.raises(ConfigError, match=r"loss\.level_weight=1\.0: .* knows 0\.0 alone"):
+        plan(pairs, "loss.level_weight=1")

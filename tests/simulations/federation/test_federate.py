@@ -25,6 +25,7 @@ from simulations.federation.federate import (
     Experiment,
     Members,
     build_sites,
+    check_names,
     each_its_own,
     federate,
     in_cohort,
@@ -257,3 +258,10 @@ def at_epsilon(config: RunConfig) -> RunConfig:
 
 def _never(*_: Any) -> None:
     raise AssertionError("the engine was started")
+
+
+@pytest.mark.parametrize("attack", ["backdoor", "label_flip"])
+def test_poisoned_studies_and_an_adversary_are_refused_together(attack: str) -> None:
+    config = load_config([f"attack.name={attack}", "mitigation.adversary_weight=1", "privacy.epsilon=null"])
+    with pytest.raises(ConfigError, match=r"mitigation\.adversary_weight=0"):
+        check_names(config)

@@ -10,7 +10,8 @@ import pytest
 from common.config.load import load_config
 from common.config.schema import RunConfig
 from common.errors import CheckpointError, ConfigError
-from simulations.scenarios.grid import Cell, KeptCells, check_grid, compared, grid
+from simulations.scenarios.cells import KeptCells
+from simulations.scenarios.grid import Cell, check_grid, compared, grid
 
 
 def config(*overrides: str) -> RunConfig:
@@ -103,20 +104,20 @@ def test_cell_is_the_mean_over_its_seeds_and_one_refusal_is_a_refusal() -> None:
 
 def test_cells_are_kept_on_the_disk(tmp_path: Path) -> None:
     first, second = (0, Cell(None, 1, "median", "nan")), (1, Cell(8.0, 2, "mean", "none"))
-    kept = KeptCells(tmp_path / "found.json", "ab")
+    kept = KeptCells(tmp_path / "found.json", "ab", Cell)
     kept.add(first, found(0.3))
     kept.add(second, found(None))
-    assert KeptCells(tmp_path / "found.json", "ab").found == {first: found(0.3), second: found(None)}
+    assert KeptCells(tmp_path / "found.json", "ab", Cell).found == {first: found(0.3), second: found(None)}
 
 
 def test_cells_of_another_config_are_refused(tmp_path: Path) -> None:
-    KeptCells(tmp_path / "found.json", "ab").add((0, Cell(None, 1, "median", "nan")), found(0.3))
+    KeptCells(tmp_path / "found.json", "ab", Cell).add((0, Cell(None, 1, "median", "nan")), found(0.3))
     with pytest.raises(CheckpointError, match="another config"):
-        KeptCells(tmp_path / "found.json", "cd")
+        KeptCells(tmp_path / "found.json", "cd", Cell)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"cells": [{}]}', '{"cells": 3}', '{"cells": [3]}'])
 def test_damaged_file_names_the_remedy(tmp_path: Path, content: str) -> None:
     (tmp_path / "found.json").write_text(content, encoding="utf-8")
     with pytest.raises(CheckpointError, match="damaged; remove it and resume"):
-        KeptCells(tmp_path / "found.json", "ab")
+        KeptCells(tmp_path / "found.json", "ab", Cell)
