@@ -52,7 +52,7 @@ class DualEncoder(nn.Module):
     def _embed(self, raw: Tensor) -> Embedded:
         embedding = normalize(raw, dim=-1)
         # Detached: the code's losses train the hash head alone, so that codes never cost retrieval by embedding.
-        return Embedded(embedding, torch.tanh(self.hash_head(embedding.detach())))
+        return Embedded(embedding, self.hash_head.relaxed(embedding.detach()))
 
 
 def trainable_names(model: nn.Module) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ A part of the public studies is kept from it (`public_parts.py`): on these the s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,8 @@ from common.encoders.dual import DualEncoder, Embedded, embed_in_batches
 from common.encoders.interface import Encoder
 from common.hashing.head import HashHead
 from common.losses.in_batch import InBatchContrast
-from common.losses.objective import Objective, Public
+from common.losses.objective import build_objective
+from common.losses.public import Public
 from common.seeds import torch_generator
 
 WEIGHT_DECAY = 0.01
@@ -185,11 +186,12 @@ def _fit_hash_head(
     model: DualEncoder, embeddings: AnchorFeatures, config: RunConfig, generator: torch.Generator
 ) -> None:
     """Fit the hash head to the anchors' embeddings, which stay as they are."""
-    objective = Objective(InBatchContrast(temperature=config.loss.temperature), config.code)
+    contrast = InBatchContrast(temperature=config.loss.temperature)
+    objective = replace(build_objective(config.loss, config.code), contrast=contrast)
     head = model.hash_head
 
     def code_value(images: Tensor, reports: Tensor) -> Tensor:
-        image, report = (Embedded(embedding, torch.tanh(head(embedding))) for embedding in (images, reports))
+        image, report = (Embedded(embedding, head.relaxed(embedding)) for embedding in (images, reports))
         return objective(image, report, Public(image, report, head.prototypes, head.centres)).mean()
 
     batch_size = config.public_fit.batch_size

@@ -38,9 +38,21 @@ class HashHead(nn.Linear):
         nn.init.orthogonal_(frame, generator=generator)
         scale = (max(bit_width, embedding_dim) / embedding_dim) ** 0.5
         with torch.no_grad():
-            self.weight.copy_(frame * scale * embedding_dim**0.5)
+            self.weight.copy_(frame * scale)
         self.register_buffer("prototypes", torch.zeros(num_centres, embedding_dim))
         self.register_buffer("centres", hadamard_centres(num_centres, bit_width))
+
+    def relaxed(self, embedding: Tensor) -> Tensor:
+        """Relaxed codes `[B, K]` in (-1, 1) of unit embeddings `[B, D]`; their signs are the codes."""
+        return torch.tanh(self(embedding * self.input_scale))
+
+    @property
+    def input_scale(self) -> float:
+        """Root of D: each coordinate of a unit embedding then varies by about one, as a linear map's input should.
+
+        With a scale of one, the head would move D times more slowly than the towers at the same learning rate.
+        """
+        return float(self.in_features**0.5)
 
     def set_prototypes(self, embedding: Tensor, *, generator: torch.Generator) -> None:
         """Set the prototypes to the means of M clusters of public embeddings `[N, D]`."""

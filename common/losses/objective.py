@@ -1,95 +1,84 @@
-"""What training minimises: a contrastive loss of the embeddings, and the same loss and two more terms of the codes.
+"""What training minimises: a contrastive loss of the embeddings, the same of the codes, and terms by name.
 
-    objective = contrast(embeddings)
-              + code.weight * (contrast(codes) + quantisation_weight * quantisation + centre_weight * centre)
+    objective = contrast(embeddings) + code.weight * contrast(codes) + sum over terms of its weight * term
 
-Every term of a record reads that record and public quantities only, unless the contrastive loss itself couples
-records; `Objective.coupling` says how far.
+`loss.name` composes it: `anchor_contrast+distillation+margin` is a contrast and two terms, whose weights are in
+`loss.weights`. Every term of a record reads that record and public quantities only, unless one couples records;
+`Objective.coupling` says how far.
 
-Shapes: B batch of private pairs, A public anchors, M centres, D embedding, K bits.
+Shapes: B batch of private pairs, K bits.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from common.config.schema import CodeConfig, LossConfig
-from common.encoders.dual import DualEncoder, Embedded
+from common.encoders.dual import Embedded
 from common.errors import ConfigError
-from common.hashing.head import nearest_centres
-from common.losses.interface import LOSSES, Coupling, Loss
+from common.losses.interface import LOSSES, TERMS, Coupling, Loss, Term
+from common.losses.public import Public
+
+JOIN = "+"
+"""Between the names in `loss.name`."""
+
+_STRENGTH = (Coupling.NONE, Coupling.PAIRS, Coupling.BATCH)
 
 
-class Public(NamedTuple):
-    """What a record may be compared with: A public pairs under the current model, and M public code centres.
+@dataclass(frozen=True)
+class WeightedTerm:
+    """A term of the objective and its weight."""
 
-    Attributes:
-        image: The anchors' images, without gradient.
-        report: The anchors' reports, without gradient.
-        prototypes: `[M, D]` public means that tell which centre a record belongs to.
-        centres: `[M, K]` of +1 and -1.
-    """
+    term: Term
+    weight: float
 
-    image: Embedded
-    report: Embedded
-    prototypes: Tensor
-    centres: Tensor
-
-
-def embed_public(model: DualEncoder, images: Tensor, reports: Tensor) -> Public:
-    """Anchors' features under the current model; public, so without gradient and outside per-record derivatives."""
-    with torch.no_grad():
-        image, report = model(images, reports)
-    return Public(image, report, model.hash_head.prototypes, model.hash_head.centres)
+    def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
+        """Values `[B]`, weighted."""
+        return self.weight * self.term(image, report, public)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The objective of one run: a pure function of embedded pairs."""
+    """The objective of one run: a pure function of embedded pairs.
+
+    Attributes:
+        contrast: Of embeddings and of codes.
+        code_weight: Of the codes' contrast.
+        terms: Whatever else is asked of a record.
+    """
 
     contrast: Loss
-    code: CodeConfig
+    code_weight: float
+    terms: tuple[WeightedTerm, ...] = ()
 
     @property
     def coupling(self) -> Coupling:
-        """How far one record's value depends on other private records."""
-        return self.contrast.coupling
+        """How far one record's value depends on other private records: as far as any part of it."""
+        return max((self.contrast.coupling, *(each.term.coupling for each in self.terms)), key=_STRENGTH.index)
 
     def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
         """Values `[B]` of B embedded pairs."""
         value_B = self.contrast(image.embedding, report.embedding, public.image.embedding, public.report.embedding)
-        return value_B + self.code.weight * self._code_value(image, report, public)
+        return value_B + self.code_weight * self._of_codes(image, report, public) + self.rest(image, report, public)
 
-    def _code_value(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
-        contrast_B = self.contrast(
+    def rest(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
+        """Values `[B]` of the terms beside the contrast."""
+        value_B = torch.zeros_like(image.code[:, 0])
+        for term in self.terms:
+            value_B = value_B + term(image, report, public)
+        return value_B
+
+    def _of_codes(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
+        return self.contrast(
             normalize(image.code, dim=-1),
             normalize(report.code, dim=-1),
             normalize(public.image.code, dim=-1),
             normalize(public.report.code, dim=-1),
         )
-        return contrast_B + self.code_shape(image, report, public)
-
-    def code_shape(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
-        """Values `[B]` of the code's terms that no other record enters, whatever the contrast."""
-        quantisation_B = (quantisation(image.code) + quantisation(report.code)) / 2
-        centre_BK = nearest_centres(report.embedding, public.prototypes, public.centres)
-        centre_B = (centre_distance(image.code, centre_BK) + centre_distance(report.code, centre_BK)) / 2
-        return self.code.quantisation_weight * quantisation_B + self.code.centre_weight * centre_B
-
-
-def quantisation(code_BK: Tensor) -> Tensor:
-    """Mean squared distance `[B]` of a relaxed code from its sign."""
-    return (1 - code_BK.abs()).square().mean(dim=-1)
-
-
-def centre_distance(code_BK: Tensor, centre_BK: Tensor) -> Tensor:
-    """Share of the way `[B]` from a centre to its opposite: 0 at the centre, 1 at its complement."""
-    return (1 - (code_BK * centre_BK).mean(dim=-1)) / 2
 
 
 def refuse_coupled(objective: Objective, *, allowed: Coupling = Coupling.NONE) -> None:
@@ -113,6 +102,13 @@ def build_objective(loss: LossConfig, code: CodeConfig) -> Objective:
     """The objective that a config names.
 
     Raises:
-        ConfigError: `loss.name` is unknown.
+        ConfigError: A name in `loss.name` is unknown, a term is named twice, or it does not begin with a contrast.
     """
-    return Objective(LOSSES.load(loss.name)(temperature=loss.temperature, agreement_weight=loss.agreement_weight), code)
+    first, *others = loss.name.split(JOIN)
+    contrast = LOSSES.load(first)(temperature=loss.temperature, agreement_weight=loss.agreement_weight)
+    if len(set(others)) < len(others):
+        raise ConfigError(f"loss.name={loss.name}: names a term twice; remove one")
+    terms = (
+        WeightedTerm(TERMS.load(name)(temperature=loss.temperature), getattr(loss.weights, name)) for name in others
+    )
+    return Objective(contrast, code.weight, tuple(terms))
