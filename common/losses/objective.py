@@ -20,11 +20,9 @@ from torch.nn.functional import normalize
 from common.config.schema import CodeConfig, LossConfig
 from common.encoders.dual import Embedded
 from common.errors import ConfigError
+from common.losses.composition import contrast_of, terms_of
 from common.losses.interface import LOSSES, TERMS, Coupling, Loss, Term
 from common.losses.public import Public
-
-JOIN = "+"
-"""Between the names in `loss.name`."""
 
 _STRENGTH = (Coupling.NONE, Coupling.PAIRS, Coupling.BATCH)
 
@@ -104,11 +102,9 @@ def build_objective(loss: LossConfig, code: CodeConfig) -> Objective:
     Raises:
         ConfigError: A name in `loss.name` is unknown, a term is named twice, or it does not begin with a contrast.
     """
-    first, *others = loss.name.split(JOIN)
-    contrast = LOSSES.load(first)(temperature=loss.temperature, agreement_weight=loss.agreement_weight)
-    if len(set(others)) < len(others):
-        raise ConfigError(f"loss.name={loss.name}: names a term twice; remove one")
-    terms = (
-        WeightedTerm(TERMS.load(name)(temperature=loss.temperature), getattr(loss.weights, name)) for name in others
+    contrast = LOSSES.load(contrast_of(loss))(temperature=loss.temperature, agreement_weight=loss.agreement_weight)
+    terms = tuple(
+        WeightedTerm(TERMS.load(name)(temperature=loss.temperature), getattr(loss.weights, name))
+        for name in terms_of(loss)
     )
-    return Objective(contrast, code.weight, tuple(terms))
+    return Objective(contrast, code.weight, terms)

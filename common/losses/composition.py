@@ -1,0 +1,25 @@
+"""How `loss.name` composes an objective: a contrast, and terms beside it, as in `anchor_contrast+distillation`."""
+
+from __future__ import annotations
+
+from common.config.schema import LossConfig
+from common.errors import ConfigError
+
+JOIN = "+"
+
+
+def contrast_of(loss: LossConfig) -> str:
+    """Name of the contrast: the first."""
+    return loss.name.partition(JOIN)[0]
+
+
+def terms_of(loss: LossConfig) -> tuple[str, ...]:
+    """Names of the terms: all others.
+
+    Raises:
+        ConfigError: One is named twice.
+    """
+    terms = tuple(loss.name.split(JOIN)[1:])
+    if len(set(terms)) < len(terms):
+        raise ConfigError(f"loss.name={loss.name}: names a term twice; remove one")
+    return terms
