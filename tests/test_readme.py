@@ -14,6 +14,7 @@ from client.data.registry import ADAPTERS
 from common import errors
 from common.config.load import load_config
 from common.errors import ConfigError
+from common.losses.composition import contrast_of
 from common.losses.interface import LOSSES
 from simulations.attacks.registry import ATTACKS
 from simulations.benchmarks.cli import BENCHES
@@ -62,7 +63,7 @@ def check(command: str) -> None:
         return
     config = load_config(parameters["overrides"] or (), scenario=parameters["scenario"])
     assert config.data.adapter in {*ADAPTERS.names, "synthetic"}
-    assert config.loss.name in LOSSES.names
+    assert contrast_of(config.loss) in LOSSES.names
     build_aggregator(config.aggregator, seed=config.seed)
     assert config.attack.name in ATTACKS.names
 

@@ -8,8 +8,9 @@ so its gradient lies in three disjoint groups of parameters, and the squared nor
 
 1. image tower: slope^2 t_j^T K_i t_j, with K_i the Gram matrix of u_i's Jacobian and slope the derivative of the term;
 2. report tower: slope^2 u_i^T H_j u_i;
-3. hash head, which both modalities share: the codes tanh(W u_i) and tanh(W t_j) give a u_i^T + b t_j^T with a and b the
-   derivatives at W u_i and W t_j, so |a|^2 |u_i|^2 + |b|^2 |t_j|^2 + 2 (a . b)(u_i . t_j).
+3. hash head, which both modalities share: the codes tanh(s W u_i) and tanh(s W t_j), with s the head's public scale,
+   give s (a u_i^T + b t_j^T) with a and b the derivatives at the head's output, so s^2 times |a|^2 |u_i|^2 +
+   |b|^2 |t_j|^2 + 2 (a . b)(u_i . t_j).
 
 Once each pair has its factor c, the sum of the clipped gradients is one pull-back of the cotangents sum_j c slope t_j.
 All is float64.
@@ -41,12 +42,14 @@ class Side:
 
     Attributes:
         embedding_BD: Unit embeddings.
+        head_scale: What they are multiplied with before the hash head.
         gram: Gram matrices of their Jacobians in the tower's trained parameters.
         code_BK: Relaxed codes, tanh of the hash head's output.
         rounding: Error of a pulled-back gradient over the norm of the Jacobian (`Jacobian.rounding`).
     """
 
     embedding_BD: Tensor
+    head_scale: float
     gram: Gram
     code_BK: Tensor
     rounding: float
@@ -80,6 +83,7 @@ class Side:
         """Some of the records."""
         return Side(
             embedding_BD=self.embedding_BD[rows],
+            head_scale=self.head_scale,
             gram=self.gram.rows(rows),
             code_BK=self.code_BK[rows],
             rounding=self.rounding,
@@ -97,7 +101,8 @@ class Cotangents:
 
     def head_weight(self, image: Side, report: Side) -> Tensor:
         """Gradient `[K, D]` of the hash head's weight."""
-        return self.image_head_BK.T @ image.embedding_BD + self.report_head_BK.T @ report.embedding_BD
+        halves = ((self.image_head_BK, image), (self.report_head_BK, report))
+        return torch.stack([side.head_scale * head_BK.T @ side.embedding_BD for head_BK, side in halves]).sum(dim=0)
 
     def __add__(self, other: Cotangents) -> Cotangents:
         return Cotangents(**{name: value + getattr(other, name) for name, value in vars(self).items()})
@@ -140,18 +145,18 @@ class ClippedPairs:
         codes = [side.code_BK.clone().requires_grad_() for side in (image, report)]
         cosine_B = (normalize(codes[0], dim=-1) * normalize(codes[1], dim=-1)).sum(dim=-1)
         own_B = self.contrast.positive(cosine_B, expected_patients=self.expected_patients)
-        value = self.code_weight * (own_B + code_shape(*codes)).sum()
+        value = (self.code_weight * own_B + code_shape(*codes)).sum()
         a_BK, b_BK = (
             gradient * (1 - code.detach().square())
             for code, gradient in zip(codes, torch.autograd.grad(value, codes), strict=True)
         )
         towers_B = slope_B.square() * (image.gram.own_squares(t_BD) + report.gram.own_squares(u_BD))
-        head_B = _rank_two(
+        head_B = image.head_scale**2 * _rank_two(
             (a_BK.square().sum(dim=-1), (a_BK * b_BK).sum(dim=-1), b_BK.square().sum(dim=-1)),
             (u_BD.square().sum(dim=-1), similarity_B, t_BD.square().sum(dim=-1)),
         )
         error_B = slope_B.abs() * torch.hypot(image.rounding_B, report.rounding_B)
-        error_B += SQUARED_ROUNDING * (a_BK.norm(dim=-1) + b_BK.norm(dim=-1))
+        error_B += image.head_scale * SQUARED_ROUNDING * (a_BK.norm(dim=-1) + b_BK.norm(dim=-1))
         factor_B = _factor(towers_B + head_B, error_B, self.positive_clip)
         pull_B1 = (factor_B * slope_B)[:, None]
         return Cotangents(
@@ -195,7 +200,7 @@ class ClippedPairs:
         towers_IB = slope_IB.square() * (
             block.gram.all_squares(report.embedding_BD) + report.gram.all_squares(block.embedding_BD).T
         )
-        head_IB = code_slope_IB.square() * _rank_two(
+        head_IB = (image.head_scale * code_slope_IB).square() * _rank_two(
             _code_products(block, report, cosine_IB),
             (
                 block.embedding_BD.square().sum(dim=-1)[:, None],
@@ -204,7 +209,12 @@ class ClippedPairs:
             ),
         )
         error_IB = slope_IB.abs() * torch.hypot(block.rounding_B[:, None], report.rounding_B)
-        error_IB += SQUARED_ROUNDING * code_slope_IB.abs() * (block.code_steepness_B[:, None] + report.code_steepness_B)
+        error_IB += (
+            image.head_scale
+            * SQUARED_ROUNDING
+            * code_slope_IB.abs()
+            * (block.code_steepness_B[:, None] + report.code_steepness_B)
+        )
         factor_IB = _factor(towers_IB + head_IB, error_IB, self.negative_clip)
         return factor_IB * slope_IB, factor_IB * code_slope_IB
 

@@ -41,7 +41,8 @@ from client.dp.round_noise import RoundNoise
 from client.dp.step import GradientSource, Sampler, noised_mean
 from client.dp.views import NO_VIEWS, Views
 from common.encoders.dual import DualEncoder, trainable_names
-from common.losses.objective import Objective, Public, refuse_coupled
+from common.losses.objective import Objective, refuse_coupled
+from common.losses.public import Public
 from common.privacy.events import SampledGaussian
 
 _log = logging.getLogger("wardround.site")

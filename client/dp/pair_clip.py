@@ -49,7 +49,8 @@ from common.encoders.interface import Tower
 from common.errors import ConfigError
 from common.hashing.head import HashHead
 from common.losses.interface import Coupling, PairLoss
-from common.losses.objective import Objective, Public, refuse_coupled
+from common.losses.objective import Objective, refuse_coupled, refuse_terms_of_anchors
+from common.losses.public import Public
 from common.privacy.events import TruncatedSampledGaussian
 
 _log = logging.getLogger("wardround.site")
@@ -167,7 +168,7 @@ class PairClipDpSgd(GradientSource):
 
         def code_shape(image_code: Tensor, report_code: Tensor) -> Tensor:
             pair = Embedded(image.embedding_BD, image_code), Embedded(report.embedding_BD, report_code)
-            return self.objective.code_shape(*pair, exact)
+            return self.objective.rest(*pair, exact)
 
         exact = public._replace(prototypes=public.prototypes.double(), centres=public.centres.double())
         cotangents = self._pairs().cotangents(image, report, code_shape)
@@ -185,7 +186,7 @@ class PairClipDpSgd(GradientSource):
         return ClippedPairs(
             contrast=_pair_loss(self.objective),
             expected_patients=self.expected_patients,
-            code_weight=self.objective.code.weight,
+            code_weight=self.objective.code_weight,
             positive_clip=self.clip_norm,
             negative_clip=self.negative_clip * self.clip_norm / self.most_sampled,
             block_size=self.chunk_size,
@@ -215,13 +216,20 @@ def one_study_each(records: PrivateStudies, randomness: Randomness) -> PrivateSt
 
 def _side(jacobian: Jacobian, features: Tensor, head: HashHead) -> Side:
     embedding_BD, gram = jacobian.embed(features)
-    code_BK = torch.tanh(embedding_BD @ head.weight.detach().double().T)
-    return Side(embedding_BD=embedding_BD, gram=gram, code_BK=code_BK, rounding=jacobian.rounding)
+    code_BK = torch.tanh(head.input_scale * embedding_BD @ head.weight.detach().double().T)
+    return Side(
+        embedding_BD=embedding_BD,
+        head_scale=head.input_scale,
+        gram=gram,
+        code_BK=code_BK,
+        rounding=jacobian.rounding,
+    )
 
 
 def _pair_loss(objective: Objective) -> PairLoss:
     if not isinstance(objective.contrast, PairLoss):
         raise ConfigError("loss.name: this loss is no sum over pairs; use loss.name=pair_clip")
+    refuse_terms_of_anchors(objective)
     return objective.contrast
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from client.dp.randomness import Noise
 from client.dp.records import Gradients, PrivateStudies, Records
 from common.encoders.dual import DualEncoder, trainable_names
-from common.losses.objective import Public
+from common.losses.public import Public
 
 Sampler = Callable[[Executor], Iterable[Records]]
 """Draws a step's studies and begins to read them; the executor reads what follows while what came before is used.

@@ -13,6 +13,7 @@ from typing import ClassVar
 from client.policy.hours import Hours
 from client.policy.interface import Refusal, RunRequest
 from client.policy.site_schema import ANY
+from common.losses.composition import contrast_of
 
 DIGEST_LENGTH, SHORT = 64, 12
 """Digits of a SHA-256, and as many of them as a person compares."""
@@ -20,7 +21,7 @@ DIGEST_LENGTH, SHORT = 64, 12
 
 @dataclass(frozen=True)
 class AllowedLoss:
-    """The loss is one that the hospital named.
+    """The contrastive loss is one that the hospital named; whatever terms stand beside it read one record each.
 
     Attributes:
         names: Names, or `any`.
@@ -35,7 +36,7 @@ class AllowedLoss:
 
     def check(self, request: RunRequest) -> Refusal | None:
         """See `PolicyRule`."""
-        return _unless_listed(request.config.loss.name, self.names, what="loss", key="training.losses")
+        return _unless_listed(contrast_of(request.config.loss), self.names, what="loss", key="training.losses")
 
 
 @dataclass(frozen=True)

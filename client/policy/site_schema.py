@@ -90,7 +90,7 @@ class TrainingLimits:
 
     Attributes:
         least_noise_multiplier: Least noise over the sensitivity.
-        losses: Names of losses.
+        losses: Names of contrastive losses.
         encoders: Names of encoders.
         config_digests: SHA-256 of the configurations that were approved.
         bundle_hashes: SHA-256 of the bundles that were approved.

@@ -41,7 +41,8 @@ from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
 from common.encoders.public_fit import AnchorFeatures
 from common.errors import ConfigError
-from common.losses.objective import Objective, Public, build_objective, embed_public
+from common.losses.objective import Objective, build_objective
+from common.losses.public import Public, embed_public
 from common.privacy.mean_noise import mean_noise, own_multipliers
 from common.seeds import torch_generator
 

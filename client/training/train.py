@@ -35,7 +35,8 @@ from common.encoders.adversary import FORGETTING
 from common.encoders.dual import DualEncoder, trainable_names
 from common.errors import LedgerError
 from common.losses.in_batch import InBatchContrast
-from common.losses.objective import Objective, Public, build_objective, embed_public
+from common.losses.objective import Objective, build_objective
+from common.losses.public import Public, embed_public
 from common.privacy.bands import middle_of
 from common.privacy.events import TruncatedSampledGaussian
 from common.privacy.plan import expected_patients
@@ -74,10 +75,11 @@ def train(
     objective = build_objective(config.loss, config.code)
     source = gradient_source(site, objective, round_number=round_number, round_noise=round_noise)
     generator = torch_generator(config.seed, "anchors", site.name, round_number)
+    progress = (round_number - 1) / max(config.federation.rounds - 1, 1)
     start = {name: parameter.detach().clone() for name, parameter in zip(names, parameters, strict=True)}
     with drawn_ahead(source, model, site.private, num_steps=config.training.steps_per_round) as steps:
         for drawn in steps:
-            public = embed_public(model, *site.anchors.draw(config.loss.num_anchors, generator))
+            public = embed_public(model, *site.anchors.draw(config.loss.num_anchors, generator), progress=progress)
             gradients = source.gradient_of(model, drawn.sample, public, drawn.noise)
             if privacy is not None and privacy.public_weight:
                 _add(gradients, _public_gradient(site, objective, public, generator), privacy.public_weight)
@@ -205,7 +207,7 @@ class PlainGradient(GradientSource):
 def _public_gradient(site: Site, objective: Objective, public: Public, generator: torch.Generator) -> Gradients:
     fit = site.config.public_fit
     batch = site.anchors.draw_patients(fit.batch_size, generator)
-    in_batch = Objective(InBatchContrast(temperature=site.config.loss.temperature), objective.code)
+    in_batch = objective.of_public(InBatchContrast(temperature=site.config.loss.temperature))
     names = trainable_names(site.model)
     image, report = site.model(*batch)
     value = in_batch(image, report, public).mean()

@@ -72,21 +72,32 @@ class CodeConfig:
 
     bit_width: int = MISSING
     weight: float = MISSING
-    quantisation_weight: float = MISSING
-    centre_weight: float = MISSING
     num_centres: int = MISSING
 
 
 @dataclass
+class TermWeights:
+    """Weight of each term that `loss.name` may name."""
+
+    distillation: float = MISSING
+    margin: float = MISSING
+    quantisation: float = MISSING
+    centres: float = MISSING
+    balance: float = MISSING
+    decorrelation: float = MISSING
+    score_level: float = MISSING
+
+
+@dataclass
 class LossConfig:
-    """The contrastive loss."""
+    """The contrastive loss, and the terms beside it."""
 
     name: str = MISSING
     temperature: float = MISSING
     num_anchors: int = MISSING
     agreement_weight: float = MISSING
     negative_clip: float = MISSING
-    level_weight: float = MISSING
+    weights: TermWeights = MISSING
 
 
 @dataclass

@@ -60,7 +60,7 @@ class DualEncoder(nn.Module):
     def _embed(self, raw: Tensor) -> Embedded:
         embedding = normalize(raw, dim=-1)
         # Detached: the code's losses train the hash head alone, so that codes never cost retrieval by embedding.
-        code = torch.tanh(self.hash_head(embedding.detach()))
+        code = self.hash_head.relaxed(embedding.detach())
         if self.adversary is None:
             return Embedded(embedding, code)
         return Embedded(embedding, code, self.adversary(self.adversary.seen(embedding, code)))

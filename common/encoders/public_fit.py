@@ -23,7 +23,8 @@ from common.encoders.interface import Encoder
 from common.fairness.emphasis import cut_of
 from common.hashing.head import HashHead
 from common.losses.in_batch import InBatchContrast
-from common.losses.objective import Objective, Public
+from common.losses.objective import build_objective
+from common.losses.public import Public
 from common.seeds import torch_generator
 
 WEIGHT_DECAY = 0.01
@@ -199,11 +200,12 @@ def _fit_hash_head(
     model: DualEncoder, embeddings: AnchorFeatures, config: RunConfig, generator: torch.Generator
 ) -> None:
     """Fit the hash head to the anchors' embeddings, which stay as they are."""
-    objective = Objective(InBatchContrast(temperature=config.loss.temperature), config.code)
+    contrast = InBatchContrast(temperature=config.loss.temperature)
+    objective = build_objective(config.loss, config.code).of_public(contrast)
     head = model.hash_head
 
     def code_value(images: Tensor, reports: Tensor) -> Tensor:
-        image, report = (Embedded(embedding, torch.tanh(head(embedding))) for embedding in (images, reports))
+        image, report = (Embedded(embedding, head.relaxed(embedding)) for embedding in (images, reports))
         return objective(image, report, Public(image, report, head.prototypes, head.centres)).mean()
 
     batch_size = config.public_fit.batch_size

@@ -1,4 +1,4 @@
-"""What every contrastive loss offers, and what makes it fit for privacy.
+"""What every contrastive loss and every term beside it offers, and what makes them fit for privacy.
 
 A loss of record i that reads other private records *couples* them: removing one patient then changes every other
 patient's gradient, clipping each one bounds nothing, and the stated epsilon is false. Each loss says how far it
@@ -15,6 +15,8 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from common.config.registry import Registry
+from common.encoders.dual import Embedded
+from common.losses.public import Public
 
 
 class Coupling(StrEnum):
@@ -75,5 +77,50 @@ LOSSES: Registry[LossFactory] = Registry(
         "anchor_contrast": "common.losses.anchor_contrast:AnchorContrast",
         "in_batch": "common.losses.in_batch:InBatchContrast",
         "pair_clip": "common.losses.pair_clip_sigmoid:PairClipSigmoid",
+    },
+)
+
+
+class Term(Protocol):
+    """What is asked of a record beside the contrast, with one value a record."""
+
+    @property
+    def coupling(self) -> Coupling:
+        """How far the value of one private record depends on other private records."""
+        ...
+
+    @property
+    def of_codes(self) -> bool:
+        """Whether it asks something of codes alone; else of embeddings."""
+        ...
+
+    @property
+    def reads_anchors(self) -> bool:
+        """Whether it compares a record with anchors."""
+        ...
+
+    def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
+        """Values `[B]` of B private pairs, given public quantities without gradient."""
+        ...
+
+
+class TermFactory(Protocol):
+    """Builds a term."""
+
+    def __call__(self, *, temperature: float) -> Term:
+        """A term beside a contrast at one temperature; what it does not know it ignores."""
+        ...
+
+
+TERMS: Registry[TermFactory] = Registry(
+    "loss.name",
+    {
+        "quantisation": "common.losses.quantisation:Quantisation",
+        "centres": "common.losses.centres:Centres",
+        "distillation": "common.losses.distillation:Distillation",
+        "margin": "common.losses.margin:Margin",
+        "balance": "common.losses.bits:Balance",
+        "decorrelation": "common.losses.bits:Decorrelation",
+        "score_level": "common.losses.score_level:ScoreLevel",
     },
 )

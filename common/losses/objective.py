@@ -1,52 +1,43 @@
-"""What training minimises: a contrastive loss of the embeddings, and the same loss and two more terms of the codes.
+"""What training minimises: a contrastive loss of the embeddings, the same of the codes, and terms by name.
 
-    objective = contrast(embeddings) + level_weight * shortfall(embeddings) + what the adversary makes of the group
-              + code.weight * (contrast(codes) + quantisation_weight * quantisation + centre_weight * centre)
+    objective = contrast(embeddings) + code.weight * contrast(codes) + sum over terms of its weight * term
+              + what the adversary makes of the group
 
-Every term of a record reads that record and public quantities only, unless the contrastive loss itself couples
-records; `Objective.coupling` says how far.
+`loss.name` composes it: `anchor_contrast+distillation+margin` is a contrast and two terms, whose weights are in
+`loss.weights`. Every term of a record reads that record and public quantities only, unless one couples records;
+`Objective.coupling` says how far.
 
-Shapes: B batch of private pairs, A public anchors, M centres, D embedding, K bits.
+Shapes: B batch of private pairs, K bits.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from common.config.schema import CodeConfig, LossConfig
-from common.encoders.dual import DualEncoder, Embedded
+from common.encoders.dual import Embedded
 from common.errors import ConfigError
-from common.hashing.head import nearest_centres
-from common.losses.interface import LOSSES, Coupling, Loss
-from common.losses.score_level import ScoreLevel
+from common.losses.composition import contrast_of, terms_of
+from common.losses.interface import LOSSES, TERMS, Coupling, Loss, Term
+from common.losses.public import Public
+
+_STRENGTH = (Coupling.NONE, Coupling.PAIRS, Coupling.BATCH)
 
 
-class Public(NamedTuple):
-    """What a record may be compared with: A public pairs under the current model, and M public code centres.
+@dataclass(frozen=True)
+class WeightedTerm:
+    """A term of the objective and its weight."""
 
-    Attributes:
-        image: The anchors' images, without gradient.
-        report: The anchors' reports, without gradient.
-        prototypes: `[M, D]` public means that tell which centre a record belongs to.
-        centres: `[M, K]` of +1 and -1.
-    """
+    term: Term
+    weight: float
 
-    image: Embedded
-    report: Embedded
-    prototypes: Tensor
-    centres: Tensor
-
-
-def embed_public(model: DualEncoder, images: Tensor, reports: Tensor) -> Public:
-    """Anchors' features under the current model; public, so without gradient and outside per-record derivatives."""
-    with torch.no_grad():
-        image, report = model(images, reports)
-    return Public(image, report, model.hash_head.prototypes, model.hash_head.centres)
+    def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
+        """Values `[B]`, weighted."""
+        return self.weight * self.term(image, report, public)
 
 
 @dataclass(frozen=True)
@@ -54,19 +45,19 @@ class Objective:
     """The objective of one run: a pure function of embedded pairs.
 
     Attributes:
-        contrast: The contrastive loss.
-        code: Weights of the codes' terms.
-        level: What lifts pairs to the anchors' score level, and its weight; None where nothing does.
+        contrast: Of embeddings and of codes.
+        code_weight: Of the codes' contrast.
+        terms: Whatever else is asked of a record.
     """
 
     contrast: Loss
-    code: CodeConfig
-    level: ScoreLevel | None = None
+    code_weight: float
+    terms: tuple[WeightedTerm, ...] = ()
 
     @property
     def coupling(self) -> Coupling:
-        """How far one record's value depends on other private records."""
-        return self.contrast.coupling
+        """How far one record's value depends on other private records: as far as any part of it."""
+        return max((self.contrast.coupling, *(each.term.coupling for each in self.terms)), key=_STRENGTH.index)
 
     def __call__(self, image: Embedded, report: Embedded, public: Public, groups: Tensor | None = None) -> Tensor:
         """Values `[B]` of B embedded pairs.
@@ -77,43 +68,37 @@ class Objective:
             public: What a pair is compared with.
             groups: Group `[B]` of each pair's patient, for the adversary; None asks nothing of it.
         """
-        embeddings = (image.embedding, report.embedding, public.image.embedding, public.report.embedding)
-        value_B = self.contrast(*embeddings)
-        if self.level is not None:
-            value_B = value_B + self.level(*embeddings)
+        value_B = self.contrast(image.embedding, report.embedding, public.image.embedding, public.report.embedding)
+        value_B = value_B + self.code_weight * self._of_codes(image, report, public) + self.rest(image, report, public)
         if groups is not None and image.group is not None and report.group is not None:
             value_B = value_B + (_surprise(image.group, groups) + _surprise(report.group, groups)) / 2
-        return value_B + self.code.weight * self._code_value(image, report, public)
+        return value_B
 
-    def _code_value(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
-        contrast_B = self.contrast(
+    def of_public(self, contrast: Loss) -> Objective:
+        """The objective for public pairs among themselves, with a contrast of theirs and the terms of codes alone.
+
+        A term of embeddings asks a private record to be as the anchors are, and nothing of these.
+        """
+        return replace(self, contrast=contrast, terms=tuple(each for each in self.terms if each.term.of_codes))
+
+    def rest(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
+        """Values `[B]` of the terms beside the contrast."""
+        value_B = torch.zeros_like(image.code[:, 0])
+        for term in self.terms:
+            value_B = value_B + term(image, report, public)
+        return value_B
+
+    def _of_codes(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
+        return self.contrast(
             normalize(image.code, dim=-1),
             normalize(report.code, dim=-1),
             normalize(public.image.code, dim=-1),
             normalize(public.report.code, dim=-1),
         )
-        return contrast_B + self.code_shape(image, report, public)
-
-    def code_shape(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
-        """Values `[B]` of the code's terms that no other record enters, whatever the contrast."""
-        quantisation_B = (quantisation(image.code) + quantisation(report.code)) / 2
-        centre_BK = nearest_centres(report.embedding, public.prototypes, public.centres)
-        centre_B = (centre_distance(image.code, centre_BK) + centre_distance(report.code, centre_BK)) / 2
-        return self.code.quantisation_weight * quantisation_B + self.code.centre_weight * centre_B
 
 
 def _surprise(logits_BG: Tensor, group_B: Tensor) -> Tensor:
     return cross_entropy(logits_BG, group_B, reduction="none")
-
-
-def quantisation(code_BK: Tensor) -> Tensor:
-    """Mean squared distance `[B]` of a relaxed code from its sign."""
-    return (1 - code_BK.abs()).square().mean(dim=-1)
-
-
-def centre_distance(code_BK: Tensor, centre_BK: Tensor) -> Tensor:
-    """Share of the way `[B]` from a centre to its opposite: 0 at the centre, 1 at its complement."""
-    return (1 - (code_BK * centre_BK).mean(dim=-1)) / 2
 
 
 def refuse_coupled(objective: Objective, *, allowed: Coupling = Coupling.NONE) -> None:
@@ -133,12 +118,25 @@ def refuse_coupled(objective: Objective, *, allowed: Coupling = Coupling.NONE) -
         )
 
 
+def refuse_terms_of_anchors(objective: Objective) -> None:
+    """Refuse terms that a clip by pairs does not bound: of embeddings, or of anchors, which it does not read.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    if any(each.term.reads_anchors or not each.term.of_codes for each in objective.terms):
+        raise ConfigError("loss.name: pair_clip reads no anchors; beside it quantisation and centres alone can stand")
+
+
 def build_objective(loss: LossConfig, code: CodeConfig) -> Objective:
     """The objective that a config names.
 
     Raises:
-        ConfigError: `loss.name` is unknown.
+        ConfigError: A name in `loss.name` is unknown, a term is named twice, or it does not begin with a contrast.
     """
-    contrast = LOSSES.load(loss.name)(temperature=loss.temperature, agreement_weight=loss.agreement_weight)
-    level = ScoreLevel(temperature=loss.temperature, weight=loss.level_weight) if loss.level_weight else None
-    return Objective(contrast, code, level)
+    contrast = LOSSES.load(contrast_of(loss))(temperature=loss.temperature, agreement_weight=loss.agreement_weight)
+    terms = tuple(
+        WeightedTerm(TERMS.load(name)(temperature=loss.temperature), getattr(loss.weights, name))
+        for name in terms_of(loss)
+    )
+    return Objective(contrast, code.weight, terms)

@@ -20,34 +20,40 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from common.encoders.dual import Embedded
+from common.losses.interface import Coupling
+from common.losses.public import Public
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreLevel:
-    """The term of one run.
+    """What a pair lacks of the public level, squared.
 
     Attributes:
         temperature: Divides the cosine similarities.
-        weight: Of the term beside the contrast.
     """
 
     temperature: float
-    weight: float
+    coupling: ClassVar[Coupling] = Coupling.NONE
+    of_codes: ClassVar[bool] = False
+    reads_anchors: ClassVar[bool] = True
 
-    def __call__(
-        self, image_BD: Tensor, report_BD: Tensor, anchor_image_KD: Tensor, anchor_report_KD: Tensor
-    ) -> Tensor:
-        """Values `[B]` of B private pairs of unit vectors, given K public pairs without gradient."""
+    def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
+        """See `Term`."""
+        image_BD, report_BD = image.embedding, report.embedding
+        anchor_image_KD, anchor_report_KD = public.image.embedding, public.report.embedding
         if len(anchor_image_KD) < 2:
             return torch.zeros_like(image_BD[:, 0])
         anchors = (anchor_image_KD / self.temperature, anchor_report_KD / self.temperature)
         own_B = (image_BD * report_BD).sum(-1) / self.temperature
         level_B = _level(own_B, image_BD @ anchors[1].T, report_BD @ anchors[0].T)
-        public = _public_level(anchor_image_KD @ anchors[1].T)
-        return self.weight * (public - level_B).clamp(min=0.0).square()
+        asked = _public_level(anchor_image_KD @ anchors[1].T)
+        return (asked - level_B).clamp(min=0.0).square()
 
 
 def _public_level(similarity_KK: Tensor) -> Tensor:

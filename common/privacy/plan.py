@@ -20,7 +20,7 @@ from common.config.schema import RunConfig
 from common.errors import ConfigError
 from common.fairness.emphasis import SAMPLING, mean_emphasis
 from common.losses.interface import Coupling
-from common.losses.objective import build_objective, refuse_coupled
+from common.losses.objective import build_objective, refuse_coupled, refuse_terms_of_anchors
 from common.pair_noise.law import PairLaw
 from common.pair_noise.peers import num_peers
 from common.privacy.accountant import epsilon_of, least_noise, truncation_for
@@ -209,6 +209,7 @@ def private_coupling(config: RunConfig) -> Coupling:
     objective = build_objective(config.loss, config.code)
     refuse_coupled(objective, allowed=Coupling.PAIRS)
     if objective.coupling is Coupling.PAIRS:
+        refuse_terms_of_anchors(objective)
         _refuse_other_clips(config)
     return objective.coupling
 
@@ -220,7 +221,6 @@ def _refuse_other_clips(config: RunConfig) -> None:
         "training.augmentations": (config.training.augmentations, 1),
         "privacy.clipping": (config.privacy.clipping, "flat"),
         "privacy.noise": (config.privacy.noise, "own"),
-        "loss.level_weight": (config.loss.level_weight, 0.0),
         "mitigation.adversary_weight": (config.mitigation.adversary_weight, 0.0),
     }
     if config.mitigation.emphasis:

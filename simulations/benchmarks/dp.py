@@ -19,7 +19,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 from opacus import GradSampleModule
@@ -34,12 +33,13 @@ from client.training.ahead import drawn_ahead
 from common.config.load import load_config
 from common.config.schema import RunConfig
 from common.device import CPU
-from common.encoders.dual import DualEncoder, Embedded, trainable_names
+from common.encoders.dual import DualEncoder, trainable_names
 from common.encoders.public_fit import fresh_model
 from common.encoders.registry import ENCODERS
 from common.encoders.whitened_head import WhitenedHead
 from common.hashing.head import HashHead
-from common.losses.objective import Objective, Public, build_objective, embed_public
+from common.losses.objective import Objective, build_objective
+from common.losses.public import Public, embed_public
 from common.privacy.keystream import Keystream
 from simulations.benchmarks.in_turn import Measured, Step, measure
 from simulations.benchmarks.report import Row
@@ -145,7 +145,7 @@ def noisy_step(when: str, batch: int = 128, overrides: tuple[str, ...] = TRANSFO
     torch.set_num_threads(NUM_THREADS)
     work = transformer(batch, overrides)
     work = replace(work, model=work.model.to(device), records=work.records.to(device))
-    public = Public(*(_to(part, device) for part in work.public))
+    public = work.public.to(device)
     engine = _engine("ghost", work, sampling_probability=1.0)
     if when == "none":
         engine = replace(engine, noise_multiplier=0.0)
@@ -159,10 +159,6 @@ def noisy_step(when: str, batch: int = 128, overrides: tuple[str, ...] = TRANSFO
 
     found = gradients()
     return _stepping(work.model, lambda: next(found))
-
-
-def _to(part: Embedded | Tensor, device: str) -> Any:  # noqa: ANN401 - what it was given
-    return part.to(device) if isinstance(part, Tensor) else Embedded(part.embedding.to(device), part.code.to(device))
 
 
 def heads_step(num_patients: int = 853, overrides: tuple[str, ...] = ()) -> Step:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from common.config.load import config_as_json, config_from_json
 from common.config.registry import near
 from common.config.schema import RunConfig
 from common.errors import ConfigError
 from common.fairness.emphasis import SAMPLING, WEIGHT, cut_of
+from common.losses.composition import with_term, without_term
 from simulations.federation.federate import check_names
 from simulations.scenarios.cells import at_epsilon
 
 NONE = "none"
+SCORE_LEVEL = "score_level"
+"""Name of the term, and of the remedy that adds it."""
 
 SiteRecall = Mapping[str, float]
 """Recall of each site as the untreated federation released it."""
@@ -101,8 +105,7 @@ def check_remedies(config: RunConfig) -> None:
 
 
 def _strength(config: RunConfig, key: str) -> object:
-    section, _, name = key.partition(".")
-    return getattr(getattr(config, section), name)
+    return attrgetter(key)(config)
 
 
 def _parts(remedy: str) -> list[str]:
@@ -114,7 +117,7 @@ def untreated(config: RunConfig) -> RunConfig:
     return replace(
         config,
         mitigation=replace(config.mitigation, emphasis={}, shares={}, site_recall={}, adversary_weight=0.0),
-        loss=replace(config.loss, level_weight=0.0),
+        loss=replace(config.loss, name=without_term(config.loss, SCORE_LEVEL)),
     )
 
 
@@ -132,7 +135,7 @@ def _site_weights(given: RunConfig, untreated: RunConfig, site_recall: SiteRecal
 
 
 def _score_level(given: RunConfig, untreated: RunConfig, site_recall: SiteRecall) -> RunConfig:  # noqa: ARG001 - others
-    return replace(untreated, loss=replace(untreated.loss, level_weight=given.loss.level_weight))
+    return replace(untreated, loss=replace(untreated.loss, name=with_term(untreated.loss, SCORE_LEVEL)))
 
 
 def _adversary(given: RunConfig, untreated: RunConfig, site_recall: SiteRecall) -> RunConfig:  # noqa: ARG001 - others
@@ -144,6 +147,6 @@ REMEDIES = {
     "sampling": Remedy("mitigation.emphasis", _emphasis(SAMPLING)),
     "weight": Remedy("mitigation.emphasis", _emphasis(WEIGHT)),
     "site_weights": Remedy("mitigation.site_power", _site_weights),
-    "score_level": Remedy("loss.level_weight", _score_level),
+    "score_level": Remedy("loss.weights.score_level", _score_level),
     "adversary": Remedy("mitigation.adversary_weight", _adversary),
 }

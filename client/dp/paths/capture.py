@@ -21,7 +21,7 @@ from client.dp.paths.interface import Differentiation
 from client.dp.records import Records
 from common.encoders.dual import DualEncoder, Embedded
 from common.errors import ConfigError
-from common.losses.objective import Public
+from common.losses.public import Public
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from client.dp.paths.linear import Padding, is_linear, linear_parts
 from client.dp.records import Records
 from common.encoders.dual import DualEncoder, trainable_names
 from common.errors import ConfigError
-from common.losses.objective import Public
+from common.losses.public import Public
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from torch import Tensor
 from client.dp.records import Records
 from common.config.registry import Registry
 from common.encoders.dual import DualEncoder
-from common.losses.objective import Objective, Public
+from common.losses.objective import Objective
+from common.losses.public import Public
 
 
 class Part(Protocol):

@@ -27,7 +27,7 @@ from client.dp.paths.interface import Differentiation, Materialised, Part, Patie
 from client.dp.records import Records
 from common.encoders.dual import DualEncoder, trainable_names
 from common.errors import ConfigError
-from common.losses.objective import Public
+from common.losses.public import Public
 
 DOUBTFUL_SHARE = 0.1
 """Norm of a patient's gradient, over the sum of its terms' lengths, below which float32 may err by 1e-5 of it."""

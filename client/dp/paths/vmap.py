@@ -19,7 +19,7 @@ from client.dp.paths.interface import Differentiation, Materialised, PatientGrad
 from client.dp.records import Gradients, Records
 from common.encoders.dual import DualEncoder, Embedded, trainable_names
 from common.errors import ConfigError
-from common.losses.objective import Public
+from common.losses.public import Public
 
 
 @dataclass(frozen=True)

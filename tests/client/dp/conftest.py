@@ -20,7 +20,9 @@ from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, trainable_names
 from common.encoders.public_fit import fresh_model, split_frozen
 from common.encoders.scratch import build
-from common.losses.objective import Objective, Public, build_objective, embed_public
+from common.losses.interface import TERMS
+from common.losses.objective import Objective, build_objective
+from common.losses.public import Public, embed_public
 
 CLIP = 0.5
 TINY = (
@@ -37,6 +39,7 @@ TINY = (
     "code.bit_width=48",
     "code.num_centres=4",
     "loss.temperature=0.1",
+    "loss.name=" + "+".join(["anchor_contrast", *TERMS.names]),
 )
 
 
@@ -79,8 +82,7 @@ class Case:
 
     def public_on(self, device: str) -> Public:
         """The public quantities on a device."""
-        image, report = (type(side)(side.embedding.to(device), side.code.to(device)) for side in self.public[:2])
-        return Public(image, report, self.public.prototypes.to(device), self.public.centres.to(device))
+        return self.public.to(device)
 
     def _mean_gradient(self, model: DualEncoder, patient: int) -> Gradients:
         names = trainable_names(model)

@@ -23,9 +23,7 @@ from torch import Tensor
 from client.dp.engine import PatientDpSgd
 from client.dp.randomness import KeystreamRandomness, Randomness
 from client.dp.records import Records, Sample, sample_patients
-from common.config.load import load_config
 from common.encoders.adversary import Adversary
-from common.losses.objective import build_objective
 from common.privacy.accountant import epsilon_of
 from common.privacy.events import SampledGaussian
 from tests.client.dp.test_sensitivity import BOUND, CLIP, CROWD, PROBES, crowd, duplicate, flat, orthogonal
@@ -289,28 +287,3 @@ def test_adversary_keeps_to_the_clip(make_case: Any, name: str, path: str) -> No
         records = crowd(case, probe, studies=3)
         records = replace(records, groups=records.patients % 3)
         assert moved(case.engine(gradients=path, chunk_size=7), case, records) <= BOUND, probe.__name__
-
-
-# The score level, which every path differentiates
-
-
-@pytest.mark.parametrize(("name", "path"), CASES)
-def test_every_path_differentiates_the_score_level(make_case: Any, name: str, path: str) -> None:
-    case = make_case(name)
-    given_ = ["loss.temperature=0.1", "code.bit_width=48", "code.num_centres=4", "loss.level_weight=2"]
-    config = load_config(given_)
-    lifted = replace(case, objective=build_objective(config.loss, config.code))
-    found = lifted.engine(gradients=path).clipped_sum(lifted.model, lifted.records, lifted.public)
-    for key, value in lifted.looped_sum().items():
-        torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-6)
-    other = case.engine(gradients=path).clipped_sum(case.model, case.records, case.public)
-    assert any(not torch.allclose(found[key], other[key], rtol=1e-3) for key in found)
-
-
-def test_score_level_keeps_to_the_clip(make_case: Any) -> None:
-    case = make_case("heads")
-    case = replace(case, records=replace(case.records, images=case.records.images.float()))
-    config = load_config(["loss.temperature=0.1", "code.bit_width=48", "code.num_centres=4", "loss.level_weight=2"])
-    engine = case.engine(gradients="linear", objective=build_objective(config.loss, config.code), chunk_size=7)
-    for probe in PROBES:
-        assert moved(engine, case, crowd(case, probe, studies=3)) <= BOUND, probe.__name__

@@ -15,7 +15,8 @@ from client.dp.records import Gradients, Records, chunks_of_patients, sample_pat
 from common.config.load import load_config
 from common.encoders.dual import DualEncoder, trainable_names
 from common.errors import ConfigError
-from common.losses.objective import Objective, Public, build_objective, embed_public
+from common.losses.objective import Objective, build_objective
+from common.losses.public import Public, embed_public
 
 CLIP = 0.5
 FEATURES = 12

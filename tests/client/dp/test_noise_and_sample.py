@@ -17,7 +17,8 @@ from common.config.load import load_config
 from common.encoders.dual import DualEncoder
 from common.encoders.whitened_head import WhitenedHead
 from common.hashing.head import HashHead
-from common.losses.objective import build_objective, embed_public
+from common.losses.objective import build_objective
+from common.losses.public import embed_public
 
 CLIP, EXPECTED_PATIENTS = 0.5, 7.5
 ALPHA = 1e-6

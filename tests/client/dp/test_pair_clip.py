@@ -18,24 +18,26 @@ from client.dp.randomness import SeededRandomness, SystemRandomness
 from client.dp.records import Gradients, Records
 from client.dp.tower_jacobian import Jacobian, TowerJacobian, jacobian_of
 from common.config.load import load_config
-from common.config.schema import CodeConfig, LossConfig
+from common.config.schema import CodeConfig, LossConfig, TermWeights
 from common.encoders.dual import DualEncoder, Embedded, trainable_names
 from common.encoders.interface import Tower
 from common.encoders.public_fit import fresh_model
 from common.encoders.scratch import build
 from common.errors import ConfigError
-from common.losses.objective import Objective, Public, build_objective, embed_public
+from common.losses.objective import Objective, build_objective
+from common.losses.public import Public, embed_public
 
 CLIP, NEGATIVE_CLIP, TEMPERATURE = 0.5, 0.5, 0.1
 FEATURES, EMBEDDING = 12, 6
 CROWD, MOST = 32, 33
-CODE = CodeConfig(bit_width=48, weight=1.0, quantisation_weight=0.1, centre_weight=0.1, num_centres=4)
+QUANTISATION, CENTRES = 0.1, 0.2
+CODE = CodeConfig(bit_width=48, weight=1.5, num_centres=4)
 
 
-def objective(name: str = "pair_clip") -> Objective:
-    return build_objective(
-        LossConfig(name=name, temperature=TEMPERATURE, num_anchors=20, agreement_weight=0.5, level_weight=0.0), CODE
-    )
+def objective(name: str = "pair_clip+quantisation+centres") -> Objective:
+    weights = TermWeights(quantisation=QUANTISATION, centres=CENTRES, distillation=1.0)
+    loss = LossConfig(name=name, temperature=TEMPERATURE, num_anchors=20, agreement_weight=0.5, weights=weights)
+    return build_objective(loss, CODE)
 
 
 def engine(*, seed: int = 0) -> PairClipDpSgd:
@@ -116,7 +118,7 @@ def pair_value(image: Embedded, report: Embedded, public: Public, *, together: b
         for code in (image.code[0], report.code[0]):
             rough = ((1 - code.abs()) ** 2).mean()
             apart = (1 - (code * public.centres[nearest]).mean()) / 2
-            value = value + CODE.weight * (CODE.quantisation_weight * rough + CODE.centre_weight * apart) / 2
+            value = value + (QUANTISATION * rough + CENTRES * apart) / 2
     return value
 
 
@@ -132,7 +134,10 @@ def looped_sum(model: DualEncoder, records: Records, public: Public, private: Pa
     clipped, size = 0, len(records.patients)
     for i in range(size):
         for j in range(size):
-            halves = Embedded(*(part[i : i + 1] for part in image)), Embedded(*(part[j : j + 1] for part in report))
+            halves = (
+                Embedded(*(part[i : i + 1] for part in image[:2])),
+                Embedded(*(part[j : j + 1] for part in report[:2])),
+            )
             value = pair_value(*halves, public, together=i == j)
             gradients = torch.autograd.grad(value, parameters, retain_graph=True)
             norm = math.sqrt(math.fsum(float(gradient.square().sum()) for gradient in gradients))

@@ -16,7 +16,7 @@ from common.encoders.hub_backbone import Tail
 from common.encoders.whitened_head import WhitenedHead
 from common.errors import ConfigError
 from common.hashing.head import HashHead
-from common.losses.objective import embed_public
+from common.losses.public import embed_public
 
 WIDTH, TOKENS = 16, 5
 SMALL = {"hidden_size": WIDTH, "num_hidden_layers": 1, "num_attention_heads": 2, "attn_implementation": "eager"}

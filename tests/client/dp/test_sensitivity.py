@@ -18,8 +18,10 @@ from torch import Tensor
 
 from client.dp.records import Gradients, Records
 from common.config.load import load_config
-from common.losses.interface import LOSSES, Coupling
-from common.losses.objective import Objective, build_objective, embed_public
+from common.encoders.dual import Embedded
+from common.losses.interface import LOSSES, TERMS, Coupling
+from common.losses.objective import Objective, WeightedTerm, build_objective
+from common.losses.public import Public, embed_public
 
 CLIP = 0.5
 BOUND = CLIP * (1 + 1e-4)
@@ -33,14 +35,35 @@ CASES = [(case, path) for case, paths in PATHS_OF.items() for path in paths]
 CROWD = 40
 
 
-def objectives() -> dict[str, Objective]:
-    found = {}
-    for name in LOSSES.names:
-        config = load_config([f"loss.name={name}", "loss.temperature=0.1", "code.bit_width=48", "code.num_centres=4"])
-        objective = build_objective(config.loss, config.code)
-        if objective.coupling is Coupling.NONE:
-            found[name] = objective
-    return found
+def objective_of(name: str) -> Objective:
+    config = load_config([f"loss.name={name}", "loss.temperature=0.1", "code.bit_width=48", "code.num_centres=4"])
+    return build_objective(config.loss, config.code)
+
+
+def objectives() -> list[Objective]:
+    """Every contrast that couples nobody, with every term beside it."""
+    found = [objective_of("+".join([name, *TERMS.names])) for name in LOSSES.names]
+    return [objective for objective in found if objective.coupling is Coupling.NONE]
+
+
+class Nothing:
+    """A contrast that asks nothing."""
+
+    coupling = Coupling.NONE
+
+    def __call__(self, image_BD: Tensor, *_: Tensor) -> Tensor:
+        """See `Loss`."""
+        return 0 * image_BD.sum(dim=-1)
+
+
+class InBatchBalance:
+    """A term that is told to couple nobody, and reads the mean code of the batch."""
+
+    coupling, reads_anchors = Coupling.NONE, False
+
+    def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:  # noqa: ARG002
+        """See `Term`."""
+        return image.code.shape[0] * (image.code * image.code.mean(dim=0)).sum(dim=-1)
 
 
 # Patients
@@ -128,13 +151,23 @@ def floating(case: Any) -> Any:
 def test_sum_moves_by_at_most_the_clip(make_case: Any, name: str, path: str, precision: str) -> None:
     """Every probe with one and three studies, in chunks of 7 and of all, for each loss and rule."""
     case = floating(make_case(name))
-    for objective in objectives().values():
+    for objective in objectives():
         engine = case.engine(objective=objective, gradients=path, precision=precision)
         for probe in PROBES:
             for studies, chunk_size, clipping in ((1, 1000, "flat"), (3, 7, "flat"), (3, 1000, "per_layer")):
                 records = crowd(case, probe, studies=studies)
                 distance = moved(replace(engine, chunk_size=chunk_size, clipping=clipping), case, records)
                 assert distance <= BOUND, (probe.__name__, studies, chunk_size, clipping)
+
+
+@pytest.mark.parametrize("term", TERMS.names)
+def test_sum_moves_by_at_most_the_clip_for_each_term_alone(make_case: Any, term: str) -> None:
+    case = floating(make_case("heads"))
+    alone = replace(
+        objective_of("anchor_contrast"), contrast=Nothing(), terms=objective_of(f"anchor_contrast+{term}").terms
+    )
+    for probe in PROBES:
+        assert moved(case.engine(objective=alone, gradients="linear"), case, crowd(case, probe, studies=3)) <= BOUND
 
 
 @pytest.mark.gpu
@@ -187,6 +220,13 @@ def test_record_that_is_not_finite_counts_as_zero(make_case: Any, name: str, pat
 
 
 # Broken variants
+
+
+def test_term_that_reads_the_batch_is_caught(make_case: Any) -> None:
+    case = make_case("heads")
+    alone = Objective(Nothing(), 0.0, (WeightedTerm(InBatchBalance(), 1.0),))
+    engine = case.engine(objective=alone, gradients="linear")
+    assert max(moved(engine, case, crowd(case, probe, studies=1)) for probe in (hub, duplicate, orthogonal)) > 2 * BOUND
 
 
 def test_in_batch_contrast_in_the_batched_pass_is_caught(make_case: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,8 @@ from client.training.ahead import drawn_ahead
 from client.training.train import gradient_source
 from common.encoders.dual import DualEncoder
 from common.errors import DataError
-from common.losses.objective import Objective, Public, build_objective, embed_public
+from common.losses.objective import Objective, build_objective
+from common.losses.public import Public, embed_public
 from common.privacy.events import SampledGaussian
 from common.privacy.plan import PrivacyPlan
 

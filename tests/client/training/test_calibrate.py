@@ -23,7 +23,8 @@ from client.training.calibrate import Calibration, calibrate, median_gradient_no
 from common.config.load import config_as_json, load_config
 from common.config.schema import RunConfig
 from common.errors import ConfigError
-from common.losses.objective import build_objective, embed_public
+from common.losses.objective import build_objective
+from common.losses.public import embed_public
 from common.privacy.bands import middle_of
 from common.privacy.plan import privacy_plan
 from common.seeds import torch_generator

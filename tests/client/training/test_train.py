@@ -18,7 +18,8 @@ from client.site import Site
 from client.training.train import PlainGradient, gradient_source, train
 from common.encoders.dual import trainable_names
 from common.errors import AdmissionError, ConfigError
-from common.losses.objective import Objective, build_objective, embed_public
+from common.losses.objective import Objective, build_objective
+from common.losses.public import embed_public
 from common.privacy.events import SampledGaussian
 from common.privacy.plan import PrivacyPlan
 from common.wire.update import model_arrays

@@ -14,7 +14,8 @@ from client.dp.randomness import SeededRandomness
 from client.site import Site
 from client.training.train import gradient_source, train
 from common.encoders.dual import trainable_names
-from common.losses.objective import build_objective, embed_public
+from common.losses.objective import build_objective
+from common.losses.public import embed_public
 from common.privacy.bands import middle_of
 from common.privacy.events import SampledGaussian
 from common.privacy.plan import PrivacyPlan

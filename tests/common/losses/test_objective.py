@@ -10,23 +10,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from common.config.schema import CodeConfig, LossConfig
+from common.config.schema import CodeConfig, LossConfig, TermWeights
 from common.encoders.dual import DualEncoder, Embedded
 from common.encoders.interface import Tower
 from common.errors import ConfigError
 from common.hashing.head import HashHead
-from common.losses.interface import Coupling
-from common.losses.objective import (
-    Public,
-    build_objective,
-    centre_distance,
-    embed_public,
-    quantisation,
-    refuse_coupled,
-)
+from common.losses.centres import centre_distance
+from common.losses.composition import JOIN
+from common.losses.interface import TERMS, Coupling
+from common.losses.objective import WeightedTerm, build_objective, refuse_coupled
+from common.losses.public import Public, embed_public
+from common.losses.quantisation import roughness
 
-CODE = CodeConfig(bit_width=48, weight=2.0, quantisation_weight=0.3, centre_weight=0.7, num_centres=3)
-LOSS = LossConfig(name="anchor_contrast", temperature=0.2, num_anchors=5, agreement_weight=0.5, level_weight=0.0)
+CODE = CodeConfig(bit_width=48, weight=2.0, num_centres=3)
+WEIGHTS = TermWeights(
+    quantisation=0.3, centres=0.7, distillation=0.2, margin=0.4, balance=0.5, decorrelation=0.6, score_level=0.8
+)
+LOSS = LossConfig(
+    name="anchor_contrast+quantisation+centres", temperature=0.2, num_anchors=5, agreement_weight=0.5, weights=WEIGHTS
+)
+EVERY = replace(LOSS, name="+".join(["anchor_contrast", *TERMS.names]))
 
 
 class Linear(Tower):
@@ -60,7 +63,7 @@ def case() -> tuple[DualEncoder, Embedded, Embedded, Public]:
 
 def test_quantisation_and_centre_distance_by_hand() -> None:
     code = torch.tensor([[1.0, -1.0], [0.0, 0.5]])
-    torch.testing.assert_close(quantisation(code), torch.tensor([0.0, (1 + 0.25) / 2]))
+    torch.testing.assert_close(roughness(code), torch.tensor([0.0, (1 + 0.25) / 2]))
     centre = torch.tensor([[1.0, -1.0], [1.0, 1.0]])
     torch.testing.assert_close(centre_distance(code, centre), torch.tensor([0.0, (1 - 0.25) / 2]))
     torch.testing.assert_close(centre_distance(-centre, centre), torch.ones(2))
@@ -80,16 +83,18 @@ def test_objective_is_the_documented_sum() -> None:
         centre = public.centres[similarities.index(max(similarities))]
         rough = sum(float(((1 - part.code[row].abs()) ** 2).mean()) for part in (image, report)) / 2
         agree = sum(float((part.code[row] * centre).sum()) / 48 for part in (image, report)) / 2
-        expected = by_embedding[row] + 2 * (by_code[row] + 0.3 * rough + 0.7 * (1 - agree) / 2)
+        expected = by_embedding[row] + 2 * by_code[row] + 0.3 * rough + 0.7 * (1 - agree) / 2
         assert math.isclose(float(found[row]), float(expected), rel_tol=1e-5)
 
 
 def test_code_terms_do_not_reach_the_towers() -> None:
     encoder, image, report, public = case()
-    objective = build_objective(LOSS, CODE)
+    of_codes = JOIN.join(name for name in EVERY.name.split(JOIN) if name != "score_level")
+    objective = build_objective(replace(EVERY, name=of_codes), CODE)
     towers = [encoder.image_tower.weight, encoder.report_tower.weight]
     whole = torch.autograd.grad(objective(image, report, public).sum(), towers, retain_graph=True)
-    embedding_only = build_objective(LOSS, replace(CODE, weight=0.0))(image, report, public).sum()
+    alone = replace(LOSS, name="anchor_contrast")
+    embedding_only = build_objective(alone, replace(CODE, weight=0.0))(image, report, public).sum()
     expected = torch.autograd.grad(embedding_only, towers)
     for found, alone in zip(whole, expected, strict=True):
         torch.testing.assert_close(found, alone)
@@ -100,13 +105,14 @@ def test_code_terms_reach_the_hash_head_and_the_contrast_does_not() -> None:
     head = [encoder.hash_head.weight]
     value = build_objective(LOSS, CODE)(image, report, public).sum()
     assert torch.autograd.grad(value, head, retain_graph=True)[0].any()
-    no_codes = build_objective(LOSS, replace(CODE, weight=0.0))(image, report, public).sum()
+    alone = replace(LOSS, name="anchor_contrast")
+    no_codes = build_objective(alone, replace(CODE, weight=0.0))(image, report, public).sum()
     assert not torch.autograd.grad(no_codes, head)[0].any()
 
 
 def test_public_carries_no_gradient() -> None:
     *_, public = case()
-    assert not any(part.requires_grad for half in (public.image, public.report) for part in half)
+    assert not any(part.requires_grad for half in (public.image, public.report) for part in half[:2])
 
 
 @pytest.mark.parametrize(
@@ -133,11 +139,33 @@ def test_refuse_coupled_refuses_what_an_engine_cannot_clip(allowed: Coupling, re
 
 def test_objective_of_a_record_does_not_read_another() -> None:
     _, image, report, public = case()
-    objective = build_objective(LOSS, CODE)
+    objective = build_objective(EVERY, CODE)
     whole = objective(image, report, public)
     for row in range(4):
-        alone = objective(*(Embedded(*(part[row : row + 1] for part in half)) for half in (image, report)), public)
+        alone = objective(*(Embedded(*(part[row : row + 1] for part in half[:2])) for half in (image, report)), public)
         torch.testing.assert_close(alone[0], whole[row])
+
+
+def test_a_term_that_couples_records_makes_the_objective_couple_them() -> None:
+    class Coupled:
+        coupling, reads_anchors = Coupling.BATCH, False
+
+    objective = replace(build_objective(LOSS, CODE), terms=(WeightedTerm(Coupled(), 1.0),))  # type: ignore[arg-type]
+    assert objective.coupling is Coupling.BATCH
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("anchor_contrast+margn", "loss.name=margn: unknown; did you mean margin?"),
+        ("margin+anchor_contrast", "loss.name=margin: unknown; known: anchor_contrast, in_batch, pair_clip"),
+        ("anchor_contrast+margin+margin", "loss.name=anchor_contrast+margin+margin: names a term twice; remove one"),
+    ],
+)
+def test_composition_that_cannot_be_is_a_config_error(name: str, said: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        build_objective(replace(LOSS, name=name), CODE)
+    assert str(refusal.value) == said
 
 
 def test_unknown_loss_is_a_config_error() -> None:

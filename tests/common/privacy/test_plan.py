@@ -110,10 +110,12 @@ def test_emphasis_shortens_the_normaliser_by_the_public_shares_alone() -> None:
     assert plan(shares).expected_patients == untreated
 
 
-def test_pairs_know_rates_and_no_weights_or_levels() -> None:
+def test_pairs_know_rates_and_no_weights_or_anchors() -> None:
     pairs = "loss.name=pair_clip"
     assert isinstance(plan(pairs, EMPHASIS).event, TruncatedSampledGaussian)
     with pytest.raises(ConfigError, match=r"mitigation\.emphasis_by=weight: .* knows sampling alone"):
         plan(pairs, EMPHASIS, "mitigation.emphasis_by=weight")
-    with pytest.raises(ConfigError, match=r"loss\.level_weight=1\.0: .* knows 0\.0 alone"):
-        plan(pairs, "loss.level_weight=1")
+    assert isinstance(plan("loss.name=pair_clip+quantisation+centres").event, TruncatedSampledGaussian)
+    for term in ("score_level", "distillation"):
+        with pytest.raises(ConfigError, match=r"^loss\.name: pair_clip reads no anchors"):
+            plan(f"loss.name=pair_clip+{term}")

@@ -7,7 +7,8 @@ import pytest
 from common.config.load import load_config
 from common.config.schema import RunConfig
 from common.errors import ConfigError
-from simulations.scenarios.remedies import NONE, REMEDIES, Cell, cells_of, check_remedies
+from common.losses.composition import terms_of
+from simulations.scenarios.remedies import NONE, REMEDIES, SCORE_LEVEL, Cell, cells_of, check_remedies
 
 FIGURES = {"northgate": 0.4}
 
@@ -25,7 +26,7 @@ def test_untreated_cell_is_the_same_run_without_any_mitigation() -> None:
     plain = load_config(["mitigation.emphasis_by=sampling"], scenario="fairness")
     untreated = Cell(None, NONE).changed(plain, FIGURES)
     assert untreated.mitigation.emphasis == untreated.mitigation.shares == untreated.mitigation.site_recall == {}
-    assert untreated.loss.level_weight == 0.0
+    assert SCORE_LEVEL not in untreated.loss.name
     assert untreated.privacy.epsilon is None
     assert plain.mitigation.emphasis  # what was handed in stays
 
@@ -39,7 +40,7 @@ def test_each_remedy_turns_on_its_own_part_alone(name: str) -> None:
         and found.mitigation.emphasis_by == "sampling",
         "weight": found.mitigation.emphasis == given.mitigation.emphasis and found.mitigation.emphasis_by == "weight",
         "site_weights": found.mitigation.site_recall == FIGURES,
-        "score_level": found.loss.level_weight == given.loss.level_weight,
+        "score_level": found.loss.name == f"{given.loss.name}+score_level",
         "adversary": found.mitigation.adversary_weight == given.mitigation.adversary_weight,
     }
     assert [one for one, is_on in on.items() if is_on] == [name]
@@ -48,7 +49,7 @@ def test_each_remedy_turns_on_its_own_part_alone(name: str) -> None:
 def test_joined_remedies_are_both_on() -> None:
     found = Cell(None, "weight+score_level").changed(config(), FIGURES)
     assert found.mitigation.emphasis
-    assert found.loss.level_weight
+    assert SCORE_LEVEL in terms_of(found.loss)
     assert not found.mitigation.site_recall
 
 
@@ -60,7 +61,10 @@ def test_joined_remedies_are_both_on() -> None:
         (["remedies.names=[wieght]"], r"remedies\.names: wieght: unknown; did you mean weight"),
         (["remedies.names=[weight+none]"], r"remedies\.names: none: unknown"),
         (["remedies.group=Blck"], r"remedies\.group=Blck: no group of race; did you mean Black"),
-        (["loss.level_weight=0"], r"remedies\.names: score_level: has no strength; give loss\.level_weight"),
+        (
+            ["loss.weights.score_level=0"],
+            r"score_level: has no strength; give loss\.weights\.score_level",
+        ),
         (["privacy.noise=shared"], r"mitigation\.site_recall: noise that hospitals share"),
     ],
 )
