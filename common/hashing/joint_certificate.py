@@ -150,7 +150,7 @@ def _gain_without_variance(shift: float, *, reach: float, curb: float) -> float:
 
 
 def _majorant(matrix_KK: Vector) -> Vector:
-    """d with diag(d) - matrix positive semidefinite: its diagonal, times the largest eigenvalue of what it scales to."""
+    """D with diag(d) - matrix positive semidefinite: its diagonal, times the largest eigenvalue of what it scales to."""
     diagonal_K = np.maximum(np.diag(matrix_KK), 1e-12)
     scale_K = np.sqrt(diagonal_K)
     largest = float(np.linalg.eigvalsh(matrix_KK / np.outer(scale_K, scale_K))[-1])

@@ -44,10 +44,7 @@ class Smoothing:
             generator: Source of the noise, on the CPU.
         """
         return torch.stack(
-            [
-                2 * votes(relaxed_of, one, self, generator=generator).to(torch.float32).mean(dim=0) - 1
-                for one in inputs
-            ]
+            [2 * votes(relaxed_of, one, self, generator=generator).to(torch.float32).mean(dim=0) - 1 for one in inputs]
         )
 
 

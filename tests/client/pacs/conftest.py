@@ -38,7 +38,7 @@ Command = Callable[..., Ended]
 
 @pytest.fixture(scope="session", autouse=True)
 def sockets_are_closed() -> Iterator[None]:
-    """pynetdicom 3.0 leaves a socket to the garbage collector where its peer was gone before `shutdown`."""
+    """Pynetdicom 3.0 leaves a socket to the garbage collector where its peer was gone before `shutdown`."""
     left_open = AssociationSocket._shutdown_socket
 
     def closed(transport: AssociationSocket) -> None:
