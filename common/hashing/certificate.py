@@ -1,20 +1,22 @@
 """How far a smoothed code can move when its input is changed: certificates by randomised smoothing.
 
-h is any code of K bits; for an input x and Gaussian noise eta of deviation sigma, `c` is a code that was published for x,
-and q_j(x) = P(h_j(x + eta) != c_j) is the share of votes against its bit j. A change delta of norm at most r *flips*
-the bits whose share q_j(x + delta) reaches `share`: one half, where the code of x + delta is the true majority; one half less
-a tolerance, where that is a majority of finitely many votes. The set of flipped bits is F(delta).
+h is any code of K bits; for an input x and Gaussian noise eta of deviation sigma, `c` is a code that was published
+for x, and q_j(x) = P(h_j(x + eta) != c_j) is the share of votes against its bit j. A change delta of norm at most r
+*flips* the bits whose share q_j(x + delta) reaches `share`: one half, where the code of x + delta is the true
+majority; one half less a tolerance, where that is a majority of finitely many votes. The set of flipped bits is
+F(delta).
 
 Guarantee: with probability 1 - alpha over the votes, |F(delta)| is at most `Certificate.most_flips`, and F(delta) lies
 within `Certificate.loose`, for every delta of norm at most r at once. It holds for each input by itself; M inputs hold
 together with probability 1 - M alpha. `c` must not depend on the votes that certify it (`Ballot` keeps both apart).
 
-Bit by bit (Cohen et al. 2019, Theorem 1). For any event A, the share at x + delta is at most Phi(Phi^-1(P(A)) + r / sigma)
-(Neyman and Pearson). So bit j flips only if q_j >= Phi(Phi^-1(share) - r / sigma). Clopper and Pearson (1934) bound each q_j at
-alpha / K. That counts all bits as if one change could flip all of them; `joint_certificate.py` does not.
+Bit by bit (Cohen et al. 2019, Theorem 1). For any event A, the share at x + delta is at most Phi(Phi^-1(P(A)) + r /
+sigma) (Neyman and Pearson). So bit j flips only if q_j >= Phi(Phi^-1(share) - r / sigma). Clopper and Pearson (1934)
+bound each q_j at alpha / K. That counts all bits as if one change could flip all of them; `joint_certificate.py` does
+not.
 
-Edge cases: no radius (r = 0) leaves the bits whose majority is not told for sure; a bit that no vote opposes is held up to
-the radius that the number of votes allows.
+Edge cases: no radius (r = 0) leaves the bits whose majority is not told for sure; a bit that no vote opposes is held
+up to the radius that the number of votes allows.
 
 Shapes: N votes, K bits.
 """

@@ -1,14 +1,16 @@
-"""What a certificate says of a search: which items stay among the first k, whatever happens to the query within the radius.
+"""What a certificate says of a search: which items stay among the first k, whatever befalls the query.
 
-The query's code is c, its certificate says which bits are loose and that at most m of them flip. Item y is ahead of item z after
-every such change where
+The query's code is c, its certificate says which bits are loose and that at most m of them flip. Item y is ahead of
+item z after every such change where
 
     d(c, y) - d(c, z) + 2 min(m, number of loose bits that speak for y against z) < 0,
 
-for a flip of a bit in which y and z agree moves both distances alike, one that spoke for z only helps y, and each other one moves the
-difference by 2. Equal distances count against y: an order of ties may put any item first. The gallery's codes stand as they are.
+for a flip of a bit in which y and z agree moves both distances alike, one that spoke for z only helps y, and each
+other one moves the difference by 2. Equal distances count against y: an order of ties may put any item first. The
+gallery's codes stand as they are.
 
-The guarantee is the certificate's, for the query's true majority code within its tolerance, and for every change at once.
+The guarantee is the certificate's, for the query's true majority code within its tolerance, and for every change at
+once.
 
 Shapes: Q queries, G gallery, K bits.
 """

@@ -1,28 +1,29 @@
 """How many bits of a smoothed code one change of the input can flip together; terms are those of `certificate.py`.
 
-A change that flips one bit spends what it would need to flip another, unless the noise flips both together. The votes tell which
-do, and the bound below uses it. It is a bound on the *number* of bits, f_S = |{j in S: h_j(x + eta) != c_j}|, for the one
-set S that the worst change flips.
-
-Let delta flip S, |S| = k, and s = r / sigma. Write m and v for mean and variance of f_S at x.
+A change that flips one bit spends what it would need to flip another, unless the noise flips both together. The votes
+tell which do. The bound is on the *number* of bits f_S = |{j in S: h_j(x + eta) != c_j}|, for the one set S that the
+worst change flips. Let |S| = k, s = r / sigma, and m and v the mean and variance of f_S at x.
 
 1. Each bit of S has a share of at least `share` at x + delta, so E f_S(x + delta) >= k share.
-2. The law of x + delta + eta has the density L = exp(s g - s^2 / 2) over that of x + eta, g ~ N(0, 1) (a shorter change less so).
-   With z = f_S - m, E z = 0, E z^2 = v and z <= Z: for every a and b > 0,
-       E f_S(x + delta) - m = E L z = E (L - a) z - b z^2 + b v <= A + b v,  A = E sup over z <= Z of (L - a) z - b z^2,
-   which is in closed form. Where Z is far, the best a and b give sqrt((e^{s^2} - 1) v), the bound of Chapman and Robbins (1951).
-   Z = k (1 - p), p = Phi(Phi^-1(share) - s): by Neyman and Pearson no bit of S has a share below p at x.
-3. Hence sum over S of (share - q_j) <= A + b v. Left stands what S needs, right what a change has: for independent bits v
-   grows as k, not as k^2, and few bits can be flipped together.
-4. S is not known, but it is *fixed*: it follows from h, x and c alone, not from the certifying votes. So nothing need hold for
-   all sets, only for that one, and two scalars of it are to be bounded, at alpha / 2 each (l = ln(2 / alpha)):
-       m (1 - l / 3n) <= m^ + sqrt(2 v l / n)             Bernstein (1946), lower tail, f_S >= 0,
-       sqrt v <= sqrt(w^ + rho^2) + rho, rho = B sqrt(l / 2n)   Chernoff's bound for w = E (f_S - e)^2 >= v in [0, B^2], by
-                                                            kl(p, q) >= (q - p)^2 / 2q,
-   with ^ for means over the votes, e the mean that the choosing votes expect, B = sum over S of max(e_j, 1 - e_j).
-5. All is then linear or quadratic in the indicator y of S: need . y <= A' + y' Q y with known Q. The largest |y| that satisfies it is
-   bounded over all y: y' Q y = d . y - y' (diag(d) - Q) y for bits; with diag(d) >= Q the set is convex over [0, 1]^K, and any
-   multiplier t and any point give an upper bound by the tangent. So no failure to converge can make the bound wrong.
+2. The law of x + delta + eta has the density L = exp(s g - s^2 / 2), g ~ N(0, 1), over that of x + eta; a shorter change
+   does less. With z = f_S - m: E z = 0, E z^2 = v, z <= Z, so for every a and every b > 0
+
+       E f_S(x + delta) - m = E L z = E ((L - a) z - b z^2) + b v <= A + b v,  A = E sup_{z <= Z} ((L - a) z - b z^2),
+
+   in closed form. With Z far away the best a and b give sqrt((e^{s^2} - 1) v), the bound of Chapman and Robbins (1951).
+   Z = k (1 - p) with p = Phi(Phi^-1(share) - s): by Neyman and Pearson no bit of S has a share below p at x.
+3. Hence sum over S of (share - q_j) <= A + b v. Left stands what S needs, right what a change has: for independent bits
+   v grows as k, not as k^2, and few bits can be flipped together.
+4. S is not known, but *fixed*: it follows from h, x and c, not from the certifying votes. So nothing need hold for all
+   sets at once, only two scalars of that one are to be bounded, each at alpha / 2; with l = ln(2 / alpha), n votes, ^ for
+   means over them, e the share that the choosing votes expect, and B = sum over S of max(e_j, 1 - e_j):
+
+       m (1 - l / 3n) <= m^ + sqrt(2 v l / n)      Bernstein's lower tail, for f_S >= 0 (Boucheron et al. 2013, 2.8),
+       sqrt v <= sqrt(w^ + rho^2) + rho            for w = E (f_S - sum e_j)^2 >= v, a mean over [0, B^2], by Chernoff's
+                                                   bound and kl(p, q) >= (q - p)^2 / 2q; rho = B sqrt(l / 2n).
+5. All is now linear or quadratic in the indicator y of S: need . y <= A + y' V y with known need and V. For bits
+   y' V y = d . y - y' (diag(d) - V) y; with diag(d) >= V the set is convex over [0, 1]^K, and by duality any multiplier
+   and any point give an upper bound on |y|, by the tangent. So an optimiser that did not converge makes no bound wrong.
    A grows with k: the bound is put in for k until it no longer falls.
 
 Shapes: N votes, K loose bits, T multipliers.
@@ -59,7 +60,7 @@ def most_joint_flips(
         share: Share of the votes at which a bit counts as flipped; above 0, at most one half.
         alpha: Probability that the bound is too low.
     """
-    num_votes, most = against_NK.shape
+    num_votes, most = len(against_NK), len(expected_K)
     if most == 0:
         return 0
     slack = math.log(2 / alpha) / num_votes
@@ -150,7 +151,7 @@ def _gain_without_variance(shift: float, *, reach: float, curb: float) -> float:
 
 
 def _majorant(matrix_KK: Vector) -> Vector:
-    """D with diag(d) - matrix positive semidefinite: its diagonal, times the largest eigenvalue of what it scales to."""
+    """A vector d with diag(d) - matrix positive semidefinite: its diagonal, times the eigenvalue that this asks."""
     diagonal_K = np.maximum(np.diag(matrix_KK), 1e-12)
     scale_K = np.sqrt(diagonal_K)
     largest = float(np.linalg.eigvalsh(matrix_KK / np.outer(scale_K, scale_K))[-1])

@@ -1,8 +1,8 @@
-"""How far codes move when their inputs do: an attack that looks for the most flips, and the Lipschitz constant it tells.
+"""How far codes move when their inputs do: an attack that looks for flips, and the Lipschitz constant it tells.
 
-In Hamming space a code's local Lipschitz constant at x is the greatest of d(h(x + delta), h(x)) / |delta| over changes of norm r; a
-code is constant but for jumps, so r must be named. An attack finds changes, not the worst one: what it tells is a
-lower bound, where a certificate (`certificate.py`) is an upper one.
+In Hamming space a code's local Lipschitz constant at x is the greatest of d(h(x + delta), h(x)) / |delta| over
+changes of norm r; a code is constant but for jumps, so r must be named. An attack finds changes, not the worst one:
+what it tells is a lower bound, where a certificate (`certificate.py`) is an upper one.
 
 Shapes: B batch, K bits.
 """
@@ -19,14 +19,14 @@ SoftOf: TypeAlias = Callable[[Tensor], Tensor]
 """From inputs `[B, ...]` to differentiable values `[B, K]` whose signs are the codes."""
 
 _EDGE = 0.15
-"""Width of the edge at which a bit counts as half flipped, at the first step, over the mean size of the input's values."""
+"""Width of the edge at which a bit counts as half flipped, at first, over the mean size of the input's values."""
 
 
 def attacked(soft_of: SoftOf, inputs: Tensor, *, radius: float, steps: int, generator: torch.Generator) -> Tensor:
     """Changed inputs `[B, ...]`, each at most `radius` away (Euclidean), that flip as many bits as were found.
 
-    Projected gradient ascent (Madry et al., ICLR 2018, arXiv 1706.06083) on a soft count of the flipped bits: those close
-    to their sign's edge pull most, since all share one radius. The best point of the path is kept, by flips.
+    Projected gradient ascent (Madry et al., ICLR 2018, arXiv 1706.06083) on a soft count of the flipped bits: those
+    close to their sign's edge pull most, since all share one radius. The best point of the path is kept, by flips.
 
     Args:
         soft_of: What is attacked; of a smoothed code, the mean of relaxed codes over noise.
@@ -63,16 +63,20 @@ def local_sensitivity(
     changed = attacked(soft_of, inputs, radius=radius, steps=steps, generator=generator)
     with torch.no_grad():
         flips_B = ((soft_of(changed) >= 0) != (soft_of(inputs) >= 0)).sum(dim=1)
-    return flips_B / radius
+    found_B: Tensor = flips_B / radius
+    return found_B
 
 
 def _norms(change: Tensor) -> Tensor:
-    return change.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, *[1] * (change.dim() - 1))
+    norm_B: Tensor = change.flatten(1).norm(dim=1).clamp(min=1e-12)
+    return norm_B.view(-1, *[1] * (change.dim() - 1))
 
 
 def _of_length(change: Tensor, length: float) -> Tensor:
-    return change * (length / _norms(change))
+    scaled: Tensor = change * (length / _norms(change))
+    return scaled
 
 
 def _within(change: Tensor, radius: float) -> Tensor:
-    return change * (radius / _norms(change)).clamp(max=1.0)
+    inside: Tensor = change * (radius / _norms(change)).clamp(max=1.0)
+    return inside

@@ -1,7 +1,8 @@
-"""Smoothed codes: each bit by the majority of the codes of many noisy copies (Cohen et al., ICML 2019, arXiv 1902.02918).
+"""Smoothed codes: each bit by the majority of the codes of many noisy copies.
 
-The noise is Gaussian, public and drawn from the config's seed: it hides nobody, it makes a code that a small change of
-the input moves little, and that can be certified (`certificate.py`).
+That is randomised smoothing (Cohen et al., ICML 2019, arXiv 1902.02918), bit by bit. The noise is Gaussian, public
+and drawn from the config's seed: it hides nobody, it makes a code that a small change of the input moves little, and
+that can be certified (`certificate.py`).
 
 Shapes: B batch, N votes, K bits.
 """

@@ -58,7 +58,7 @@ class HalfSpaces:
         return np.where(code, against, 1 - against) >= 0.5
 
     def worst_changes(self, radius: float) -> NDArray[np.float64]:
-        """For each k the least change that flips the k bits of smallest margin, where it is within the radius, `[M, D]`."""
+        """For each k the least change that flips the k bits of smallest margin, where the radius allows, `[M, D]`."""
         found = [np.zeros(self.planes.shape[1])]
         for k in range(1, len(self.margins) + 1):
             easiest = np.argsort(self.margins)[:k]

@@ -50,8 +50,9 @@ def test_no_change_of_ten_thousand_breaks_a_certificate(certify_by: Certify, dim
 
 @BOTH
 def test_the_confidence_is_kept_where_each_bit_flips_just_within_the_radius(certify_by: Certify) -> None:
-    """The hardest case: every bit's share lies a hair above what the radius allows. 40 ballots at alpha = 0.01: more than
-    four violations have probability 4e-5; the wrong confidence breaks 16 or more on average.
+    """The hardest case: every bit's share lies a hair above what the radius allows.
+
+    Of 40 ballots at alpha = 0.01 more than four break with probability 4e-5; with the wrong confidence 16 on average.
     """
     spaces = replace(HalfSpaces.drawn(16, 16, seed=0), margins=np.full(16, 0.5))
     assert violations(spaces, certify_by, alpha=0.01, radius=0.502) <= 4
@@ -111,7 +112,7 @@ def test_a_ballot_needs_votes_for_both_parts() -> None:
 
 @BOTH
 def test_a_tolerance_covers_the_codes_that_finite_votes_compute(certify_by: Certify) -> None:
-    """After the worst change 200 votes decide each bit: no code of 50 breaks alpha = 0.001 beside as much for the vote."""
+    """After the worst change 200 votes decide each bit: no code of 50 may break (each does once in 500)."""
     spaces = HalfSpaces.drawn(48, 48, seed=8)
     radius, num_votes = 0.6, 200
     tolerance = tolerance_of(num_votes, 48, alpha=0.001)
