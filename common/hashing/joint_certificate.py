@@ -5,8 +5,8 @@ tell which do. The bound is on the *number* of bits f_S = |{j in S: h_j(x + eta)
 worst change flips. Let |S| = k, s = r / sigma, and m and v the mean and variance of f_S at x.
 
 1. Each bit of S has a share of at least `share` at x + delta, so E f_S(x + delta) >= k share.
-2. The law of x + delta + eta has the density L = exp(s g - s^2 / 2), g ~ N(0, 1), over that of x + eta; a shorter change
-   does less. With z = f_S - m: E z = 0, E z^2 = v, z <= Z, so for every a and every b > 0
+2. The law of x + delta + eta has the density L = exp(s g - s^2 / 2), g ~ N(0, 1), over that of x + eta; a shorter
+   change does less. With z = f_S - m: E z = 0, E z^2 = v, z <= Z, so for every a and every b > 0
 
        E f_S(x + delta) - m = E L z = E ((L - a) z - b z^2) + b v <= A + b v,  A = E sup_{z <= Z} ((L - a) z - b z^2),
 
@@ -15,8 +15,8 @@ worst change flips. Let |S| = k, s = r / sigma, and m and v the mean and varianc
 3. Hence sum over S of (share - q_j) <= A + b v. Left stands what S needs, right what a change has: for independent bits
    v grows as k, not as k^2, and few bits can be flipped together.
 4. S is not known, but *fixed*: it follows from h, x and c, not from the certifying votes. So nothing need hold for all
-   sets at once, only two scalars of that one are to be bounded, each at alpha / 2; with l = ln(2 / alpha), n votes, ^ for
-   means over them, e the share that the choosing votes expect, and B = sum over S of max(e_j, 1 - e_j):
+   sets at once, only two scalars of that one are to be bounded, each at alpha / 2; with l = ln(2 / alpha), n votes,
+   ^ for means over them, e the share that the choosing votes expect, and B = sum over S of max(e_j, 1 - e_j):
 
        m (1 - l / 3n) <= m^ + sqrt(2 v l / n)      Bernstein's lower tail, for f_S >= 0 (Boucheron et al. 2013, 2.8),
        sqrt v <= sqrt(w^ + rho^2) + rho            for w = E (f_S - sum e_j)^2 >= v, a mean over [0, B^2], by Chernoff's

@@ -159,6 +159,30 @@ def too_few_to_say(sites: Sequence[str]) -> list[str]:
     return [f"Too few patients to say under the noise: {', '.join(sites)}."] if sites else []
 
 
+def by_findings(pooled: Mapping[str, Any] | None) -> list[str]:
+    """What a search finds where any report that shares a finding is right; nothing where no study names findings."""
+    found = (pooled or {}).get("findings")
+    if not found:
+        return []
+    embedding, codes = found["embedding"], found["codes"]
+    return [
+        f"All hospitals, where any report that shares a finding is right ({found['queries']} images): mAP "
+        f"{percent(embedding['map'])} by embedding and {percent(codes['map'])} by code; NDCG at 10, by how many they share, "
+        f"{percent(embedding['ndcg_at_10'])} and {percent(codes['ndcg_at_10'])}."
+    ]
+
+
+def bits_used(pooled: Mapping[str, Any] | None) -> list[str]:
+    """How well the codes use their bits; nothing where that was not measured."""
+    bits = (pooled or {}).get("bits")
+    if not bits:
+        return []
+    return [
+        f"The codes' bits: {percent(bits['balance'])} balanced, {bits['entropy']:.2f} bits of information each by itself, "
+        f"correlation of two {bits['correlation']:.2f} on average."
+    ]
+
+
 def not_measured(summary: Mapping[str, Any]) -> list[str]:
     """Who trained and was not measured, and who was left out, a sentence each; none where nobody was."""
     few = [name for name, site in summary["sites"].items() if site["rounds_joined"] and not site["measured"]]

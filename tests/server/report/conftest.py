@@ -223,6 +223,12 @@ def build_summary() -> dict[str, Any]:
             "gallery": 420,
             "chance_recall_at_10": 10 / 420,
             "start": metrics(0.264),
+            "findings": {
+                "queries": 390,
+                "embedding": {"map": 0.617, "map_at_10": 0.402, "ndcg_at_10": 0.583},
+                "codes": {"map": 0.588, "map_at_10": 0.379, "ndcg_at_10": 0.551},
+            },
+            "bits": {"balance": 0.874, "correlation": 0.112, "entropy": 0.957},
         },
         "baselines": {
             name: {
