@@ -167,8 +167,8 @@ def by_findings(pooled: Mapping[str, Any] | None) -> list[str]:
     embedding, codes = found["embedding"], found["codes"]
     return [
         f"All hospitals, where any report that shares a finding is right ({found['queries']} images): mAP "
-        f"{percent(embedding['map'])} by embedding and {percent(codes['map'])} by code; NDCG at 10, by how many they share, "
-        f"{percent(embedding['ndcg_at_10'])} and {percent(codes['ndcg_at_10'])}."
+        f"{percent(embedding['map'])} by embedding and {percent(codes['map'])} by code; NDCG at 10, by how many they "
+        f"share, {percent(embedding['ndcg_at_10'])} and {percent(codes['ndcg_at_10'])}."
     ]
 
 
@@ -178,8 +178,8 @@ def bits_used(pooled: Mapping[str, Any] | None) -> list[str]:
     if not bits:
         return []
     return [
-        f"The codes' bits: {percent(bits['balance'])} balanced, {bits['entropy']:.2f} bits of information each by itself, "
-        f"correlation of two {bits['correlation']:.2f} on average."
+        f"The codes' bits: {percent(bits['balance'])} balanced, {bits['entropy']:.2f} bits of information each by "
+        f"itself, correlation of two {bits['correlation']:.2f} on average."
     ]
 
 

@@ -69,7 +69,7 @@ def make_hostile(value: Any) -> Any:
 
 
 def test_page_says_what_shared_findings_find_and_how_bits_are_used(summary: dict[str, Any]) -> None:
-    text = Page(render(summary)).text
+    text = Page(render(summary, [])).text
     assert "mAP 61.7% by embedding and 58.8% by code" in text
     assert "58.3% and 55.1%" in text
     assert "87.4% balanced, 0.96 bits of information" in text
