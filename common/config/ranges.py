@@ -78,6 +78,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "evaluation.least_group": (11, 10**6),
     "fairness.epsilon": (1e-3, 20),
     "fairness.delta": (1e-12, 0.1),
+    "certificate.deviation": (1e-6, 100),
+    "certificate.num_votes": (8, 10**6),
+    "certificate.alpha": (1e-9, 0.5),
+    "certificate.num_queries": (1, 10**6),
     "baselines.repeats": (0, 100),
     "robustness.repeats": (1, 100),
 }
@@ -116,6 +120,8 @@ def check_ranges(config: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"code.num_centres={config['code']['num_centres']}: must be below code.bit_width, or centres coincide"
         )
+    if not config["certificate"]["radii"] or not all(0 < radius <= 100 for radius in config["certificate"]["radii"]):
+        raise ConfigError("certificate.radii: give one size or more, each above 0 and at most 100, such as [0.5, 1.0]")
     if config["data"]["public_fraction"] + config["data"]["test_fraction"] >= 1:
         raise ConfigError("data.public_fraction and data.test_fraction leave no patients to train on; lower one")
 

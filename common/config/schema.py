@@ -197,6 +197,17 @@ class FairnessConfig:
 
 
 @dataclass
+class CertificateConfig:
+    """Smoothed codes and their certificate (simulation only); `deviation: null` measures none."""
+
+    deviation: float | None = MISSING
+    num_votes: int = MISSING
+    alpha: float = MISSING
+    radii: list[float] = MISSING
+    num_queries: int = MISSING
+
+
+@dataclass
 class BaselinesConfig:
     """What `--scenario baselines` compares: nothing when `repeats` is empty."""
 
@@ -236,5 +247,6 @@ class RunConfig:
     attack: AttackConfig = MISSING
     evaluation: EvaluationConfig = MISSING
     fairness: FairnessConfig = MISSING
+    certificate: CertificateConfig = MISSING
     baselines: BaselinesConfig = MISSING
     robustness: RobustnessConfig = MISSING

@@ -172,6 +172,24 @@ def by_findings(pooled: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
+def certified(pooled: Mapping[str, Any] | None) -> list[str]:
+    """What is certified of smoothed codes, a sentence a radius; nothing where that was not measured."""
+    found = (pooled or {}).get("certificate")
+    if not found:
+        return []
+    whole = (
+        f"Smoothed codes of {found['queries']} images ({found['num_votes']:,} noisy copies each) find "
+        f"{percent(found['recall_at_10'])} in the first 10."
+    )
+    each = [
+        f"Whatever changes an image by at most {decimal(at['radius'])}: {percent(at['recall_at_10'])} is still found, "
+        f"and at most {at['most_flips']:.1f} bits flip on average ({at['most_flips_bit_by_bit']:.1f} counted bit by "
+        f"bit); each image's certificate holds with probability {1 - found['alpha']:.4g}."
+        for at in found["radii"]
+    ]
+    return [whole, *each]
+
+
 def bits_used(pooled: Mapping[str, Any] | None) -> list[str]:
     """How well the codes use their bits; nothing where that was not measured."""
     bits = (pooled or {}).get("bits")

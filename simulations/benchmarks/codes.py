@@ -45,6 +45,8 @@ from simulations.scenarios.trained import train
 from simulations.studies.consortium import Consortium
 
 BIT_WIDTHS = (64, 128)
+CENTRAL = ("privacy.epsilon=null", "aggregator.name=mean", "aggregator.num_byzantine=0")
+"""One place, without privacy: there is nobody to bear."""
 PEERS: dict[str, Fit] = {"ITQ": fit_cca_itq, "UCCH": fit_ucch, "DJSRH": fit_djsrh}
 
 
@@ -59,7 +61,7 @@ def bench_codes(overrides: Sequence[str] = ()) -> list[Row]:
     """
     rows = []
     for bit_width in BIT_WIDTHS:
-        config = load_config([*overrides, "privacy.epsilon=null", f"code.bit_width={bit_width}"])
+        config = load_config([*overrides, *CENTRAL, f"code.bit_width={bit_width}"])
         with TerminalWatcher(Terminal(stderr=True), rounds=config.federation.rounds) as watcher:
             clock = Clock(watcher)
             started = time.monotonic()

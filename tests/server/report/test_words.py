@@ -74,6 +74,7 @@ def test_what_was_not_measured_of_codes_is_not_said() -> None:
     for pooled in (None, {}, {"findings": None}):
         assert words.by_findings(pooled) == []
         assert words.bits_used(pooled) == []
+        assert words.certified(pooled) == []
 
 
 def test_mean_leaves_out_what_is_not_a_number() -> None:
