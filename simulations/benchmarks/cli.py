@@ -17,6 +17,7 @@ BENCHES: Registry[Callable[..., list[Row]]] = Registry(
     "bench",
     {
         "aggregation": "simulations.benchmarks.aggregation:bench_aggregation",
+        "attacks": "simulations.benchmarks.attacks:bench_attacks",
         "codes": "simulations.benchmarks.codes:bench_codes",
         "data": "simulations.benchmarks.data:bench_data",
         "deployment": "simulations.benchmarks.deployment:bench_deployment",
@@ -26,11 +27,15 @@ BENCHES: Registry[Callable[..., list[Row]]] = Registry(
     },
 )
 
+CONFIGURED = ("attacks", "codes")
+"""Benchmarks that take keys of the config."""
+
 
 def bench_command(
     name: Annotated[str, typer.Argument(help=f"One of: {', '.join(BENCHES.names)}.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="With codes: keys of the config, as key=value.", show_default=False)
+        list[str] | None,
+        typer.Argument(help="With codes and attacks: keys of the config, as key=value.", show_default=False),
     ] = None,
     *,
     deployment: Annotated[
@@ -38,11 +43,11 @@ def bench_command(
     ] = False,
     as_object: Annotated[bool, typer.Option("--json", help="Print the rows as one JSON object.")] = False,
 ) -> None:
-    """Measure speed, as ratios against a peer or a bound of the same run; with codes, what they find beside peers."""
+    """Measure speed, as ratios against a peer or a bound of the same run; with codes and attacks, what is found."""
     if deployment and name != "round":
         raise ConfigError("--deployment: goes with wardround bench round alone")
-    if overrides and name != "codes":
-        raise ConfigError(f"{overrides[0]}: settings go with wardround bench codes alone")
+    if overrides and name not in CONFIGURED:
+        raise ConfigError(f"{overrides[0]}: settings go with wardround bench {' or '.join(CONFIGURED)} alone")
     name = "deployment" if deployment else name
     bench = BENCHES.load(name)
     rows = bench(overrides) if overrides else bench()
