@@ -77,10 +77,10 @@ def pixels() -> Tensor:
 
 @pytest.mark.parametrize("towards", [1, -1])
 def test_pixels_move_to_the_goal_and_no_farther_than_epsilon(pixels: Tensor, towards: int) -> None:
-    plane = torch.randn(36, K, generator=generator(3)) / 100
+    plane, start = torch.randn(36, K, generator=generator(3)), torch.randn(3, K, generator=generator(7))
 
     def outputs(images: Tensor) -> Tensor:
-        return (images.float().flatten(1) - 128) @ plane
+        return start + (images.float() - pixels.float()).flatten(1) @ plane / 50
 
     goal = Goal(signs(torch.randn(3, K, generator=generator(4))), towards)
     changed = perturbed(outputs, pixels, goal, epsilon=8.0, steps=20, generator=generator(5))
