@@ -1,10 +1,10 @@
 """`wardround bench attacks`: what codes still find when images and reports are changed to mislead them.
 
 The scratch encoder, all of it trained on the public studies and then on all studies in one place, sees pixels. PGD of
-20 steps, no pixel by more than 8 of 255. `map` is the mean average precision of codes, image to report, exactly averaged
-over ties: the own report, and any that shares a finding; `map_wanted` that of the items that a targeted attack wants to
-be found. In the gray box the attacker has the towers and another hash head, of another seed. Reports lose or misspell a
-tenth of their words.
+20 steps, no pixel by more than 8 of 255. `map` is the mean average precision of codes, image to report, over all orders
+of ties: the own report, and any that shares a finding; `map_wanted` that of the items that a targeted attack wants to
+be found. In the gray box the attacker has the towers and another hash head, of another seed. Reports lose or misspell
+one word in ten.
 """
 
 from __future__ import annotations

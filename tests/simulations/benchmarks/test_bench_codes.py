@@ -14,7 +14,11 @@ from simulations.benchmarks.report import as_json, as_table
 from simulations.scenarios.simulate import Clock, prepare
 
 
-def test_rows_name_ours_and_every_peer_beside_the_float_bound(tiny_overrides: list[str], quiet_watcher: Any) -> None:
+def test_rows_name_ours_and_every_peer_beside_the_float_bound(
+    tiny_overrides: list[str], quiet_watcher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for peer in ("ucch", "djsrh"):
+        monkeypatch.setattr(f"simulations.benchmarks.code_peers.{peer}.EPOCHS", 2)
     config = load_config([*tiny_overrides, "code.bit_width=64"])
     rows = rows_of(config, *prepare(config, Clock(quiet_watcher)), seconds=1.0)
     names = ["ours", "random projection", *PEERS]
