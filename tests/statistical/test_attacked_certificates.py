@@ -76,5 +76,6 @@ def changes(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_no_attack_of_ten_thousand_breaks_a_certificate(tower: tuple[DualEncoder, Tensor]) -> None:
     assert check(tower, num_images=20, num_changes=500) == 10_000
