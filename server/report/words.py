@@ -183,8 +183,8 @@ def certified(pooled: Mapping[str, Any] | None) -> list[str]:
     )
     each = [
         f"Whatever changes an image by at most {decimal(at['radius'])}: {percent(at['recall_at_10'])} is surely still "
-        f"found, and at most {at['most_flips']:.1f} bits flip on average ({at['most_flips_bit_by_bit']:.1f} counted bit "
-        f"by bit); each image's certificate holds with probability {1 - found['alpha']:.4g}."
+        f"found, and at most {at['most_flips']:.1f} bits flip on average ({at['most_flips_bit_by_bit']:.1f} counted "
+        f"bit by bit); each image's certificate holds with probability {1 - found['alpha']:.4g}."
         for at in found["radii"]
     ]
     return [whole, *each]
