@@ -47,7 +47,7 @@ from client.dp.tower_jacobian import Jacobian, jacobian_of
 from common.encoders.dual import DualEncoder, Embedded, trainable_names
 from common.encoders.interface import Tower
 from common.errors import ConfigError
-from common.hashing.head import HashHead
+from common.hashing.head import HashHead, input_scale
 from common.losses.interface import Coupling, PairLoss
 from common.losses.objective import Objective, refuse_coupled, refuse_terms_of_anchors
 from common.losses.public import Public
@@ -216,10 +216,11 @@ def one_study_each(records: PrivateStudies, randomness: Randomness) -> PrivateSt
 
 def _side(jacobian: Jacobian, features: Tensor, head: HashHead) -> Side:
     embedding_BD, gram = jacobian.embed(features)
-    code_BK = torch.tanh(head.input_scale * embedding_BD @ head.weight.detach().double().T)
+    scale = input_scale(head.in_features)
+    code_BK = torch.tanh(scale * embedding_BD @ head.weight.detach().double().T)
     return Side(
         embedding_BD=embedding_BD,
-        head_scale=head.input_scale,
+        head_scale=scale,
         gram=gram,
         code_BK=code_BK,
         rounding=jacobian.rounding,

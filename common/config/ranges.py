@@ -87,6 +87,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "fairness.min_group_recall": (0, 1),
     "mitigation.site_power": (0, 10),
     "mitigation.adversary_weight": (0, 100),
+    "certificate.deviation": (1e-6, 100),
+    "certificate.num_votes": (8, 10**6),
+    "certificate.alpha": (1e-9, 0.5),
+    "certificate.num_queries": (1, 10**6),
     "baselines.repeats": (0, 100),
     "robustness.repeats": (1, 100),
     "remedies.repeats": (1, 100),
@@ -149,6 +153,8 @@ def _check_together(config: Mapping[str, Any]) -> None:
             "mitigation.site_recall: noise that hospitals share cancels only where all of them count alike; set "
             "privacy.noise=own, or remove the figures"
         )
+    if not config["certificate"]["radii"] or not all(0 < radius <= 100 for radius in config["certificate"]["radii"]):
+        raise ConfigError("certificate.radii: give one size or more, each above 0 and at most 100, such as [0.5, 1.0]")
     if config["data"]["public_fraction"] + config["data"]["test_fraction"] >= 1:
         raise ConfigError("data.public_fraction and data.test_fraction leave no patients to train on; lower one")
 

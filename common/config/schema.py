@@ -232,6 +232,17 @@ class MitigationConfig:
 
 
 @dataclass
+class CertificateConfig:
+    """Smoothed codes and their certificate (simulation only); `deviation: null` measures none."""
+
+    deviation: float | None = MISSING
+    num_votes: int = MISSING
+    alpha: float = MISSING
+    radii: list[float] = MISSING
+    num_queries: int = MISSING
+
+
+@dataclass
 class BaselinesConfig:
     """What `--scenario baselines` compares: nothing when `repeats` is empty."""
 
@@ -282,6 +293,7 @@ class RunConfig:
     evaluation: EvaluationConfig = MISSING
     fairness: FairnessConfig = MISSING
     mitigation: MitigationConfig = MISSING
+    certificate: CertificateConfig = MISSING
     baselines: BaselinesConfig = MISSING
     robustness: RobustnessConfig = MISSING
     remedies: RemediesConfig = MISSING

@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 from common.encoders.adversary import Adversary
 from common.encoders.interface import Tower
 from common.encoders.rows import Rows, batches
-from common.hashing.head import HashHead
+from common.hashing.head import HashHead, relaxed_codes
 
 
 class Embedded(NamedTuple):
@@ -60,7 +60,7 @@ class DualEncoder(nn.Module):
     def _embed(self, raw: Tensor) -> Embedded:
         embedding = normalize(raw, dim=-1)
         # Detached: the code's losses train the hash head alone, so that codes never cost retrieval by embedding.
-        code = self.hash_head.relaxed(embedding.detach())
+        code = relaxed_codes(self.hash_head, embedding.detach())
         if self.adversary is None:
             return Embedded(embedding, code)
         return Embedded(embedding, code, self.adversary(self.adversary.seen(embedding, code)))

@@ -21,7 +21,7 @@ from common.encoders.adversary import Adversary
 from common.encoders.dual import DualEncoder, Embedded, embed_in_batches
 from common.encoders.interface import Encoder
 from common.fairness.emphasis import cut_of
-from common.hashing.head import HashHead
+from common.hashing.head import HashHead, relaxed_codes
 from common.losses.in_batch import InBatchContrast
 from common.losses.objective import build_objective
 from common.losses.public import Public
@@ -205,7 +205,7 @@ def _fit_hash_head(
     head = model.hash_head
 
     def code_value(images: Tensor, reports: Tensor) -> Tensor:
-        image, report = (Embedded(embedding, head.relaxed(embedding)) for embedding in (images, reports))
+        image, report = (Embedded(embedding, relaxed_codes(head, embedding)) for embedding in (images, reports))
         return objective(image, report, Public(image, report, head.prototypes, head.centres)).mean()
 
     batch_size = config.public_fit.batch_size

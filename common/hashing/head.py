@@ -14,13 +14,17 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 INPUT_SCALE = 2.0
-"""Twice the scale, four times the pace of the head over its own size: see decision 0038."""
+"""What each coordinate of an embedding is brought to before the head, as a root mean square.
+
+The weights are smaller in return, so that at one learning rate for the whole model the head keeps up with towers that
+move under it: twice the scale is four times the pace over its own size. See decision 0038.
+"""
 
 
 class HashHead(nn.Linear):
     """Linear map `[B, D] -> [B, K]` before the relaxation, with M public prototypes and their centres.
 
-    The signs of its output are the codes.
+    It takes scaled embeddings (`head_outputs`).
 
     The start is a random tight frame (semi-orthogonal rows), whose signs keep angles: the expected Hamming distance
     of two codes is proportional to the angle between their embeddings (Goemans & Williamson, 1995).
@@ -45,22 +49,25 @@ class HashHead(nn.Linear):
         self.register_buffer("prototypes", torch.zeros(num_centres, embedding_dim))
         self.register_buffer("centres", hadamard_centres(num_centres, bit_width))
 
-    def relaxed(self, embedding: Tensor) -> Tensor:
-        """Relaxed codes `[B, K]` in (-1, 1) of unit embeddings `[B, D]`; their signs are the codes."""
-        return torch.tanh(self(embedding * self.input_scale))
-
-    @property
-    def input_scale(self) -> float:
-        """What unit embeddings are multiplied with: `INPUT_SCALE` for each coordinate's own size, 1 over the root of D.
-
-        The weights are smaller in return, so that at one learning rate for the whole model the head keeps up with
-        towers that move under it.
-        """
-        return INPUT_SCALE * float(self.in_features**0.5)
-
     def set_prototypes(self, embedding: Tensor, *, generator: torch.Generator) -> None:
         """Set the prototypes to the means of M clusters of public embeddings `[N, D]`."""
         self.prototypes.copy_(spherical_clusters(embedding, self.prototypes.shape[0], generator=generator))
+
+
+def input_scale(embedding_dim: int) -> float:
+    """What a unit embedding is multiplied with before the head."""
+    return INPUT_SCALE * float(embedding_dim**0.5)
+
+
+def head_outputs(head: nn.Linear, embedding: Tensor) -> Tensor:
+    """What the head makes of unit embeddings `[B, D]`: `[B, K]`, whose signs are the codes."""
+    outputs: Tensor = head(embedding * input_scale(head.in_features))
+    return outputs
+
+
+def relaxed_codes(head: nn.Linear, embedding: Tensor) -> Tensor:
+    """Relaxed codes `[B, K]` in (-1, 1) of unit embeddings `[B, D]`."""
+    return torch.tanh(head_outputs(head, embedding))
 
 
 def nearest_centres(embedding: Tensor, prototypes: Tensor, centres: Tensor) -> Tensor:

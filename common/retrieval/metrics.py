@@ -48,17 +48,34 @@ def retrieval_metrics(
     Raises:
         ValueError: The shapes differ, a score is NaN, or a query has no relevant item.
     """
-    _check_relevance(relevant_QG)
-    if scores_QG.shape != relevant_QG.shape:
-        raise ValueError(f"scores {scores_QG.shape} and relevance {relevant_QG.shape} must have one shape, [Q, G]")
-    if np.isnan(scores_QG).any():
-        raise ValueError("scores hold NaN, which has no rank; drop the study or the model that made it")
+    _check(scores_QG, relevant_QG)
     values_MQ = np.empty((len(METRIC_NAMES), len(scores_QG)))
     for start in range(0, len(scores_QG), _QUERIES_AT_ONCE):
         rows = slice(start, start + _QUERIES_AT_ONCE)
         ranking = _Ranking.of(scores_QG[rows], relevant_QG[rows])
         values_MQ[:, rows] = _metrics(ranking)
     return dict(zip(METRIC_NAMES, values_MQ, strict=True))
+
+
+def average_precision_at(k: int, scores_QG: NDArray[np.number], relevant_QG: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Average precision of the first k items, averaged exactly over the orders of tied items, `[Q]`.
+
+    The sum of the precisions at the relevant items among the first k, over the most of them that k places can hold;
+    with k the gallery's size it is the `map` of `retrieval_metrics`.
+
+    Raises:
+        ValueError: k is below 1, or as `retrieval_metrics`.
+    """
+    if k < 1:
+        raise ValueError(f"k={k}: a depth is 1 or more")
+    _check(scores_QG, relevant_QG)
+    most_Q = np.minimum(relevant_QG.sum(axis=1), k)
+    gain_Q = np.empty(len(scores_QG))
+    for start in range(0, len(scores_QG), _QUERIES_AT_ONCE):
+        rows = slice(start, start + _QUERIES_AT_ONCE)
+        gain_Q[rows] = _precision_gain(_Ranking.of(scores_QG[rows], relevant_QG[rows]))[:, :k].sum(axis=1)
+    average_Q: NDArray[np.float64] = (gain_Q / most_Q).clip(max=1.0)
+    return average_Q
 
 
 def chance_recall_at(k: int, relevant_QG: NDArray[np.bool_]) -> float:
@@ -121,11 +138,14 @@ class _Ranking:
 def _metrics(ranking: _Ranking) -> NDArray[np.float64]:
     """The metrics in the order of `METRIC_NAMES`, `[M, Q]`."""
     rank = np.arange(1, ranking.size.shape[1] + 1)
+    total_Q = ranking.relevant_above[:, -1] + ranking.relevant[:, -1]
     first_QG = _first_relevant(ranking)
     recall = [first_QG[:, :k].sum(axis=1) for k in RECALL_DEPTHS]
     # No product by BLAS: it would depend on the other queries, in the last bit.
     reciprocal_rank = (first_QG / rank).sum(axis=1)
-    values_MQ: NDArray[np.float64] = np.stack([*recall, reciprocal_rank, _average_precision(ranking, rank)])
+    values_MQ: NDArray[np.float64] = np.stack(
+        [*recall, reciprocal_rank, _precision_gain(ranking).sum(axis=1) / total_Q]
+    )
     return values_MQ.clip(max=1.0)  # sums of probabilities may pass 1 by a rounding error
 
 
@@ -141,13 +161,21 @@ def _first_relevant(ranking: _Ranking) -> NDArray[np.float64]:
     return hazard
 
 
-def _average_precision(ranking: _Ranking, rank: NDArray[np.int64]) -> NDArray[np.float64]:
+def _precision_gain(ranking: _Ranking) -> NDArray[np.float64]:
+    """What each rank is expected to add to the sum of precisions at relevant items, `[Q, G]`."""
+    rank = np.arange(1, ranking.size.shape[1] + 1)
     others_above = (ranking.place - 1) * (ranking.relevant - 1) / np.maximum(ranking.size - 1, 1)
     precision = (ranking.relevant_above + 1 + others_above) / rank
-    gain = ranking.relevant / ranking.size * precision
-    total_Q = ranking.relevant_above[:, -1] + ranking.relevant[:, -1]
-    average_Q: NDArray[np.float64] = gain.sum(axis=1) / total_Q
-    return average_Q
+    gain_QG: NDArray[np.float64] = ranking.relevant / ranking.size * precision
+    return gain_QG
+
+
+def _check(scores_QG: NDArray[np.number], relevant_QG: NDArray[np.bool_]) -> None:
+    _check_relevance(relevant_QG)
+    if scores_QG.shape != relevant_QG.shape:
+        raise ValueError(f"scores {scores_QG.shape} and relevance {relevant_QG.shape} must have one shape, [Q, G]")
+    if np.isnan(scores_QG).any():
+        raise ValueError("scores hold NaN, which has no rank; drop the study or the model that made it")
 
 
 def _check_relevance(relevant_QG: NDArray[np.bool_]) -> None:

@@ -167,6 +167,48 @@ def too_few_to_say(sites: Sequence[str]) -> list[str]:
     return [f"Too few patients to say under the noise: {', '.join(sites)}."] if sites else []
 
 
+def by_findings(pooled: Mapping[str, Any] | None) -> list[str]:
+    """What a search finds where any report that shares a finding is right; nothing where no study names findings."""
+    found = (pooled or {}).get("findings")
+    if not found:
+        return []
+    embedding, codes = found["embedding"], found["codes"]
+    return [
+        f"All hospitals, where any report that shares a finding is right ({found['queries']} images): mAP "
+        f"{percent(embedding['map'])} by embedding and {percent(codes['map'])} by code; NDCG at 10, by how many they "
+        f"share, {percent(embedding['ndcg_at_10'])} and {percent(codes['ndcg_at_10'])}."
+    ]
+
+
+def certified(pooled: Mapping[str, Any] | None) -> list[str]:
+    """What is certified of smoothed codes, a sentence a radius; nothing where that was not measured."""
+    found = (pooled or {}).get("certificate")
+    if not found:
+        return []
+    whole = (
+        f"Smoothed codes of {found['queries']} images ({found['num_votes']:,} noisy copies each) find "
+        f"{percent(found['recall_at_10'])} in the first 10."
+    )
+    each = [
+        f"Whatever changes an image by at most {decimal(at['radius'])}: {percent(at['recall_at_10'])} is surely still "
+        f"found, and at most {at['most_flips']:.1f} bits flip on average ({at['most_flips_bit_by_bit']:.1f} counted "
+        f"bit by bit); each image's certificate holds with probability {1 - found['alpha']:.4g}."
+        for at in found["radii"]
+    ]
+    return [whole, *each]
+
+
+def bits_used(pooled: Mapping[str, Any] | None) -> list[str]:
+    """How well the codes use their bits; nothing where that was not measured."""
+    bits = (pooled or {}).get("bits")
+    if not bits:
+        return []
+    return [
+        f"The codes' bits: {percent(bits['balance'])} balanced, {bits['entropy']:.2f} bits of information each by "
+        f"itself, correlation of two {bits['correlation']:.2f} on average."
+    ]
+
+
 def not_measured(summary: Mapping[str, Any]) -> list[str]:
     """Who trained and was not measured, and who was left out, a sentence each; none where nobody was."""
     few = [name for name, site in summary["sites"].items() if site["rounds_joined"] and not site["measured"]]

@@ -13,10 +13,12 @@ from common.console import Terminal
 from common.errors import ConfigError
 from simulations.benchmarks.report import Row, as_json, as_table
 
-BENCHES: Registry[Callable[[], list[Row]]] = Registry(
+BENCHES: Registry[Callable[..., list[Row]]] = Registry(
     "bench",
     {
         "aggregation": "simulations.benchmarks.aggregation:bench_aggregation",
+        "attacks": "simulations.benchmarks.attacks:bench_attacks",
+        "codes": "simulations.benchmarks.codes:bench_codes",
         "data": "simulations.benchmarks.data:bench_data",
         "deployment": "simulations.benchmarks.deployment:bench_deployment",
         "dp": "simulations.benchmarks.dp:bench_dp",
@@ -25,20 +27,30 @@ BENCHES: Registry[Callable[[], list[Row]]] = Registry(
     },
 )
 
+CONFIGURED = ("attacks", "codes")
+"""Benchmarks that take keys of the config."""
+
 
 def bench_command(
     name: Annotated[str, typer.Argument(help=f"One of: {', '.join(BENCHES.names)}.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="With codes and attacks: keys of the config, as key=value.", show_default=False),
+    ] = None,
     *,
     deployment: Annotated[
         bool, typer.Option("--deployment", help="With round: over real processes and TLS, as bench deployment.")
     ] = False,
     as_object: Annotated[bool, typer.Option("--json", help="Print the rows as one JSON object.")] = False,
 ) -> None:
-    """Measure speed, as ratios against a peer or a bound that are measured in the same run."""
+    """Measure speed, as ratios against a peer or a bound of the same run; with codes and attacks, what is found."""
     if deployment and name != "round":
         raise ConfigError("--deployment: goes with wardround bench round alone")
+    if overrides and name not in CONFIGURED:
+        raise ConfigError(f"{overrides[0]}: settings go with wardround bench {' or '.join(CONFIGURED)} alone")
     name = "deployment" if deployment else name
-    rows = BENCHES.load(name)()
+    bench = BENCHES.load(name)
+    rows = bench(overrides) if overrides else bench()
     if as_object:
         typer.echo(json.dumps(as_json(name, rows), indent=2, allow_nan=False))
     else:

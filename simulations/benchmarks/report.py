@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ class Row:
         peer: Whose implementation of the same thing was measured beside it.
         peer_seconds: The peer's time.
         bound_seconds: Time below which it cannot come on this machine.
+        figures: What else was measured, by name, in the order of its columns.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Row:
     peer: str | None = None
     peer_seconds: float | None = None
     bound_seconds: float | None = None
+    figures: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def speedup(self) -> float | None:
@@ -60,8 +62,14 @@ def as_json(bench: str, rows: Sequence[Row]) -> dict[str, Any]:
             "cores": os.cpu_count(),
         },
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        "rows": [asdict(row) | {"speedup": row.speedup} for row in rows],
+        "rows": [_object(row) for row in rows],
     }
+
+
+def _object(row: Row) -> dict[str, Any]:
+    fields: dict[str, Any] = asdict(row)
+    del fields["figures"]
+    return {**fields, "speedup": row.speedup, **row.figures}
 
 
 def as_table(bench: str, rows: Sequence[Row]) -> Table:
@@ -76,17 +84,13 @@ def as_table(bench: str, rows: Sequence[Row]) -> Table:
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    for column in ("what", "seconds", "/ bound", "peak MiB", "peer", "speedup"):
+    figures = list(dict.fromkeys(name for row in rows for name in row.figures))
+    times = [] if figures else ["/ bound", "peak MiB", "peer", "speedup"]
+    for column in ("what", "seconds", *times, *figures):
         table.add_column(column, justify="left" if column == "what" else "right", no_wrap=True)
     for row in rows:
-        table.add_row(
-            row.name,
-            _shown(row.seconds, ".4f"),
-            _shown(row.over_bound, ".1f", "x"),
-            _shown(row.peak_mib, ".0f"),
-            _shown(row.peer_seconds, ".4f", f" {row.peer}" if len(peers) > 1 else ""),
-            _shown(row.speedup, ".1f", "x"),
-        )
+        measured = [_figure(row.figures.get(name)) for name in figures] if figures else _times(row, peers)
+        table.add_row(row.name, _shown(row.seconds, ".4f"), *measured)
     return table
 
 
@@ -125,6 +129,19 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def _times(row: Row, peers: Sequence[str]) -> list[str]:
+    return [
+        _shown(row.over_bound, ".1f", "x"),
+        _shown(row.peak_mib, ".0f"),
+        _shown(row.peer_seconds, ".4f", f" {row.peer}" if len(peers) > 1 else ""),
+        _shown(row.speedup, ".1f", "x"),
+    ]
+
+
+def _figure(value: float | None) -> str:
+    return _shown(value, "d" if isinstance(value, int) else ".3f")
 
 
 def _shown(value: float | None, form: str, unit: str = "") -> str:

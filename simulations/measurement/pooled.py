@@ -20,6 +20,7 @@ from common.retrieval.paired import Estimate
 from common.seeds import numpy_generator
 from common.types import Image
 from server.report.render import Example, Retrieved
+from simulations.measurement.by_findings import bits_used, findings_metrics
 from simulations.studies.consortium import Consortium
 
 NUM_EXAMPLES = 4
@@ -29,7 +30,8 @@ PICTURE_SIDE = 160
 
 def pooled_metrics(model: DualEncoder, held_out: HeldOut, config: RunConfig) -> dict[str, Any]:
     """Every metric over all sites' held-out studies together, with intervals: the summary's `pooled`, less `start`."""
-    found = evaluate_retrieval(*embed_in_batches(model, held_out.images, held_out.reports), held_out.records)
+    embedded = embed_in_batches(model, held_out.images, held_out.reports)
+    found = evaluate_retrieval(*embedded, held_out.records)
     patients = np.array([record.patient_id for record in held_out.records])
     ways = {"": found.image_to_text, TEXT_TO_IMAGE: found.text_to_image}
 
@@ -57,6 +59,8 @@ def pooled_metrics(model: DualEncoder, held_out: HeldOut, config: RunConfig) -> 
         "intervals": each("embedding", interval),
         "codes": each("code", mean),
         "code_intervals": each("code", interval),
+        "findings": findings_metrics(*embedded, held_out.records),
+        "bits": bits_used(*embedded),
         "gallery": found.gallery,
         "chance_recall_at_10": found.chance_recall_at_10,
     }

@@ -42,6 +42,7 @@ from simulations.federation.federate import (
     federate,
     in_cohort,
 )
+from simulations.measurement.certified import certified_metrics
 from simulations.measurement.pooled import examples, first_ten, gain, pooled_metrics
 from simulations.studies.consortium import Consortium, read_consortium
 
@@ -183,7 +184,11 @@ def simulate(
         start, (found_at_start, _) = rates_of(pooled_of(model, consortium, config)), first_ten(model, held_out)
         load_into(model, state.arrays["model"])
         found, patients = first_ten(model, held_out)
-        pooled = {**pooled_of(model, consortium, config), "start": start}
+        pooled = {
+            **pooled_of(model, consortium, config),
+            "start": start,
+            "certificate": certified_metrics(model, held_out, config),
+        }
         shown = examples(model, consortium, consortium.sites, config)
     facts = facts_of(config, consortium, model, started_at, clock, pooled=pooled, problem=problem)
     exact = config.evaluation.epsilon is None

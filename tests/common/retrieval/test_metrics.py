@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from common.retrieval.metrics import METRIC_NAMES, chance_recall_at, retrieval_metrics
+from common.retrieval.metrics import METRIC_NAMES, average_precision_at, chance_recall_at, retrieval_metrics
 
 QUERIES = st.lists(st.tuples(st.integers(-3, 0), st.booleans()), min_size=1, max_size=7).filter(
     lambda items: any(relevant for _, relevant in items)
@@ -60,6 +60,24 @@ def test_metrics_equal_the_mean_over_every_order_of_ties(items: list[tuple[int, 
     measured = one_query(items)
     for name in METRIC_NAMES:
         assert measured[name] == pytest.approx(float(sum(one[name] for one in every) / len(every)), abs=1e-12)
+
+
+@settings(max_examples=150, deadline=None)
+@given(items=QUERIES, k=st.integers(1, 8))
+def test_average_precision_at_a_depth_equals_the_mean_over_every_order_of_ties(
+    items: list[tuple[int, bool]], k: int
+) -> None:
+    scores, relevant = (np.array([column]) for column in zip(*items, strict=True))
+    every = []
+    for order in every_order(items):
+        hits = [rank for rank, hit in enumerate(order[:k], start=1) if hit]
+        every.append(sum(found / rank for found, rank in enumerate(hits, start=1)) / min(k, int(relevant.sum())))
+    assert average_precision_at(k, scores, relevant)[0] == pytest.approx(float(np.mean(every)), abs=1e-12)
+
+
+def test_average_precision_refuses_no_depth() -> None:
+    with pytest.raises(ValueError, match="k=0"):
+        average_precision_at(0, np.array([[1.0]]), np.array([[True]]))
 
 
 def test_metrics_of_a_block_across_a_depth_equal_every_choice_of_places() -> None:

@@ -223,6 +223,21 @@ def build_summary() -> dict[str, Any]:
             "gallery": 420,
             "chance_recall_at_10": 10 / 420,
             "start": metrics(0.264),
+            "findings": {
+                "queries": 390,
+                "embedding": {"map": 0.617, "map_at_10": 0.402, "ndcg_at_10": 0.583},
+                "codes": {"map": 0.588, "map_at_10": 0.379, "ndcg_at_10": 0.551},
+            },
+            "certificate": {
+                "deviation": 0.4,
+                "num_votes": 1000,
+                "alpha": 0.001,
+                "queries": 100,
+                "recall_at_10": 0.36,
+                "radii": [{"radius": 0.2, "recall_at_10": 0.21, "most_flips": 17.3, "most_flips_bit_by_bit": 28.9}],
+                "sensitivity": {"radius": 0.2, "mean": 40.0, "largest": 75.0},
+            },
+            "bits": {"balance": 0.874, "correlation": 0.112, "entropy": 0.957},
         },
         "baselines": {
             name: {

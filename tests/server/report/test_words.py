@@ -70,6 +70,13 @@ def test_words_read_as_written(shown: str, expected: str) -> None:
     assert shown == expected
 
 
+def test_what_was_not_measured_of_codes_is_not_said() -> None:
+    for pooled in (None, {}, {"findings": None}):
+        assert words.by_findings(pooled) == []
+        assert words.bits_used(pooled) == []
+        assert words.certified(pooled) == []
+
+
 def test_mean_leaves_out_what_is_not_a_number() -> None:
     assert words.mean([0.25, None, float("nan"), 0.75]) == 0.5
     assert words.mean([None]) is None

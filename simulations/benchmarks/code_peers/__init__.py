@@ -1,0 +1,1 @@
+"""Other people's unsupervised cross-modal codes, written from their papers, for `wardround bench codes`."""
