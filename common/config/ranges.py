@@ -84,6 +84,7 @@ RANGES: dict[str, tuple[float, float]] = {
 """Least and greatest value of each numeric key, both allowed."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
+    "data.synthetic.planted": ("scanner", "marker", "phrases"),
     "data.same_patients": ("exact", "folded"),
     "encoder.trainable": ("all", "heads", "lora"),
     "training.optimizer": ("sgd", "adam"),
@@ -92,7 +93,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "privacy.clipping": ("flat", "per_layer"),
     "privacy.noise": ("own", "shared"),
 }
-"""Words that are not the names of a registry."""
+"""Words that are not the names of a registry; of a list, each word."""
 
 
 def check_ranges(config: Mapping[str, Any]) -> None:
@@ -106,8 +107,9 @@ def check_ranges(config: Mapping[str, Any]) -> None:
             low, high = RANGES[key]
             if not low <= value <= high:
                 raise ConfigError(f"{key}={value}: out of range; give a value from {low:g} to {high:g}")
-        if key in CHOICES and value not in CHOICES[key]:
-            raise ConfigError(f"{key}={value}: unknown; {near(str(value), list(CHOICES[key]))}")
+        for word in value if isinstance(value, list) else [value]:
+            if key in CHOICES and word not in CHOICES[key]:
+                raise ConfigError(f"{key}={word}: unknown; {near(str(word), list(CHOICES[key]))}")
     for site, band in config["privacy"]["cohort"].items():
         check_band(band, f"privacy.cohort.{site}:")
     if config["code"]["bit_width"] % 8:

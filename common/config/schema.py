@@ -22,6 +22,7 @@ class SyntheticConfig:
     image_size: int = MISSING
     site_shift: float = MISSING
     confounder: bool = MISSING
+    planted: list[str] = MISSING
 
 
 @dataclass

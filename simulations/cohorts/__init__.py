@@ -11,7 +11,7 @@ The story, in the order in which it is drawn:
    the shift, so that what is learnt from it alone travels badly.
 2. **Patients** (`patients.py`). Sex, age and race, then what is found in them (`findings.py`): ten
    findings and three devices, more or less likely by age and sex. Race changes nothing but how often a
-   patient comes from which site: a gap between races in a report is a gap between sites.
+   patient comes from which site: a gap between races in a report is a gap between sites, unless bias is planted.
 3. **Studies** (`patients.py`). One to four a patient. Chronic findings stay and change severity, acute
    ones come and go. Some studies have a second view: another exposure, slightly shifted and turned, with
    the very same report. Each view is a row of the manifest; `split_group` is the patient.
@@ -26,6 +26,13 @@ The **confounder** is a portable-unit marker, the letter P in a corner. Off, it 
 studies at random. On, at every other site, the first included, it follows pleural effusion nearly
 always, so that a model can learn the letter in place of the fluid. Nothing else in the cohort changes
 with the switch.
+
+**Planted bias** (`bias.py`) meets patients recorded as Black, at the hospitals alone. `scanner`: their studies
+come from a unit of its own, pale and flat, that no public study came from; everything is in the pictures, but
+a model has to learn to see it. `marker`: the letter P follows the patient nearly always, whatever is found.
+`phrases`: most of their reports open with doubting, blaming or stigmatising words and leave out where and how
+large. A few studies of others meet the same; without a switch the cohort is the one above, byte for byte.
+The unit and the words are recorded (the scanner in the manifest), the marker is in the truth.
 
 What is known (`truth.csv`): side, zone and severity of each finding, presence and side of each device,
 the marker, body habitus, pose and what the scanner did. What is promised: a plan gives the same bytes

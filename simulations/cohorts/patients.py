@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from common.seeds import numpy_generator
+from simulations.cohorts.bias import draw_bias
 from simulations.cohorts.findings import (
     CHRONIC,
     FINDING_NAMES,
@@ -103,16 +104,22 @@ def _draw_study(
     study_id = f"{patient.patient_id}-s{position + 1}"
     findings = tuple(found.values())
     rng = numpy_generator(seed, "study", study_id)
-    scanner = profile.scanners[int(rng.choice(len(profile.scanners), p=profile.scanner_mix))]
+    bias = draw_bias(profile.planted, patient.race, study_id=study_id, seed=seed)
+    own_scanner = profile.scanners[int(rng.choice(len(profile.scanners), p=profile.scanner_mix))]
+    scanner = bias.scanner or own_scanner
     marker_rate = profile.marker_with_finding if CONFOUNDED_FINDING in found else profile.marker_without
-    # Drawn whatever the rate, so that the confounder switch moves nothing else.
+    if bias.marker_rate is not None:
+        marker_rate = bias.marker_rate
+    # Both drawn whatever the switches say, so that neither the confounder nor planted bias moves anything else.
     portable = bool(rng.random() < marker_rate)
     num_views = 2 if rng.random() < SECOND_VIEW_RATE else 1
     views = tuple(
         View(pose=draw_pose(rng), exposure=draw_exposure(scanner, rng, portable=portable)) for _ in range(num_views)
     )
-    report = write_report(findings, profile.style, numpy_generator(seed, "report", study_id))
-    return PhantomStudy(study_id=study_id, patient=patient, findings=findings, report=report, views=views)
+    report = write_report(bias.told(findings), profile.style, numpy_generator(seed, "report", study_id))
+    return PhantomStudy(
+        study_id=study_id, patient=patient, findings=findings, report=bias.reported(report), views=views
+    )
 
 
 def _first_findings(patient: Patient, profile: SiteProfile, rng: np.random.Generator) -> dict[str, Finding]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from common.config.ranges import CHOICES
+from common.config.registry import near
 from common.errors import ConfigError
 
 PUBLIC = "public"
 """The `site` of the studies that every site may hold."""
+
+PLANTED_KINDS = CHOICES["data.synthetic.planted"]
 
 SITE_NAMES = ("northgate", "riverside", "st-marys", "hillview", "harbour")
 
@@ -24,6 +29,7 @@ class CohortPlan:
         site_shift: 0, every hospital alike, to 1, each with its own scanners, patients and house style.
         confounder: Whether a marker follows one finding at every other site.
         seed: The run's seed.
+        planted: Kinds of bias against one group of patients, of `PLANTED_KINDS`.
 
     Raises:
         ConfigError: A value is out of range; the key, the value and the range are named.
@@ -36,6 +42,7 @@ class CohortPlan:
     site_shift: float
     confounder: bool
     seed: int
+    planted: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_range("num_sites", self.num_sites, least=1, most=1_000)
@@ -43,6 +50,15 @@ class CohortPlan:
         _check_range("public_patients", self.public_patients, least=0, most=1_000_000)
         _check_range("image_size", self.image_size, least=32, most=1_024)
         _check_range("site_shift", self.site_shift, least=0.0, most=1.0)
+        for kind in self.planted:
+            if kind not in PLANTED_KINDS:
+                raise ConfigError(f"data.synthetic.planted={kind}: unknown; {near(kind, list(PLANTED_KINDS))}")
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The plan as JSON; without planted bias it is that of a cohort drawn before there was any."""
+        described = asdict(self) | {"planted": sorted(set(self.planted))}
+        return described if self.planted else {key: value for key, value in described.items() if key != "planted"}
 
     @property
     def site_names(self) -> tuple[str, ...]:

@@ -57,7 +57,10 @@ PUBLIC_SCANNERS = (
 )
 """The units of the public set, used by no hospital."""
 
-SCANNERS = {scanner.name: scanner for scanner in SITE_SCANNERS + PUBLIC_SCANNERS}
+BIASED_SCANNER = Scanner("Merrow Bedside 2", 0.45, 0.70, 0.55, 0.30, 0.010, 0.0, 3.0, 0.02, "R")
+"""The unit of planted bias: pale and flat, dense tissue barely above the lungs, little noise; no detail is lost."""
+
+SCANNERS = {scanner.name: scanner for scanner in (*SITE_SCANNERS, *PUBLIC_SCANNERS, BIASED_SCANNER)}
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ class SiteProfile:
         style: How its radiologists write.
         marker_with_finding: Probability of the portable marker beside `CONFOUNDED_FINDING`.
         marker_without: Probability of the marker otherwise; equal to the former where nothing is confounded.
+        planted: Kinds of bias against one group (`bias.py`).
     """
 
     name: str
@@ -55,6 +56,7 @@ class SiteProfile:
     style: HouseStyle
     marker_with_finding: float = MARKER_RATE
     marker_without: float = MARKER_RATE
+    planted: tuple[str, ...] = ()
 
 
 def site_profiles(plan: CohortPlan) -> list[SiteProfile]:
@@ -85,6 +87,7 @@ def _hospital(plan: CohortPlan, position: int, name: str) -> SiteProfile:
         style=HouseStyle(seed=derive_seed(plan.seed, "style", name), strength=0.85 * shift),
         marker_with_finding=MARKER_RATE_WITH_FINDING if confounded else MARKER_RATE,
         marker_without=MARKER_RATE_WITHOUT if confounded else MARKER_RATE,
+        planted=plan.planted,
     )
 
 

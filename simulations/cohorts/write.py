@@ -114,7 +114,7 @@ def _write_files(plan: CohortPlan, folder: Path) -> None:
             truth.append(_truth_row(study, position))
     _write_table(folder / "manifest.csv", manifest)
     _write_table(folder / "truth.csv", truth)
-    description = {"schema_version": SCHEMA_VERSION, "plan": asdict(plan), "num_studies": len(manifest)}
+    description = {"schema_version": SCHEMA_VERSION, "plan": plan.description, "num_studies": len(manifest)}
     description |= _digests(folder, image_digests)
     (folder / "cohort.json").write_bytes(canonical_json(description))
 
@@ -193,7 +193,7 @@ def _check_reusable(plan: CohortPlan, folder: Path) -> None:
     file = folder / "cohort.json"
     try:
         held: dict[str, Any] = json.loads(file.read_bytes())
-        same_plan = held["schema_version"] == SCHEMA_VERSION and held["plan"] == asdict(plan)
+        same_plan = held["schema_version"] == SCHEMA_VERSION and held["plan"] == plan.description
     except (OSError, ValueError, KeyError, TypeError):
         same_plan = False
     if not same_plan:

@@ -313,8 +313,9 @@ def _synthetic_folder(config: RunConfig) -> Path:
     from simulations.cohorts.plan import CohortPlan
     from simulations.cohorts.write import write_cohort
 
-    plan = CohortPlan(**vars(config.data.synthetic))
-    return write_cohort(plan, cache_folder(config.encoder.cache) / "cohorts" / digest(vars(plan))[:16])
+    synthetic = config.data.synthetic
+    plan = CohortPlan(**(vars(synthetic) | {"planted": tuple(synthetic.planted)}))
+    return write_cohort(plan, cache_folder(config.encoder.cache) / "cohorts" / digest(plan.description)[:16])
 
 
 def _roles(config: RunConfig, records: Sequence[StudyRecord]) -> dict[str, Role]:
