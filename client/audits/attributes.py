@@ -66,7 +66,7 @@ def audit_attributes(studies: AuditedStudies, sources: Mapping[str, Components])
         )
         for name in untold
     )
-    return Audited(name="attributes", question=QUESTION, findings=told + few, figure=_plane(tested))
+    return Audited(name="attributes", question=QUESTION, findings=told + few, figure=_plane(tested, told))
 
 
 def _tests(
@@ -172,12 +172,14 @@ def _sentence(test: _Tested, *, is_there: bool) -> str:
     return f"{name} goes with {test.against} no more than chance explains."
 
 
-def _plane(tested: Sequence[_Tested]) -> dict[str, object]:
+def _plane(tested: Sequence[_Tested], told: Sequence[Finding]) -> dict[str, object]:
     """Utility and detectability of each attribute by each source."""
     utility = {test.trait.name: test.estimate for test in tested if test.against == "findings"}
     seen = [test for test in tested if test.measure == AREA]
+    verdicts = [finding.verdict for test, finding in zip(tested, told, strict=True) if test.measure == AREA]
     return {
         "label": [f"{group_words(test.trait.name)}, {test.against}" for test in seen],
         "detectability": [test.estimate for test in seen],
         "utility": [utility.get(test.trait.name, 0.0) for test in seen],
+        "found": [verdict is Verdict.FOUND for verdict in verdicts],
     }

@@ -19,12 +19,13 @@ from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 
-from client.audits.studies import AuditedStudies
+from client.audits.studies import SIDE, AuditedStudies
 from common.encoders.interface import Encoder
 from common.types import Image
 
 NUM_COMPONENTS = 64
 THUMBNAIL = 16
+ENCODED_SIDE = 224
 NUM_LEVELS = 16
 LEVELS_WEIGHT = 4.0
 """Of the grey levels beside the thumbnail's pixels, which are many more."""
@@ -43,6 +44,11 @@ class Features:
 
     images: Callable[[Sequence[Image]], Components]
     reports: Callable[[Sequence[str]], Components]
+
+
+def side_for(encoder: Encoder | None) -> int:
+    """Pixels of the pictures that the features are to be fitted to: what a frozen encoder sees, or `SIDE`."""
+    return SIDE if encoder is None or encoder.keys is None else ENCODED_SIDE
 
 
 def fit_features(studies: AuditedStudies, encoder: Encoder | None = None) -> Features:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -55,7 +55,7 @@ class Audited:
         name: The audit's.
         question: What it asks.
         findings: Its answers.
-        figure: Points of its plot, by name; empty where it has none.
+        figure: Points of its plot by name, as `forest` or as `label`, `detectability`, `utility` and `found`.
     """
 
     name: str
@@ -76,3 +76,15 @@ class Audited:
             "found": len(self.found),
             "findings": [asdict(finding) for finding in self.findings],
         }
+
+
+def forest(findings: Sequence[Finding]) -> dict[str, Any]:
+    """The findings that have an interval, as rows of points and lines."""
+    rows = [finding for finding in findings if finding.low is not None]
+    return {
+        "label": [row.subject for row in rows],
+        "value": [row.estimate for row in rows],
+        "low": [row.low for row in rows],
+        "high": [row.high for row in rows],
+        "found": [row.verdict is Verdict.FOUND for row in rows],
+    }

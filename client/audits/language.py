@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from client.audits.contrasts import Contrast, contrasts
-from client.audits.interface import ALPHA, Audited, Finding, Verdict
+from client.audits.interface import ALPHA, Audited, Finding, Verdict, forest
 from client.audits.studies import PATIENT_ATTRIBUTES, AuditedStudies
 from client.audits.terms import CATEGORIES, Terms, Used
 from client.audits.words import group_words, percent
@@ -32,7 +32,7 @@ def audit_language(studies: AuditedStudies, terms: Terms) -> Audited:
         rng = numpy_generator(0, "audit", "language", attribute)
         by_attribute[attribute] = contrasts(figures_NK[grouped.rows].astype(np.float64), grouped, rng=rng)
     findings = tuple(_findings(studies, by_attribute, used))
-    return Audited(name="language", question=QUESTION, findings=findings, figure=_figure(by_attribute))
+    return Audited(name="language", question=QUESTION, findings=findings, figure=forest(findings))
 
 
 def _findings(
@@ -81,13 +81,3 @@ def _examples(studies: AuditedStudies, attribute: str, contrast: Contrast, used:
         if word.category == CATEGORIES[contrast.figure]
     )
     return ", ".join(word for word, _ in counts.most_common(MOST_EXAMPLES))
-
-
-def _figure(by_attribute: dict[str, list[Contrast]]) -> dict[str, object]:
-    rows = [(attribute, contrast) for attribute, found in by_attribute.items() for contrast in found]
-    return {
-        "label": [f"{group_words(attribute, c.group)}: {CATEGORIES[c.figure]}" for attribute, c in rows],
-        "value": [c.difference for _, c in rows],
-        "low": [c.low for _, c in rows],
-        "high": [c.high for _, c in rows],
-    }

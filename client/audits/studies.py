@@ -12,9 +12,11 @@ from PIL import Image as PillowImage
 from common.errors import DataError
 from common.fairness.groups import group_of
 from common.files import sha256_hex
-from common.types import Study, StudyRecord
+from common.types import Image, Study, StudyRecord
 
 SIDE = 64
+"""Pixels of a picture's side, unless an encoder sees more."""
+
 MOST_PATIENTS = 4000
 """More would make intervals no narrower than anyone reads; patients are kept by the digest of their identifier."""
 
@@ -45,7 +47,7 @@ class AuditedStudies:
 
     Attributes:
         records: What is known of each, N.
-        pictures: Their first pictures, `[N, SIDE, SIDE]`, grey.
+        pictures: Their first pictures, `[N, side, side]`, grey.
         num_patients: Patients of all studies that were offered; above `MOST_PATIENTS` not all of them are here.
     """
 
@@ -68,8 +70,8 @@ class AuditedStudies:
         )
 
 
-def gather(studies: Iterable[Study]) -> AuditedStudies:
-    """The studies to audit, with small pictures.
+def gather(studies: Iterable[Study], *, side: int = SIDE) -> AuditedStudies:
+    """The studies to audit, with small pictures of `side` pixels.
 
     Raises:
         DataError: There are none.
@@ -82,7 +84,7 @@ def gather(studies: Iterable[Study]) -> AuditedStudies:
         seen.add(rank)
         if last is not None and rank > last:
             continue
-        kept.setdefault(rank, []).append((study.record, small_picture(study.image)))
+        kept.setdefault(rank, []).append((study.record, small_picture(study.image, side)))
         if len(kept) > MOST_PATIENTS:
             del kept[max(kept)]
             last = max(kept)
@@ -96,7 +98,7 @@ def gather(studies: Iterable[Study]) -> AuditedStudies:
     )
 
 
-def small_picture(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A grey image as `[SIDE, SIDE]`."""
-    small = PillowImage.fromarray(image).resize((SIDE, SIDE), PillowImage.Resampling.BOX)
+def small_picture(image: Image, side: int = SIDE) -> Image:
+    """A grey image as `[side, side]`."""
+    small = PillowImage.fromarray(image).resize((side, side), PillowImage.Resampling.BOX)
     return np.asarray(small, dtype=np.uint8)
