@@ -10,6 +10,7 @@ from client.audits.attributes import audit_attributes
 from client.audits.features import fit_features
 from client.audits.interface import Audited
 from client.audits.language import audit_language
+from client.audits.mediation import audit_mediation
 from client.audits.studies import AuditedStudies
 from client.audits.swaps import audit_swaps
 from client.audits.terms import Terms
@@ -75,4 +76,5 @@ def _audits(studies: AuditedStudies, terms: Terms, encoder: Encoder | None) -> I
     features = fit_features(studies, encoder)
     images, reports = features.images(list(studies.pictures)), features.reports([r.report for r in studies.records])
     yield audit_attributes(studies, {"image": images, "report": reports})
+    yield audit_mediation(studies, images, reports)
     yield audit_swaps(studies, features, images, reports)

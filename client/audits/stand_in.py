@@ -63,16 +63,33 @@ class StandIn:
         return rank_N
 
     def _centre(self) -> Components:
-        return np.stack([self.weights[int(fold)][-1] for fold in self.fold])
+        centre_NE = np.zeros_like(self.reports)
+        for fold, weights_DE in self.weights.items():
+            centre_NE[self.fold == fold] = weights_DE[-1]
+        return centre_NE
 
 
-def fit_stand_in(images_ND: Components, reports_NE: Components, patients: tuple[str, ...]) -> StandIn:
-    """Lines fitted to the studies, a fold of patients left out of each."""
+def fit_stand_in(
+    images_ND: Components,
+    reports_NE: Components,
+    patients: tuple[str, ...],
+    *,
+    learns_N: NDArray[np.bool_] | None = None,
+) -> StandIn:
+    """Lines fitted to the studies, a fold of patients left out of each.
+
+    Args:
+        images_ND: Components of the images.
+        reports_NE: Components of the reports.
+        patients: The patient of each study.
+        learns_N: Studies that the lines may learn from; all where it is left out.
+    """
     fold_N = folds_of(patients)
+    may_N = np.ones(len(fold_N), dtype=bool) if learns_N is None else learns_N
     weights = {
-        int(fold): fit(images_ND[fold_N != fold], reports_NE[fold_N != fold])
+        int(fold): fit(images_ND[may_N & (fold_N != fold)], reports_NE[may_N & (fold_N != fold)])
         for fold in np.unique(fold_N)
-        if (fold_N != fold).any()
+        if (may_N & (fold_N != fold)).any()
     }
     return StandIn(fold=fold_N, weights=weights, reports=reports_NE)
 
