@@ -47,7 +47,9 @@ class Contrast:
         return self.inside - self.outside
 
 
-def contrasts(figures_NK: Figures, grouped: Grouped, *, rng: np.random.Generator) -> list[Contrast]:
+def contrasts(
+    figures_NK: Figures, grouped: Grouped, *, rng: np.random.Generator, of: str | None = None
+) -> list[Contrast]:
     """Each group of an attribute against everybody else with a group, one-sided: is the figure higher in the group?
 
     Groups of fewer than `LEAST_PATIENTS`, or with fewer outside, are left out.
@@ -56,9 +58,11 @@ def contrasts(figures_NK: Figures, grouped: Grouped, *, rng: np.random.Generator
         figures_NK: The figures of each study with a group.
         grouped: Those studies.
         rng: Decides exchanges and bootstrap.
+        of: The one group that is compared; all where it is left out.
     """
     groups, patients = grouped.groups, grouped.patients
-    names = [group for group in sorted(set(groups)) if _is_large(group, groups, patients)]
+    asked = sorted(set(groups)) if of is None else [of]
+    names = [group for group in asked if _is_large(group, groups, patients)]
     if not names:
         return []
     member_GN = np.array([[group == name for group in groups] for name in names], dtype=np.float64)
