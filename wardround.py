@@ -69,7 +69,7 @@ COMMANDS = {
 GROUPS = {
     "site": "What a hospital runs.",
     "server": "What a coordinating centre runs.",
-    "audit": "What a data protection officer runs: checks from the files alone, and audits before training.",
+    "audit": "Checks from the files alone, and audits before training.",
 }
 
 
