@@ -57,6 +57,10 @@ COMMANDS = {
         "A whole deployment on this machine, from keys to report.",
     ),
     "audit ledger": ("common.ledger.cli:audit_command", "Recompute epsilon and signatures from a ledger's file."),
+    "audit bias": (
+        "simulations.audits.bias_cli:bias_command",
+        "Audit a simulation's studies for bias, before training.",
+    ),
     "audit log": ("common.evidence.cli:log_command", "Check audit logs, and what each holds of the others."),
     "audit run": ("common.evidence.cli:run_command", "Check all that is signed in a run folder."),
 }
@@ -65,7 +69,7 @@ COMMANDS = {
 GROUPS = {
     "site": "What a hospital runs.",
     "server": "What a coordinating centre runs.",
-    "audit": "What a data protection officer runs: checks from the files alone.",
+    "audit": "Checks from the files alone, and audits before training.",
 }
 
 

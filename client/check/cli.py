@@ -13,6 +13,8 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from client.audits.display import show_bias
+from client.check.bias import bias_plan
 from client.check.contact_sheet import ContactSheet
 from client.check.display import as_json, show, show_way_out, show_whole
 from client.check.dry_run import DryRun, dry_run
@@ -48,15 +50,27 @@ def check_command(
     deep: Annotated[
         bool, typer.Option("--deep", help="Read every byte of what is prepared, and hold it against its digests.")
     ] = False,
+    bias: Annotated[
+        bool, typer.Option("--bias", help="Audit the studies for bias before anything learns from them.")
+    ] = False,
+    terms: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="With --bias: your own list of words that doubt, blame or stigmatise."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="With --bias: write its findings and plots as a page.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
     """Try the hospital's data, rules and budget, and its way to the server.
 
-    Nothing of the hospital is sent, nothing is spent, and nothing but --pictures is written.
+    Nothing of the hospital is sent, nothing is spent, and nothing but --pictures and --report is written.
     Exits with 0 where nothing stands against the run, 2 where the config or the data are wrong, 3 where a rule or the
     budget refuses. A server that does not answer is shown, and is no reason. The counts it shows are exact: they are
-    for the hospital alone.
+    for the hospital alone. So is what --bias finds: it is to be looked at, stands against no run, and changes no
+    exit code.
     """
+    plan = bias_plan(bias=bias, terms=terms, report=report)
     site = load_site_config(config)
     planned = None if run is None else read_run_config(run)
     if planned is not None:
@@ -68,10 +82,12 @@ def check_command(
         result = dry_run(site, planned, local_time=local_time, progress=progress, sheet=sheet, cohort=cohort)
     if sheet is not None:
         sheet.write()
+    found = plan.carry_out(site, planned) if plan is not None and result.readiness.num_studies else None
     if json_:
         prepared = {} if whole is None else {"prepared": [asdict(one) for one in whole]}
         way_out = None if way is None else asdict(way)
-        typer.echo(json.dumps({**as_json(result), **prepared, "way_out": way_out}, indent=2))
+        audited = {} if found is None else {"bias": found.as_json()}
+        typer.echo(json.dumps({**as_json(result), **prepared, **audited, "way_out": way_out}, indent=2))
     else:
         terminal = Terminal(markup=True)
         show(result, site, terminal)
@@ -79,6 +95,8 @@ def check_command(
             show_way_out(way, terminal)
         if whole is not None:
             show_whole(whole, Terminal())
+        if found is not None:
+            show_bias(found, terminal)
     refuse_first(result, config)
 
 

@@ -31,6 +31,7 @@ from common.encoders.public_fit import AnchorFeatures, FrozenPart
 from common.errors import ConfigError, DataError
 from common.privacy.bands import band_of
 from common.types import BadRow, Image, Study, StudyRecord, Unpaired
+from simulations.cohorts.plan import CohortPlan
 from simulations.studies.merged_sites import merge_sites
 
 MAX_KEPT_IMAGES = 4000
@@ -153,7 +154,7 @@ def read_consortium(
     """
     cached = CachedEncoder(encoder, FeatureCache(cache_folder(config.encoder.cache)))
     reader = _Reader(config, cached, trigger)
-    folder = _folder(config)
+    folder = folder_of(config)
     left_out = _left_out(config, folder)
     kept_studies = (item for item in folder.studies() if _study_id(item) not in left_out.studies)
     for studies in in_batches(kept_studies):
@@ -297,7 +298,7 @@ def site_of(record: StudyRecord) -> str:
     return record.site or "site"
 
 
-def _folder(config: RunConfig) -> StudyFolder:
+def folder_of(config: RunConfig) -> StudyFolder:
     """Where the studies are; a synthetic cohort is drawn where it is not there yet."""
     data = config.data
     if data.adapter != "synthetic" and not data.root:
@@ -313,12 +314,16 @@ def _folder(config: RunConfig) -> StudyFolder:
     )
 
 
+def cohort_plan(config: RunConfig) -> CohortPlan:
+    """The plan of a config's synthetic cohort."""
+    synthetic = config.data.synthetic
+    return CohortPlan(**(vars(synthetic) | {"planted": tuple(synthetic.planted)}))
+
+
 def _synthetic_folder(config: RunConfig) -> Path:
-    from simulations.cohorts.plan import CohortPlan
     from simulations.cohorts.write import write_cohort
 
-    synthetic = config.data.synthetic
-    plan = CohortPlan(**(vars(synthetic) | {"planted": tuple(synthetic.planted)}))
+    plan = cohort_plan(config)
     return write_cohort(plan, cache_folder(config.encoder.cache) / "cohorts" / digest(plan.description)[:16])
 
 

@@ -31,7 +31,7 @@ def test_embeddings_have_unit_length_and_codes_their_range(model: DualEncoder) -
 def test_both_modalities_share_the_hash_head(model: DualEncoder) -> None:
     image, report = model(features(1), features(1))
     torch.testing.assert_close(image.code, report.code)
-    torch.testing.assert_close(image.code, torch.tanh(model.hash_head(2 * 8**0.5 * image.embedding)))
+    torch.testing.assert_close(image.code, torch.tanh(model.hash_head(2 * 6**0.5 * image.embedding)))
 
 
 def test_length_of_the_features_does_not_matter(model: DualEncoder) -> None:
