@@ -153,3 +153,7 @@ def _in_words(error: OSError) -> str:
     if error.errno == errno.EROFS:
         return f"{said}; name a folder that can be written"
     return said
+
+
+if __name__ == "__main__":
+    main()
