@@ -1,6 +1,6 @@
 """Which groups of the tables of a run are not shown.
 
-A group of a table is shown where it surely has `evaluation.least_group` patients, as far as the noise lets us say; else
+A group of a table is shown where it surely has `evaluation.least_group` patients, as far as noise lets us say; else
 it is not, nor are others from which it could be told (complementary suppression: Cox 1980, JASA 75,
 doi:10.1080/01621459.1980.10477481): what is shown of all tables leaves every count that is not shown a range of
 `LEAST_RANGE` patients (`reconstruction.py`).
@@ -17,9 +17,6 @@ from common.retrieval.paired import CONFIDENCE
 from server.report.group_table import GroupTable
 from server.report.reconstruction import LEAST_RANGE, Reader, Tables
 
-_SURE = float(norm.ppf(CONFIDENCE))
-
-
 def suppressed(tables: Tables, *, least: int) -> tuple[frozenset[int], ...]:
     """The groups that are not shown of each table, that of all sites last.
 
@@ -34,9 +31,14 @@ def suppressed(tables: Tables, *, least: int) -> tuple[frozenset[int], ...]:
 
 
 def too_small(table: GroupTable, *, least: int) -> set[int]:
-    """The groups of a table that may have fewer patients than are shown, whatever else is."""
+    """The groups of a table that may have fewer patients than are shown, whatever else is.
+
+    That none of those that are shown has fewer is sure at `CONFIDENCE` for all groups of the table together
+    (Bonferroni): of forty empty groups one in twenty would else be shown by chance.
+    """
     deviation_G = np.sqrt(np.diag(table.covariance_of_patients))
-    return set(np.flatnonzero(table.num_patients - _SURE * deviation_G < least).tolist())
+    surely = float(norm.ppf(1 - (1 - CONFIDENCE) / len(deviation_G)))
+    return set(np.flatnonzero(table.num_patients - surely * deviation_G < least).tolist())
 
 
 def _hide_more(tables: Tables, hidden: Sequence[set[int]]) -> bool:

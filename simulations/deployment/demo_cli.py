@@ -30,12 +30,15 @@ evaluation:
   epsilon: 2.0
 fairness:
   epsilon: 2.0
+  attributes: [sex, age_band]
+  intersections: []
+  scores: []
 federation:
   deadline_seconds: 90.0
 public_fit:
   steps: 80
 """
-"""What differs from the base configuration: figures that a hospital may let out."""
+"""What differs from the base configuration: figures that a hospital may let out, few enough for small hospitals."""
 
 
 def demo_command(
