@@ -51,9 +51,9 @@ class Nothing:
 
     coupling = Coupling.NONE
 
-    def __call__(self, image_BD: Tensor, *_: Tensor) -> Tensor:
+    def __call__(self, image_BD: Tensor, report_BD: Tensor, *_: Tensor) -> Tensor:
         """See `Loss`."""
-        return 0 * image_BD.sum(dim=-1)
+        return 0 * (image_BD + report_BD).sum(dim=-1)
 
 
 class InBatchBalance:
