@@ -17,6 +17,7 @@ from common.retrieval.paired import CONFIDENCE
 from server.report.group_table import GroupTable
 from server.report.reconstruction import LEAST_RANGE, Reader, Tables
 
+
 def suppressed(tables: Tables, *, least: int) -> tuple[frozenset[int], ...]:
     """The groups that are not shown of each table, that of all sites last.
 

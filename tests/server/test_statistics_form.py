@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from common.errors import AdmissionError
+from common.fairness.groups import ATTRIBUTES
 from server.statistics import check_statistics
 
 METRICS = {"recall_at_10": 0.5, "mrr": 0.25}
@@ -46,6 +47,12 @@ Change = Callable[[dict[str, Any]], object]
 def test_full_and_brief_statistics_pass() -> None:
     check_statistics(FULL)
     check_statistics({"brief": FULL["brief"]})
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
+def test_every_attribute_that_sites_know_may_be_told(attribute: str) -> None:
+    brief = {**FULL["brief"], "groups": {attribute: {"one": 0.5}}}
+    check_statistics({**FULL, "brief": brief, "groups": [{**SHOWN, "attribute": attribute}]})
 
 
 def test_statistics_of_a_real_run_pass(finished_run: Any) -> None:

@@ -19,6 +19,7 @@ from server.report.summary import validate
 from simulations.scenarios import fairness
 from simulations.scenarios.fairness import RESULTS_FILE, released_recall, simulate_fairness
 from simulations.scenarios.simulate import Clock, prepare
+from simulations.studies.consortium import folder_of
 from tests.conftest import QuietWatcher
 
 COMPARED = (
@@ -166,7 +167,7 @@ def test_figures_are_those_of_the_kept_hits_and_the_cohorts_own_table(
     """Whose each hit is, is read from the manifest here, by patient."""
     kept = json.loads((folder / RESULTS_FILE).read_bytes())["cells"]
     hits = np.array(next(cell["hits"] for cell in kept if (cell["epsilon"], cell["remedy"]) == (8.0, "site_weights")))
-    (table,) = Path(config.encoder.cache).glob("cohorts/*/manifest.csv")
+    table = folder_of(config).root / "manifest.csv"
     with table.open(encoding="utf-8") as file:
         races = {row["patient_id"]: row["race"] for row in csv.DictReader(file)}
     consortium = prepare(config, Clock(QuietWatcher()))[0]
