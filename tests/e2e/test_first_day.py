@@ -1,7 +1,7 @@
 """The first day of a consortium on real studies with cold caches: no round is lost, no operator left alone.
 
-The small version takes three regions of the pack; `pytest -m slow tests/e2e/test_first_day.py` all five, whole, once as
-they are and once with a worker killed in the middle of preparing.
+`pytest -m slow tests/e2e/test_first_day.py`: three regions of the pack, small, with a worker killed in the middle of
+preparing; and all five, whole, once as they are and once with such a kill.
 """
 
 from __future__ import annotations
@@ -138,6 +138,7 @@ def kill_a_worker_that_prepares(loopback: Loopback, site: str, ended: threading.
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_three_regions_lose_no_round_and_a_killed_worker_goes_on_where_it_was(short_folder: Path) -> None:
     sites = ("abdomen", "gu", "thorax")
     cohort = write_regions(short_folder / "cohort", sites=sites, most_patients=70, one_each=True)
