@@ -91,7 +91,7 @@ def start() -> Iterator[Start]:
     def run(strategy: Strategy, handlers: Sequence[Handler], *, num_rounds: int = 3) -> Result:
         grids.append(InProcessGrid(handlers, num_workers=2))
         initial = ArrayRecord({name: Array(array) for name, array in START.items()})
-        return strategy.start(grids[-1], initial, num_rounds=num_rounds, timeout=120)
+        return strategy.start(grids[-1], initial, num_rounds=num_rounds, timeout=20)
 
     yield run
     for grid in grids:
