@@ -18,8 +18,8 @@ from common.console import Terminal
 from common.device import CPU, check_device, devices_here
 from common.errors import ConfigError
 from server.report import words
-from server.report.release_gate import check_released
-from server.report.release_words import passed
+from server.report.fairness.release_gate import check_released
+from server.report.fairness.release_words import passed
 from server.report.remedies import remedies_verdict, remedy_rows
 from server.report.robustness import Grid, hardest_grids
 from server.report.tables import silent_sites

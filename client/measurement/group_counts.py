@@ -11,7 +11,8 @@ Sensitivity: in each vector of the table (`common/fairness/table.py`) a patient'
     score follows from public pairs and the model. Nothing is divided by how many patients there are: normalised after
     the sum, each would move the others.
 Edge cases: a site without held-out patients tells noise alone: that it has none is not told. Nothing is suppressed
-    here: the noise protects every cell, and what is shown is decided on noised counts (`server/report/suppression.py`).
+    here: the noise protects every cell, and what is shown is decided on noised counts
+    (`server/report/fairness/suppression.py`).
 
 Shapes: N held-out studies, P patients, G groups of a marginal, C cells of a group.
 """

@@ -15,7 +15,7 @@ from server.deploy.installation import is_served, read_installation
 from server.deploy.run_view import RunView
 from server.deploy.runs import Ending, Outcome, RunFolder, Wanted, find_run, new_run, wait_for_news
 from server.report import words
-from server.report.release_words import passed
+from server.report.fairness.release_words import passed
 from server.report.render import REPORT_FILE
 from server.report.summary import SUMMARY_FILE
 from server.report.watched import stepped_back

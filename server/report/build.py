@@ -18,10 +18,10 @@ from common.wire.update import arrays_digest
 from server.checkpoint import RunState, SiteHistory
 from server.public_watch import VALUES
 from server.report.consortium import consortium, decision
-from server.report.release_gate import release
+from server.report.fairness.release_gate import release
+from server.report.fairness.site_differences import site_differences
+from server.report.fairness.told_groups import told_groups
 from server.report.reputation import reputation
-from server.report.site_differences import site_differences
-from server.report.told_groups import told_groups
 
 ONLY_SIMULATED = ["$.pooled", "$.baselines", "$.baseline_groups", "$.robustness", "$.remedies", "$.data.bad_rows"]
 """What only a simulation can know: it is exact whatever the sites tell."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.report import reputation, robustness, words
-from server.report.release_words import passed, withheld
+from server.report.fairness.release_words import passed, withheld
 from server.report.statistic import Statistic, Statistics
 from server.report.watched import stepped_back
 

@@ -17,24 +17,15 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from common.files import write_atomically
-from server.report import (
-    gains,
-    heat_maps,
-    plots,
-    privacy_by_group,
-    release_words,
-    reputation,
-    robustness,
-    tables,
-    words,
-)
-from server.report.group_history import histories, history_figure
-from server.report.make_up import make_ups
+from server.report import heat_maps, plots, reputation, robustness, tables, words
+from server.report.fairness import gains, privacy_by_group, release_words
+from server.report.fairness.group_history import histories, history_figure
+from server.report.fairness.make_up import make_ups
+from server.report.fairness.release_gate import withheld_because
+from server.report.fairness.three_answers import are_marked, three_answers
 from server.report.outcome import outcome
-from server.report.release_gate import withheld_because
 from server.report.remedies import LEAST_KEPT, remedies_figure, remedies_verdict, remedy_rows
 from server.report.statistic import Statistics
-from server.report.three_answers import are_marked, three_answers
 from server.report.watched import stepped_back, watched_figure, watched_rounds
 
 REPORT_FILE = "report.html"

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from server.report.groups import of_all_sites
-from server.report.told_groups import told_groups
+from server.report.fairness.groups import of_all_sites
+from server.report.fairness.told_groups import told_groups
 from simulations.scenarios.trained import Trained
 
 FEDERATIONS = ("federated", "federated_epsilon_8", "federated_epsilon_2")

@@ -11,7 +11,7 @@ from common.errors import BudgetExhausted
 from common.ledger.audit import audit_ledger
 from common.ledger.entries import HELD_OUT, TRAINING
 from common.ledger.read import read_books
-from server.report.groups import ALL_SITES
+from server.report.fairness.groups import ALL_SITES
 from tests.conftest import TinyRun
 
 

@@ -24,7 +24,7 @@ from common.privacy.count_noise import UNITS, LaplaceCountNoise
 from common.privacy.held_out import group_noise_of
 from common.privacy.keystream import KEY_BYTES, Keystream
 from common.retrieval.paired import Estimate
-from server.report.group_table import GroupTable
+from server.report.fairness.group_table import GroupTable
 
 RELEASES = 1000
 LEAST, MOST = 0.93, 0.97

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from server.report.gaps import fairness_of
-from server.report.groups import ALL_SITES, of_all_sites
+from server.report.fairness.gaps import fairness_of
+from server.report.fairness.groups import ALL_SITES, of_all_sites
 from tests.server.report.conftest import build_summary
 
 GROUPS = {"sex": {"F": (0.40, 400), "M": (0.55, 500)}, "age_band": {"18-39": (0.50, 300), "60-79": (0.46, 600)}}

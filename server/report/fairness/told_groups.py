@@ -6,9 +6,9 @@ from typing import Any
 
 from common.config.schema import RunConfig
 from server.checkpoint import RunState
-from server.report.exact_groups import exact_groups
-from server.report.gaps import fairness_of
-from server.report.groups import noised_groups, of_all_sites
+from server.report.fairness.exact_groups import exact_groups
+from server.report.fairness.gaps import fairness_of
+from server.report.fairness.groups import noised_groups, of_all_sites
 
 
 def told_groups(config: RunConfig, state: RunState) -> dict[str, Any]:

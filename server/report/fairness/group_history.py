@@ -15,9 +15,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from server.report import words
-from server.report.exact_groups import FIGURES
-from server.report.gaps import gap_interval, wider_for
-from server.report.groups import ALL_SITES, of_all_sites
+from server.report.fairness.exact_groups import FIGURES
+from server.report.fairness.gaps import gap_interval, wider_for
+from server.report.fairness.groups import ALL_SITES, of_all_sites
 from server.report.plots import SERIES_COLOURS, axis, figure_json, figure_layout, rounds_axis
 
 Summary = Mapping[str, Any]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from server.report.privacy_by_group import privacy_rows, read_out
+from server.report.fairness.privacy_by_group import privacy_rows, read_out
 from tests.server.report.fair_summary import fair_summary
 
 SMALL = {"federated": [0.5, 0.52, 0.48], "federated_epsilon_8": [0.4, 0.46, 0.36]}

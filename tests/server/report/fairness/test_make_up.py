@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from server.report.groups import ALL_SITES
-from server.report.make_up import make_ups
+from server.report.fairness.groups import ALL_SITES
+from server.report.fairness.make_up import make_ups
 from tests.server.report.fair_summary import fair_summary
 
 

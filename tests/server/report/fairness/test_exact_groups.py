@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from server.report.exact_groups import pooled
-from server.report.groups import ALL_SITES
+from server.report.fairness.exact_groups import pooled
+from server.report.fairness.groups import ALL_SITES
 
 LEVEL = 0.95
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, linprog
 
 from common.fairness.table import margins_of, total_of
-from server.report.reconstruction import LEAST_RANGE, Reader, Tables
-from server.report.suppression import suppressed, too_small
-from tests.server.report.small_table import FEW_UNKNOWN, SMALL, tables_of
+from server.report.fairness.reconstruction import LEAST_RANGE, Reader, Tables
+from server.report.fairness.suppression import suppressed, too_small
+from tests.server.report.fairness.small_table import FEW_UNKNOWN, SMALL, tables_of
 
 GROUPS = [group for _, group in SMALL.groups]
 
@@ -117,7 +117,9 @@ def test_tables_found_before_never_claim_more_than_programs_of_a_counts_own(seed
 
 
 def test_program_that_is_not_solved_hides_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.report.reconstruction.linprog", lambda *_, **__: OptimizeResult(status=4, x=None))
+    monkeypatch.setattr(
+        "server.report.fairness.reconstruction.linprog", lambda *_, **__: OptimizeResult(status=4, x=None)
+    )
     of_site, of_whole = suppressed(tables_of([FEW_UNKNOWN]), least=11)
     assert of_site == of_whole == set(range(len(GROUPS)))
 

@@ -17,7 +17,7 @@ from typing import Any
 from common.fairness.intervals import Interval
 from common.retrieval.paired import Estimate
 from server.checkpoint import RunState
-from server.report.groups import ALL_SITES
+from server.report.fairness.groups import ALL_SITES
 
 Row = dict[str, Any]
 

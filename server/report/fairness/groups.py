@@ -26,10 +26,10 @@ from common.privacy.release import Mechanism
 from common.retrieval.paired import CELLS, Estimate
 from server.checkpoint import RunState
 from server.report.consortium import as_json, can_be
-from server.report.gaps import RECALL, fairness_of
-from server.report.group_table import GroupTable
-from server.report.reconstruction import Tables
-from server.report.suppression import suppressed
+from server.report.fairness.gaps import RECALL, fairness_of
+from server.report.fairness.group_table import GroupTable
+from server.report.fairness.reconstruction import Tables
+from server.report.fairness.suppression import suppressed
 
 ALL_SITES = "all hospitals"
 

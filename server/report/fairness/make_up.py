@@ -17,7 +17,7 @@ from scipy.stats import norm
 from common.fairness.marginals import BOTH
 from common.retrieval.paired import CELLS, CONFIDENCE
 from server.report import words
-from server.report.groups import ALL_SITES
+from server.report.fairness.groups import ALL_SITES
 from server.report.statistic import Statistic, Statistics
 
 Summary = Mapping[str, Any]

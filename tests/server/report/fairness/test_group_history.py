@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from server.report.group_history import histories, history_figure
-from server.report.groups import ALL_SITES
+from server.report.fairness.group_history import histories, history_figure
+from server.report.fairness.groups import ALL_SITES
 from tests.server.report.fair_summary import fair_summary
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from server.report.gaps import fairness_of
-from server.report.groups import ALL_SITES
+from server.report.fairness.gaps import fairness_of
+from server.report.fairness.groups import ALL_SITES
 
 
 def row(group: str, rate: float, reach: float) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from common.privacy.held_out import group_noise_of
 from common.privacy.keystream import KEY_BYTES, Keystream
 from server.checkpoint import RunState, SiteHistory
 from server.report import words
-from server.report.groups import ALL_SITES, noised_groups, rows_of
-from tests.server.report.small_table import FEW_UNKNOWN, exact_table
+from server.report.fairness.groups import ALL_SITES, noised_groups, rows_of
+from tests.server.report.fairness.small_table import FEW_UNKNOWN, exact_table
 
 
 def test_rows_say_what_is_shown_and_nothing_of_the_rest() -> None:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from common.fairness.scores import NUM_BINS
 from common.fairness.table import TableForm
 from common.retrieval.paired import CELLS
-from server.report.group_table import GroupTable
-from tests.server.report.small_table import SMALL
+from server.report.fairness.group_table import GroupTable
+from tests.server.report.fairness.small_table import SMALL
 
 SCORED = TableForm(SMALL.marginals, scored=SMALL.marginals[:2])
 """Scores of sex and of age band, too."""

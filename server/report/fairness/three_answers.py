@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.report import words
-from server.report.gains import GAINS, LOSES, GainRow, site_gains
-from server.report.gaps import fairness_of
-from server.report.groups import of_all_sites
+from server.report.fairness.gains import GAINS, LOSES, GainRow, site_gains
+from server.report.fairness.gaps import fairness_of
+from server.report.fairness.groups import of_all_sites
 from server.report.statistic import Statistics
 from server.report.tables import silent_sites
 

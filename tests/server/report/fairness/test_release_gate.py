@@ -14,9 +14,9 @@ from common.config.load import load_config
 from common.config.schema import RunConfig
 from common.errors import CheckFailed, ConfigError
 from common.retrieval.paired import Paired
-from server.report import release_words
-from server.report.groups import ALL_SITES
-from server.report.release_gate import check_released, release
+from server.report.fairness import release_words
+from server.report.fairness.groups import ALL_SITES
+from server.report.fairness.release_gate import check_released, release
 
 Row = dict[str, Any]
 

@@ -32,9 +32,9 @@ from common.config.schema import RunConfig
 from common.errors import CheckFailed
 from common.fairness.marginals import marginals_of
 from common.retrieval.paired import Published
-from server.report.gaps import gap_interval, wider_for
-from server.report.groups import of_all_sites
-from server.report.release_words import reason, stands_against
+from server.report.fairness.gaps import gap_interval, wider_for
+from server.report.fairness.groups import of_all_sites
+from server.report.fairness.release_words import reason, stands_against
 
 Summary = Mapping[str, Any]
 

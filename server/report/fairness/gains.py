@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from server.report import words
-from server.report.groups import ALL_SITES
+from server.report.fairness.groups import ALL_SITES
 from server.report.statistic import Statistic, Statistics
 from server.report.tables import silent_sites
 

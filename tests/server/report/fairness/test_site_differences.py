@@ -8,7 +8,7 @@ from common.config.load import load_config
 from common.privacy.held_out import noise_of
 from common.retrieval.paired import Paired
 from server.checkpoint import RunState, SiteHistory
-from server.report.site_differences import site_differences
+from server.report.fairness.site_differences import site_differences
 
 TOLD = {"both": 30.0, "start_only": 4.0, "final_only": 16.0, "neither": 50.0}
 

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.stats import norm
 
 from common.retrieval.paired import CONFIDENCE
-from server.report.group_table import GroupTable
-from server.report.reconstruction import LEAST_RANGE, Reader, Tables
+from server.report.fairness.group_table import GroupTable
+from server.report.fairness.reconstruction import LEAST_RANGE, Reader, Tables
 
 
 def suppressed(tables: Tables, *, least: int) -> tuple[frozenset[int], ...]:

@@ -20,7 +20,7 @@ from scipy.optimize import linprog
 from scipy.stats import norm
 
 from common.fairness.table import margins_of, total_of
-from server.report.group_table import GroupTable
+from server.report.fairness.group_table import GroupTable
 
 LEAST_RANGE = 5
 """Patients within which a count that is not shown cannot be told, at least."""

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from server.report.gaps import fairness_of
-from server.report.groups import of_all_sites
-from server.report.three_answers import are_marked, three_answers
+from server.report.fairness.gaps import fairness_of
+from server.report.fairness.groups import of_all_sites
+from server.report.fairness.three_answers import are_marked, three_answers
 from tests.server.report.fair_summary import fair_summary
 
 

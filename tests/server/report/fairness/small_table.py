@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from common.fairness.marginals import Marginal
 from common.fairness.table import TableForm
 from common.retrieval.paired import CELLS
-from server.report.group_table import GroupTable
-from server.report.reconstruction import Tables
+from server.report.fairness.group_table import GroupTable
+from server.report.fairness.reconstruction import Tables
 
 SEX = Marginal(("sex",), (("F", "M", "unknown"),))
 SMALL = TableForm(

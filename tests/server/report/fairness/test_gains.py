@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from server.report import gains
-from server.report.gains import GainRow, group_gains, of_all_hospitals, over, site_gains
+from server.report.fairness import gains
+from server.report.fairness.gains import GainRow, group_gains, of_all_hospitals, over, site_gains
 from server.report.statistic import Statistic
 from tests.server.report.fair_summary import change, fair_summary
 

@@ -1,0 +1,1 @@
+"""Who is served how well, of what a run released: tables by group, gaps, gains, the release gate, in words too."""
