@@ -7,6 +7,7 @@ is left to itself, a daemon thread, and replaced: one silent site cannot hold up
 from __future__ import annotations
 
 import itertools
+import logging
 import queue
 import threading
 import time
@@ -25,6 +26,7 @@ SERVER_NODE = 1
 FIRST_NODE = 2
 RAISED = 2
 LONGEST_PULL_SECONDS = 0.05
+_log = logging.getLogger("wardround")
 
 Handler = Callable[[Message, Context], Message | None]
 """A ClientApp, or an attack around one; None is a site that never answers."""
@@ -149,6 +151,7 @@ class InProcessGrid(Grid):
         try:
             return self._handlers[node](message, self._contexts[node])
         except Exception:  # as Flower does: whatever a site raises becomes an error reply
+            _log.warning("site %d of this simulation raised", node - FIRST_NODE, exc_info=True)
             return Message(Error(RAISED, "raised"), reply_to=message)
 
 
