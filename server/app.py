@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -15,6 +15,8 @@ from flwr.serverapp import Grid, ServerApp
 from common.errors import AdmissionError, EvidenceError, PairKeyError
 from common.evidence.exchange import Evidence
 from common.pair_noise.keys import PairStatement
+from common.search.answer import SiteAnswer, check_site_answer
+from common.search.question import Question
 from common.wire.evidence import evidence_of, released_in, with_evidence, without_evidence
 from common.wire.flower import (
     Reply,
@@ -26,17 +28,14 @@ from common.wire.flower import (
     task_to_records,
 )
 from common.wire.preparing import PREPARING, preparing_of
+from common.wire.searching import QUESTION_TYPE, answer_from_records, question_to_records
 from common.wire.update import ArrayPlan, NamedArrays
 from server.federation import Federation, Setup
 from server.recorder import GREETING_ROUND, Recorder
 from server.transport import LOST, OFFLINE, Answer, Presence, Wait
+from server.waiting import NotReady, Pace
 
-SHORTEST_POLL_SECONDS = 0.001
-LONGEST_POLL_SECONDS = 0.25
 LONGEST_REASON = 32
-
-ASK_LOST_AGAIN_SECONDS, ASK_PREPARING_AGAIN_SECONDS, ASK_REFUSED_AGAIN_SECONDS = 1.0, 5.0, 30.0
-"""From the answer of a node that is not ready to the next question who it is."""
 
 LATE_SECONDS = 2.0
 """A task outlives its deadline: Flower cannot tell one that has expired from one whose node was lost."""
@@ -89,13 +88,13 @@ class GridTransport:
         self._pair_keys: dict[str, PairStatement] = {}
         self._greetings: dict[str, tuple[int, float]] = {}
         self._answers: dict[int, Message] = {}
-        self._not_ready: dict[int, _NotReady] = {}
+        self._not_ready: dict[int, NotReady] = {}
         self._arrived: dict[str, str] = {}
         self._next_look = 0.0
 
     def meet(self, wait: Wait) -> dict[str, str]:
         """See `Transport`; waits for the answers of all nodes that are there."""
-        pace = _Pace(wait.deadline_seconds)
+        pace = Pace(wait.deadline_seconds)
         self._greet(wait.deadline_seconds)
         while self._greetings and not pace.is_over:
             self._show_presence(wait)
@@ -105,10 +104,10 @@ class GridTransport:
     def arrivals(self, wait: Wait) -> dict[str, str]:
         """See `Transport`."""
         self._listen()
-        return self._arrivals(wait, _Pace(wait.deadline_seconds))
+        return self._arrivals(wait, Pace(wait.deadline_seconds))
 
-    def _arrivals(self, wait: Wait, pace: _Pace) -> dict[str, str]:
-        longest = _Pace(max(wait.deadline_seconds, wait.patience_seconds))
+    def _arrivals(self, wait: Wait, pace: Pace) -> dict[str, str]:
+        longest = Pace(max(wait.deadline_seconds, wait.patience_seconds))
         self._take_in_answers()
         while not self._is_over(wait, pace, longest):
             self._show_presence(wait)
@@ -120,7 +119,7 @@ class GridTransport:
         arrived, self._arrived = self._arrived, {}
         return arrived
 
-    def _is_over(self, wait: Wait, pace: _Pace, longest: _Pace) -> bool:
+    def _is_over(self, wait: Wait, pace: Pace, longest: Pace) -> bool:
         num_here = self.num_here(apart=wait.apart)
         if num_here >= wait.wanted or longest.is_over:
             return True
@@ -175,6 +174,59 @@ class GridTransport:
     def _task(self, task: Task, model: ArrayRecord, site: str, seconds: float) -> Message:
         content = with_evidence(task_to_records(task, model), self._recorder.evidence_for(site))
         return Message(content, self._nodes[site], MessageType.TRAIN, ttl=seconds + LATE_SECONDS)
+
+    def look_around(self, *, seconds: float) -> None:
+        """Meet who came since the last look; nobody is waited for.
+
+        Args:
+            seconds: How long a node may take to say who it is; it is heard at a later look.
+        """
+        self._greet(seconds)
+        self._listen()
+        self._take_in_answers()
+
+    def pass_on(
+        self, question: Question, sealed: bytes, *, key: str, sites: Collection[str], deadline_seconds: float
+    ) -> Iterator[tuple[str, SiteAnswer | str]]:
+        """What sites answer to a hospital's question, as it comes: their answer, or the reason why there is none.
+
+        Args:
+            question: What is asked.
+            sealed: The same, as the hospital sealed it.
+            key: The public key that it sealed it with, in hexadecimal.
+            sites: Who is asked.
+            deadline_seconds: How long they may take; who has not answered then is not told of.
+        """
+        here = self._here(sites)
+        self._recorder.question_passed(question, public_key=key, sites=here)
+        records = question_to_records(sealed, key=key)
+        messages = {site: self._question(records, site, deadline_seconds) for site in here}
+        waiting = self._push(messages)
+        asked = set(waiting.values())
+        yield from ((site, OFFLINE) for site in sites if site not in asked)
+        for site, message in self._replies(waiting, deadline_seconds):
+            try:
+                yield site, self._found(site, message, question)
+            except AdmissionError as error:
+                yield site, str(error)
+
+    def _question(self, records: RecordDict, site: str, seconds: float) -> Message:
+        content = with_evidence(records, self._recorder.evidence_for(site))
+        return Message(content, self._nodes[site], QUESTION_TYPE, ttl=seconds + LATE_SECONDS)
+
+    def _found(self, site: str, message: Message, question: Question) -> SiteAnswer:
+        """A site's answer to a question, its evidence checked.
+
+        Raises:
+            AdmissionError: With the reason code.
+        """
+        records = _content(message)
+        evidence = _evidence(records)
+        records = without_evidence(records)
+        answer = answer_from_records(records)
+        self._receive(site, evidence, records, round_number=GREETING_ROUND)
+        check_site_answer(answer, question=question.digest, most=question.most)
+        return answer
 
     def _decoded(self, site: str, message: Message, task: Task, plan: ArrayPlan) -> Reply:
         """The reply in a message, its evidence checked.
@@ -234,7 +286,7 @@ class GridTransport:
                 self._welcome(node, message)
                 self._not_ready.pop(node, None)
             except AdmissionError as error:
-                said = _NotReady.of(str(error), now=time.monotonic())
+                said = NotReady.of(str(error), now=time.monotonic())
                 known = self._not_ready.get(node)
                 if known is None or known.reason != said.reason:
                     _LOGGER.log(said.level, "node %d: is not ready: %s", node, said.reason)
@@ -285,7 +337,7 @@ class GridTransport:
 
     def _replies(self, waiting: dict[str, str], seconds: float) -> Iterator[tuple[str, Message]]:
         """Site and reply as they come, within the deadline."""
-        pace = _Pace(seconds)
+        pace = Pace(seconds)
         while waiting and not pace.is_over:
             replies = self._pull(waiting)
             for reply in replies:
@@ -293,54 +345,6 @@ class GridTransport:
                 if site is not None:
                     yield site, reply
             pace.rest(found=bool(replies))
-
-
-@dataclass(frozen=True)
-class _NotReady:
-    """What a node said in the place of its name.
-
-    Attributes:
-        reason: A reason code.
-        ask_again_at: On the monotonic clock.
-    """
-
-    reason: str
-    ask_again_at: float
-
-    @classmethod
-    def of(cls, reason: str, *, now: float) -> _NotReady:
-        if reason == LOST:
-            return cls(reason, now + ASK_LOST_AGAIN_SECONDS)
-        if preparing_of(reason) is not None:
-            return cls(reason, now + ASK_PREPARING_AGAIN_SECONDS)
-        return cls(reason, now + ASK_REFUSED_AGAIN_SECONDS)
-
-    @property
-    def is_preparing(self) -> bool:
-        return preparing_of(self.reason) is not None
-
-    @property
-    def level(self) -> int:
-        return logging.INFO if self.is_preparing else logging.WARNING
-
-
-class _Pace:
-    """The wait between two looks, which grows while nothing comes, until a deadline."""
-
-    def __init__(self, seconds: float) -> None:
-        self._deadline = time.monotonic() + seconds
-        self._pause = SHORTEST_POLL_SECONDS
-
-    @property
-    def is_over(self) -> bool:
-        return time.monotonic() >= self._deadline
-
-    def rest(self, *, found: bool) -> None:
-        if found:
-            self._pause = SHORTEST_POLL_SECONDS
-            return
-        time.sleep(min(self._pause, max(0.0, self._deadline - time.monotonic())))
-        self._pause = min(self._pause * 2, LONGEST_POLL_SECONDS)
 
 
 def _content(message: Message) -> RecordDict:

@@ -37,6 +37,7 @@ from common.evidence.log_entries import Kind, is_word
 from common.evidence.log_trail import Counterpart
 from common.files import sha256_hex
 from common.privacy.plan import PlanOf
+from common.search.question import Question
 from common.trust.keys import PublicKey, SigningKey
 from common.wire.flower import UPDATE
 from common.wire.update import NamedArrays, arrays_digest
@@ -67,8 +68,18 @@ class Recorder(Protocol):
         """Sites are about to be asked."""
         ...
 
+    def question_passed(self, question: Question, *, public_key: str, sites: Sequence[str]) -> None:
+        """A hospital's question is about to be passed on.
+
+        Args:
+            question: What is asked.
+            public_key: The key that the hospital sealed it with, in hexadecimal.
+            sites: Who is asked.
+        """
+        ...
+
     def evidence_for(self, site: str) -> Evidence | None:
-        """What goes beside a site's task; None for nothing."""
+        """What goes beside a site's task, or a question; None for nothing."""
         ...
 
     def receive(
@@ -131,6 +142,9 @@ class NoRecorder:
         """See `Recorder`."""
 
     def round_opened(self, round_number: int, sites: Sequence[str], model: NamedArrays) -> None:
+        """See `Recorder`."""
+
+    def question_passed(self, question: Question, *, public_key: str, sites: Sequence[str]) -> None:
         """See `Recorder`."""
 
     def evidence_for(self, site: str) -> None:
@@ -225,8 +239,20 @@ class ServerRecorder:
         )
         self._opened = head.content.size
 
+    def question_passed(self, question: Question, *, public_key: str, sites: Sequence[str]) -> None:
+        """See `Recorder`."""
+        head = self._log.append(
+            Kind.QUESTION_PASSED,
+            content=question.digest,
+            run=self._run,
+            asker=question.asker,
+            public_key=public_key,
+            sites=list(sites),
+        )
+        self._opened = head.content.size
+
     def evidence_for(self, site: str) -> Evidence:
-        """See `Recorder`; the site was met, and a round is open."""
+        """See `Recorder`; the site was met, and a round is open or a question passed on."""
         offers = self._offers[site]
         entries = () if self._opened is None else (self._opened,)
         evidence = self._log.show(self._counterpart(site), known=offers.sizes, entries=entries)

@@ -2,7 +2,8 @@
 
 A message names a bundle by its hash. In this order, before anything of the bundle or the studies is read:
 
-1. It is a question or a task; a site answers no other kind.
+1. It asks who this is, or for a task, or what another hospital searches for (`client/deploy/searching.py`); a site
+   answers no other kind.
 2. The bundle has an approval of this site that holds now: it is read again for every message, so that one that was
    withdrawn ends with the next.
 
@@ -34,6 +35,7 @@ from client.deploy.identity import read_identity
 from client.deploy.message_bytes import error_reply
 from client.deploy.own_studies import OwnStudies
 from client.deploy.preparer import NotReady, Preparer
+from client.deploy.searching import QuestionWorker
 from client.dp.randomness import Randomness, SystemRandomness
 from client.dp.round_noise import Pairing
 from client.gate.gate import Guard
@@ -63,6 +65,7 @@ from common.pair_noise.keys import PairKey
 from common.privacy.bands import band_of
 from common.privacy.plan import check_shared_noise, pair_law, privacy_plan
 from common.trust.keys import PublicKey, SigningKey
+from common.wire.searching import QUESTION_TYPE
 from common.wire.update import from_safetensors, load_into, model_arrays
 
 RandomnessOf = Callable[[int], Randomness]
@@ -213,6 +216,7 @@ class LocalWorker:
         self._randomness = randomness
         self._preparer = Preparer(config, approvals, wanted=self._approvals_to_come)
         self._open: OrderedDict[str, OpenRun] = OrderedDict()
+        self._questions = QuestionWorker(config, approvals, recorder, key=key.public)
 
     def work(self) -> bool:
         """Prepare a few studies of what was approved, where some are not; whether there is more to do at once."""
@@ -220,6 +224,8 @@ class LocalWorker:
 
     def answer(self, bundle_hash: str, message: Message) -> Message:
         """The reply to a message of a bundle."""
+        if message.metadata.message_type == QUESTION_TYPE:
+            return self._questions.answer(bundle_hash, message)
         try:
             run = self._run_of(bundle_hash, message)
         except NotReady as error:

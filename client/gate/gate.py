@@ -4,8 +4,9 @@ Deny by default. On the way in, the recorder checks that the server vouches for 
 asked about the run, before any study is read. On the way out:
 
 1. The reply is content, not an error of the app's own, and lists its releases and nothing beside them.
-2. Every record is listed as a release, and is one of the forms below: its name, its type, its fields. A round and a
-   run that it names are those of the task: a number that the site may choose would say what it likes.
+2. Every record is listed as a release, and is one of the forms in `client/gate/forms.py`: its name, its type, its
+   fields. A round and a run that it names are those of the task: a number that the site may choose would say what it
+   likes.
 3. The site's policy allows each release, and the arrays of the update.
 4. A release that costs privacy names the ledger entry that reserved exactly this event for this run and round, and the
    ledger settles it: once, before the reply leaves.
@@ -19,28 +20,23 @@ registered with it, so each one must be.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
+from flwr.app import Context, Error, Message, RecordDict
 
+from client.gate.forms import OF_A_ROUND, listed
 from client.gate.recorder import Recorder
 from client.ledger.ledger import Ledger
 from client.policy.interface import Policy, ReleaseRequest, RunRequest
 from common.errors import AdmissionError, PolicyRefusal, WardroundError
-from common.privacy.release import Mechanism, Release
+from common.privacy.release import Release
 from common.wire.evidence import evidence_of, record_digest, released_in, with_evidence
 from common.wire.flower import (
-    BAND_FIELD,
     GROUPS,
-    HEAD_FIELD,
-    JSON_FIELD,
     MODEL,
-    NAME_FIELD,
-    PAIR_KEY_FIELD,
-    RELEASES,
     ROUND_FIELD,
     RUN_FIELD,
     SITE,
@@ -49,8 +45,6 @@ from common.wire.flower import (
     UPDATE,
     Task,
     arrays_from_record,
-    releases_of,
-    releases_to_record,
     task_from_records,
 )
 from common.wire.update import ArrayPlan
@@ -58,28 +52,6 @@ from common.wire.update import ArrayPlan
 Handler = Callable[[Message, Context], Message]
 ERROR_CODE = 1
 RAISED = "raised"
-
-CONFIG_FIELDS: Mapping[str, Mapping[str, type]] = {
-    SITE: {
-        NAME_FIELD: str,
-        BAND_FIELD: str,
-        PAIR_KEY_FIELD: str,
-        HEAD_FIELD: str,
-        ROUND_FIELD: int,
-        RUN_FIELD: str,
-    },
-    STATISTICS: {JSON_FIELD: str},
-    GROUPS: {JSON_FIELD: str},
-}
-"""The records of a reply that hold no arrays, and the fields that each may have."""
-
-MECHANISMS = {
-    SITE: frozenset({Mechanism.PUBLIC}),
-    STATISTICS: frozenset({Mechanism.DISCRETE_LAPLACE, Mechanism.DISCRETE_GAUSSIAN, Mechanism.NOT_PRIVATE}),
-    GROUPS: frozenset({Mechanism.DISCRETE_LAPLACE, Mechanism.DISCRETE_GAUSSIAN}),
-    UPDATE: frozenset({Mechanism.PATIENT_DP_SGD, Mechanism.NOT_PRIVATE}),
-}
-"""How each record of a reply can have been made at all; the site's policy allows some of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,10 +149,7 @@ def _admit(task: Task, guard: Guard, run: RunRequest) -> None:
 
 
 def _let_out(records: RecordDict, guard: Guard, run: RunRequest, round_number: int) -> None:
-    releases = _listed(records)
-    for name in records:
-        if name != RELEASES:
-            _check_form(name, records, releases)
+    releases = listed(records, OF_A_ROUND, arrays=UPDATE)
     _check_task(records, run, round_number)
     update = ArrayPlan.of(arrays_from_record(records.array_records[UPDATE])) if UPDATE in records else None
     least_cell = run.config.evaluation.least_group if {STATISTICS, GROUPS} & records.keys() else None
@@ -188,41 +157,6 @@ def _let_out(records: RecordDict, guard: Guard, run: RunRequest, round_number: i
     for release in releases.values():
         if release.mechanism.costs_privacy:
             _settle(release, guard.ledger, run=run.config_digest, round_number=round_number)
-
-
-def _listed(records: RecordDict) -> Mapping[str, Release]:
-    """The releases by name.
-
-    Raises:
-        PolicyRefusal: The list is missing, holds something else too, names one twice or one that is not there.
-    """
-    try:
-        listed: Sequence[Release] = releases_of(records)
-    except AdmissionError as error:
-        raise PolicyRefusal("the reply lists no releases") from error
-    if records[RELEASES] != releases_to_record(listed):
-        raise PolicyRefusal(f"{RELEASES!r} holds more than a list of releases")
-    releases = {release.name: release for release in listed}
-    if len(releases) != len(listed) or not releases.keys() <= records.keys():
-        raise PolicyRefusal(f"{RELEASES!r} names a record twice, or one that the reply does not hold")
-    return releases
-
-
-def _check_form(name: str, records: RecordDict, releases: Mapping[str, Release]) -> None:
-    if name not in releases:
-        raise PolicyRefusal(f"the reply holds {name!r}, which is not listed as a release")
-    if releases[name].mechanism not in MECHANISMS.get(name, frozenset()):
-        raise PolicyRefusal(f"the reply holds {name!r}, which cannot be made by {releases[name].mechanism}")
-    record = records[name]
-    if name == UPDATE:
-        if not isinstance(record, ArrayRecord):
-            raise PolicyRefusal(f"{name!r} is not a record of arrays")
-    elif not (isinstance(record, ConfigRecord) and _has_known_fields(record, CONFIG_FIELDS[name])):
-        raise PolicyRefusal(f"{name!r} is not a record of the known fields")
-
-
-def _has_known_fields(record: ConfigRecord, known: Mapping[str, type]) -> bool:
-    return all(type(value) is known.get(field) for field, value in record.items())
 
 
 def _check_task(records: RecordDict, run: RunRequest, round_number: int) -> None:

@@ -15,6 +15,9 @@ A task is admitted only if
 3. the round is not before the last one that this site answered in the run (`stale`). The same round again is allowed:
    a server that was killed asks for the round in flight once more.
 
+A question of another hospital is admitted by the first two alike: the log passed this question on to this site, in the
+name of who asks.
+
 What a site has answered stands in its log, so there is no second memory of it that could be lost or put back alone.
 """
 
@@ -29,11 +32,22 @@ from common.config.load import config_as_yaml
 from common.config.schema import RunConfig
 from common.errors import EvidenceError, StaleError
 from common.evidence.audit_log import AuditLog
-from common.evidence.exchange import Evidence, Released, check_round_opened, newer_extension, proven_entries
-from common.evidence.log_entries import Kind, is_word
+from common.evidence.exchange import (
+    Evidence,
+    Released,
+    check_question_passed,
+    check_round_opened,
+    newer_extension,
+    proven_entries,
+)
+from common.evidence.log_entries import Kind, LogEntry, is_word
 from common.evidence.log_trail import Counterpart
 from common.files import sha256_hex
+from common.search.question import Question
 from common.wire.flower import Task
+
+NO_ROUND = 0
+"""Round of what a site releases outside of all rounds."""
 
 _MOST_ROUNDS = 2**53 - 1
 _COMPLETED = "completed"
@@ -79,6 +93,36 @@ class Recorder(Protocol):
         """
         ...
 
+    def admit_question(self, evidence: Evidence | None, question: Question, *, key: str, run: str) -> None:
+        """Check what came with a question of another hospital.
+
+        Args:
+            evidence: What the server shows.
+            question: What is asked.
+            key: The public key that it is sealed with, in hexadecimal.
+            run: Digest of the run whose channel it came by.
+
+        Raises:
+            EvidenceError: With a reason code of its own: `evidence` or `replayed`.
+            TrustError: The log cannot be written.
+        """
+        ...
+
+    def release_answer(
+        self,
+        released: Callable[[], tuple[Released, ...]],
+        *,
+        evidence: Evidence | None,
+        question: Question,
+        run: str,
+    ) -> Evidence | None:
+        """Note who asked, and what is about to leave; what goes beside it, None for nothing.
+
+        Raises:
+            TrustError: The log cannot be written; nothing may leave.
+        """
+        ...
+
     def refused(self, reason: str, *, run: str, round_number: int) -> None:
         """Note that a message was refused.
 
@@ -105,6 +149,19 @@ class NoRecorder:
     ) -> None:
         """See `Recorder`."""
 
+    def admit_question(self, evidence: Evidence | None, question: Question, *, key: str, run: str) -> None:
+        """See `Recorder`."""
+
+    def release_answer(
+        self,
+        released: Callable[[], tuple[Released, ...]],
+        *,
+        evidence: Evidence | None,
+        question: Question,
+        run: str,
+    ) -> None:
+        """See `Recorder`."""
+
     def refused(self, reason: str, *, run: str, round_number: int) -> None:
         """See `Recorder`."""
 
@@ -126,6 +183,17 @@ class SiteRecorder:
 
     def admit(self, evidence: Evidence | None, task: Task | None, model: Callable[[], str]) -> None:
         """See `Recorder`."""
+        shown = self._shown(evidence)
+        if task is not None:
+            with self._lock:
+                self._admit_task(shown, task, model)
+
+    def _shown(self, evidence: Evidence | None) -> Evidence:
+        """The evidence, where the server does not hold more of this site's log than there is.
+
+        Raises:
+            EvidenceError: It does, or there is none.
+        """
         if evidence is None:
             raise EvidenceError("the message comes without evidence")
         if evidence.held > len(self._log.trail):
@@ -133,17 +201,31 @@ class SiteRecorder:
                 f"the server holds {evidence.held} entries of this site's log, which has {len(self._log.trail)}: "
                 "restore the newest copy, or have the site admitted anew with a new key"
             )
-        if task is not None:
-            with self._lock:
-                self._admit_task(evidence, task, model)
+        return evidence
 
-    def _admit_task(self, evidence: Evidence, task: Task, model: Callable[[], str]) -> None:
+    def _newly_proven(self, evidence: Evidence) -> tuple[LogEntry, ...]:
+        """The entries that come with a message, and the server's head noted: it vouched for whatever comes."""
         held = self._log.trail.held(self._server)
         extension = newer_extension(evidence, held=held, key=self._server.public_key)
-        # Kept whatever the task holds: the server vouched for it.
         self._log.receive(extension, counterpart=self._server)
+        return proven_entries(evidence, extension.head)
+
+    def admit_question(self, evidence: Evidence | None, question: Question, *, key: str, run: str) -> None:
+        """See `Recorder`."""
+        shown = self._shown(evidence)
+        with self._lock:
+            check_question_passed(
+                self._newly_proven(shown),
+                run=run,
+                question=question.digest,
+                asker=question.asker,
+                public_key=key,
+                site=self._site,
+            )
+
+    def _admit_task(self, evidence: Evidence, task: Task, model: Callable[[], str]) -> None:
         check_round_opened(
-            proven_entries(evidence, extension.head),
+            self._newly_proven(evidence),
             run=task.config_digest,
             round_number=task.round_number,
             site=self._site,
@@ -177,13 +259,28 @@ class SiteRecorder:
         found = released()
         with self._lock:
             self._open(config, run)
-            round_number = task.round_number if task is not None else 0
+            round_number = task.round_number if task is not None else NO_ROUND
             entries = [self._note(record, run=run, round_number=round_number) for record in found]
             if task is not None and not task.train:
                 content = digest({record.release: record.content for record in found})
                 rounds = max(round_number - 1, 0)
                 self._log.append(Kind.RUN_CLOSED, content=content, run=run, rounds=rounds, status=_COMPLETED)
             return self._log.show(self._server, known=(evidence.held,), entries=entries)
+
+    def release_answer(
+        self,
+        released: Callable[[], tuple[Released, ...]],
+        *,
+        evidence: Evidence | None,
+        question: Question,
+        run: str,
+    ) -> Evidence:
+        """See `Recorder`."""
+        shown, found = self._shown(evidence), released()
+        with self._lock:
+            self._log.append(Kind.QUESTION_ANSWERED, content=question.digest, run=run, asker=question.asker)
+            entries = [self._note(record, run=run, round_number=NO_ROUND) for record in found]
+            return self._log.show(self._server, known=(shown.held,), entries=entries)
 
     def _open(self, config: RunConfig, run: str) -> None:
         """Note that the run begins, or goes on after its end."""

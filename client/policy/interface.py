@@ -1,7 +1,7 @@
 """What a policy is asked, and how it answers.
 
-A policy is asked twice: before any work is done for a run, and before anything leaves. Each rule is one small class
-that looks at one thing and passes or refuses. A policy without a rule for a thing does not limit it, so the two
+A policy is asked before any work is done for a run or a question, and before anything leaves. Each rule is one small
+class that looks at one thing and passes or refuses. A policy without a rule for a thing does not limit it, so the two
 policies that exist are built in one place each: `client/policy/site_policy.py`, `client/policy/simulated.py`.
 A refusal's text is the hospital's own: it goes to its screen and its log, and only the code `policy` leaves.
 """
@@ -66,7 +66,26 @@ class ReleaseRequest:
     least_cell: int | None
 
 
-Request = RunRequest | ReleaseRequest
+@dataclass(frozen=True, kw_only=True)
+class SearchRequest:
+    """What another hospital asks of this one's index.
+
+    Attributes:
+        asker: The hospital that asks.
+        asked_this_hour: Its questions in the last hour, without this one.
+        nearby_today: Its questions of the last day whose codes lie near this one's, without this one.
+        told_today: Different studies that it was told of in the last day.
+        local_time: The hospital's time of day.
+    """
+
+    asker: str
+    asked_this_hour: int
+    nearby_today: int
+    told_today: int
+    local_time: time
+
+
+Request = RunRequest | ReleaseRequest | SearchRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,15 +146,19 @@ class Policy:
     Attributes:
         run_rules: Asked before any work is done for a run.
         release_rules: Asked before anything leaves.
+        search_rules: Asked before a question of another hospital is answered; none in a simulation of training.
     """
 
     run_rules: tuple[PolicyRule[RunRequest], ...]
     release_rules: tuple[PolicyRule[ReleaseRequest], ...]
+    search_rules: tuple[PolicyRule[SearchRequest], ...] = ()
 
     def verdicts(self, request: Request) -> list[Verdict]:
         """What each rule says, in the policy's order."""
         if isinstance(request, RunRequest):
             return _verdicts(self.run_rules, request)
+        if isinstance(request, SearchRequest):
+            return _verdicts(self.search_rules, request)
         return _verdicts(self.release_rules, request)
 
     def enforce(self, request: Request) -> None:

@@ -109,10 +109,11 @@ def _check(config: SiteConfig) -> None:
     _check_agent(config.agent)
     _check_lists(values)
     _check_releases(config.releases.allowed)
-    try:
-        hours_of(config.training.hours)
-    except ConfigError as error:
-        raise ConfigError(f"training.hours: {error}") from error
+    for key in ("training.hours", "search.hours"):
+        try:
+            hours_of(values[key])
+        except ConfigError as error:
+            raise ConfigError(f"{key}: {error}") from error
 
 
 def _check_agent(agent: AgentNetwork) -> None:

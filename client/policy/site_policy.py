@@ -25,6 +25,7 @@ from client.policy.run_rules import (
     AllowedHours,
     AllowedLoss,
 )
+from client.policy.search_rules import AllowedAskers, NearbyPerDay, QuestionsPerHour, SearchHours, StudiesPerDay
 from client.policy.site_schema import ANY, SiteConfig
 from common.privacy.release import Mechanism
 
@@ -78,6 +79,13 @@ def policy_of(config: SiteConfig, *, approvals: Iterable[Approved] = ()) -> Poli
             AccountedReleases(),
             largest,
             LeastCell(config.releases.least_cell),
+        ),
+        search_rules=(
+            AllowedAskers(config.search.allowed),
+            SearchHours(hours_of(config.search.hours)),
+            QuestionsPerHour(config.search.questions_per_hour),
+            NearbyPerDay(config.search.nearby_per_day),
+            StudiesPerDay(config.search.studies_per_day),
         ),
     )
 

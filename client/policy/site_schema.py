@@ -171,6 +171,33 @@ class AgentNetwork:
 
 
 @dataclass(frozen=True)
+class SearchLimits:
+    """What other hospitals may find out of this one's studies by searching.
+
+    Attributes:
+        allowed: Names of the hospitals that may search here.
+        most_answers: Studies in one answer.
+        distance_step: Distances are told rounded up to a multiple of so many bits.
+        hours: Local hours in which questions are answered; "" is always.
+        questions_per_hour: Of one hospital.
+        nearby_bits: Codes within so many bits of each other are near.
+        nearby_per_day: Questions of one hospital near one code.
+        studies_per_day: Different studies that one hospital is told of.
+        handle_days: How long a study that was told can be found again by its handle.
+    """
+
+    allowed: list[str] = field(default_factory=list)
+    most_answers: int = 10
+    distance_step: int = 4
+    hours: str = ""
+    questions_per_hour: int = 60
+    nearby_bits: int = 12
+    nearby_per_day: int = 10
+    studies_per_day: int = 300
+    handle_days: int = 7
+
+
+@dataclass(frozen=True)
 class SiteConfig:
     """A hospital's own configuration.
 
@@ -185,6 +212,7 @@ class SiteConfig:
         update: The largest model update.
         releases: What may leave.
         agent: Where the agent may be asked how it fares, and how it reaches the server.
+        search: What other hospitals may find out by searching.
     """
 
     site: str = MISSING
@@ -197,6 +225,7 @@ class SiteConfig:
     update: UpdateLimits = field(default_factory=UpdateLimits)
     releases: ReleaseLimits = field(default_factory=ReleaseLimits)
     agent: AgentNetwork = field(default_factory=AgentNetwork)
+    search: SearchLimits = field(default_factory=SearchLimits)
 
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -213,6 +242,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "update.most_values": (1, 10**12),
     "update.most_bytes": (1, 10**13),
     "releases.least_cell": (1, 10**6),
+    "search.most_answers": (1, 1000),
+    "search.distance_step": (1, 64),
+    "search.questions_per_hour": (1, 10**6),
+    "search.nearby_bits": (0, 256),
+    "search.nearby_per_day": (1, 10**6),
+    "search.studies_per_day": (1, 10**9),
+    "search.handle_days": (1, 365),
     "agent.metrics_port": (0, 65535),
     "agent.health_port": (0, 65535),
 }

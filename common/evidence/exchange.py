@@ -190,6 +190,25 @@ def check_round_opened(entries: tuple[LogEntry, ...], *, run: str, round_number:
         raise EvidenceError("the model is another than the server's log says was sent")
 
 
+def check_question_passed(
+    entries: tuple[LogEntry, ...], *, run: str, question: str, asker: str, public_key: str, site: str
+) -> None:
+    """Return where a question's one entry passes it on to this site, in the name and under the key of its asker.
+
+    Raises:
+        EvidenceError: It says something else, or there are more or none.
+    """
+    if len(entries) != 1 or entries[0].kind is not Kind.QUESTION_PASSED:
+        raise EvidenceError("the question does not come with the one entry that passed it on")
+    (entry,) = entries
+    said = (entry.fields["run"], entry.fields["asker"], entry.fields["public_key"], entry.content)
+    if said != (run, asker, public_key, question):
+        raise EvidenceError("the server's log passed on another question, or in another hospital's name")
+    sites = entry.fields["sites"]
+    if not isinstance(sites, list) or site not in sites:
+        raise EvidenceError("the server's log passed the question on without this site")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Released:
     """A record of a reply, as the site's log must have it.

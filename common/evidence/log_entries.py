@@ -15,6 +15,8 @@ neither a patient nor the text of an exception has room in it.
 | `update_dropped` | server | - |
 | `release` | site | the record that left |
 | `refusal` | site | - |
+| `question_passed` | server | the question of a hospital that was passed on |
+| `question_answered` | site | the question that was answered |
 | `checkpoint` | server | the state file |
 | `head_received` | both | - |
 | `run_closed` | both | the last manifest (server), the last reply (site) |
@@ -55,6 +57,8 @@ class Kind(StrEnum):
     UPDATE_DROPPED = "update_dropped"
     RELEASE = "release"
     REFUSAL = "refusal"
+    QUESTION_PASSED = "question_passed"
+    QUESTION_ANSWERED = "question_answered"
     CHECKPOINT = "checkpoint"
     HEAD_RECEIVED = "head_received"
     RUN_CLOSED = "run_closed"
@@ -113,6 +117,8 @@ _FIELDS: dict[Kind, dict[str, Form]] = {
     Kind.UPDATE_DROPPED: {**_OF_ROUND, "site": _is_name, "reason": is_word},
     Kind.RELEASE: {**_OF_ROUND, "release": is_word, "mechanism": is_word, "ledger_entry": _is_digest_or_none},
     Kind.REFUSAL: {**_OF_ROUND, "reason": is_word},
+    Kind.QUESTION_PASSED: {**_OF_RUN, "asker": _is_name, "public_key": _is_digest, "sites": _are_names},
+    Kind.QUESTION_ANSWERED: {**_OF_RUN, "asker": _is_name},
     Kind.CHECKPOINT: _OF_ROUND,
     Kind.HEAD_RECEIVED: {
         "owner": _is_name,

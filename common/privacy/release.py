@@ -22,13 +22,15 @@ class Mechanism(StrEnum):
     """Integers with discrete Gaussian noise, part of it shared with other sites; costs its event."""
     NOT_PRIVATE = "not_private"
     """Computed from patients without noise; only a policy that knows no real patients may let it pass."""
+    SEARCH_ANSWER = "search_answer"
+    """Handles and rounded distances of studies near a code; without noise, and bounded by who may ask how much."""
     PUBLIC = "public"
     """Says nothing of a patient: a band, a round number."""
 
     @property
     def costs_privacy(self) -> bool:
         """Whether it has a privacy event, which a ledger must have reserved before the noise was drawn."""
-        return self not in (Mechanism.NOT_PRIVATE, Mechanism.PUBLIC)
+        return self not in (Mechanism.NOT_PRIVATE, Mechanism.SEARCH_ANSWER, Mechanism.PUBLIC)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,7 +62,7 @@ def read_signed(content: bytes, kind: type[T]) -> tuple[T, dict[str, bytes]]:
     try:
         whole = json.loads(content)
         signatures = {str(name): bytes.fromhex(text) for name, text in whole.pop("signatures").items()}
-        body = _from_json(kind, whole.pop("body"))
+        body = from_json(kind, whole.pop("body"))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TrustError("is not written as such a file is; it is damaged or newer") from error
     if whole:
@@ -107,21 +107,21 @@ def _as_json(body: object) -> dict[str, Any]:
     return asdict(cast("Any", body))
 
 
-def _from_json(kind: Any, value: Any) -> Any:  # noqa: ANN401 - any field's type, any JSON value
-    """A value of a type, from JSON.
+def from_json(kind: Any, value: Any) -> Any:  # noqa: ANN401 - any field's type, any JSON value
+    """A value of a type such as a body may be of, from JSON.
 
     Raises:
         ValueError: It does not fit.
     """
     if get_origin(kind) is tuple:
         entry_kind, _ = get_args(kind)
-        return tuple(_from_json(entry_kind, entry) for entry in _only(list, value))
+        return tuple(from_json(entry_kind, entry) for entry in _only(list, value))
     if not is_dataclass(kind) and not isinstance(kind, UnionType):
         return _only(kind, value)
     for option in get_args(kind) or (kind,):
         hints = get_type_hints(option)
         if set(_only(dict, value)) == set(hints):
-            return option(**{name: _from_json(hint, value[name]) for name, hint in hints.items()})
+            return option(**{name: from_json(hint, value[name]) for name, hint in hints.items()})
     raise ValueError("other keys")
 
 

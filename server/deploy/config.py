@@ -48,6 +48,8 @@ class ConsortiumConfig:
         control_port: Where runs are sent and nodes registered; on loopback alone.
         metrics_port: Where Prometheus asks; on loopback alone, and 0 is nowhere.
         health_port: Where health is asked for (grpc.health.v1); on loopback alone, and 0 is nowhere.
+        search_port: Where it listens for the questions of hospitals while a run is open for searching; 0 is nowhere.
+        search_seconds: How long the others may take to answer one.
         validity: How long what is made from now on holds.
     """
 
@@ -58,14 +60,18 @@ class ConsortiumConfig:
     control_port: int = 8000
     metrics_port: int = 9464
     health_port: int = 9465
+    search_port: int = OFF
+    search_seconds: float = 10.0
     validity: Validity = field(default_factory=Validity)
 
 
-RANGES: dict[str, tuple[int, int]] = {
+RANGES: dict[str, tuple[float, float]] = {
     "port": (1, 65535),
     "control_port": (1, 65535),
     "metrics_port": (0, 65535),
     "health_port": (0, 65535),
+    "search_port": (0, 65535),
+    "search_seconds": (0.1, 600),
     "validity.root_days": (1, 36500),
     "validity.server_days": (1, 36500),
     "validity.crossover_days": (1, 3650),

@@ -1,4 +1,4 @@
-"""Two TLS listeners of one application in one process, that start and end together."""
+"""TLS listeners: how each is served, and several of one application in one process, that start and end together."""
 
 from __future__ import annotations
 
@@ -10,14 +10,47 @@ import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import uvicorn
 
 from common.errors import ConfigError
 from server.deploy.gate import BoundedHead, Bounds, Gate
+from server.deploy.sites_only import Application
 
 _RELOAD_SECONDS = 30.0
+_KEEP_ALIVE_SECONDS = 15
+_GRACE_SECONDS = 3
+_LONGEST_HEAD_BYTES = 16 << 10
 _log = logging.getLogger("wardround.superlink")
+
+
+def tls_config(
+    application: Application, *, certificate: Path, lifespan: Literal["on", "off"], most_open: int | None = None
+) -> uvicorn.Config:
+    """What every listener is served with.
+
+    Args:
+        application: What answers.
+        certificate: The file of TLS, key and chain.
+        lifespan: Whether the application is started and ended with the listener.
+        most_open: Requests at a time; None without a limit.
+    """
+    return uvicorn.Config(
+        application,
+        lifespan=lifespan,
+        limit_concurrency=most_open,
+        ssl_certfile=certificate,
+        ssl_keyfile=certificate,
+        log_config=None,
+        http="h11",  # the one whose requests' heads are bounded
+        h11_max_incomplete_event_size=_LONGEST_HEAD_BYTES,
+        ws="none",
+        proxy_headers=False,  # no proxy stands before it, and a header says who anyone likes
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
 
 
 class Listener(uvicorn.Server):

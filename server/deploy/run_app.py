@@ -40,6 +40,7 @@ from server.deploy.installation import Installation, read_installation
 from server.deploy.members_log import note_members
 from server.deploy.registered import SitesByNode
 from server.deploy.runs import LOG_FILE, Ending, Outcome, RunFolder, Wanted, run_of
+from server.deploy.search_app import keep_open
 from server.federation import Federation, Setup
 from server.public_watch import PublicValidation
 from server.recorder import ServerRecorder
@@ -82,8 +83,11 @@ def main(grid: Grid, context: Context) -> None:
     # What this process writes elsewhere, Flower keeps in the SuperLink's memory, if at all.
     log_as_json("run", handler=logging.FileHandler(run.path / LOG_FILE, encoding="utf-8"))
     with run.alone():
+        installation = read_installation(folder / CONSORTIUM_FILE)
         if run.outcome is None:
-            _to_its_end(run, read_installation(folder / CONSORTIUM_FILE), grid)
+            _to_its_end(run, installation, grid)
+        elif run.wanted is Wanted.SEARCH:
+            _open_for_search(run, installation, grid)
 
 
 def _to_its_end(run: RunFolder, installation: Installation, grid: Grid) -> None:
@@ -101,6 +105,34 @@ def _to_its_end(run: RunFolder, installation: Installation, grid: Grid) -> None:
     run.end(outcome)
 
 
+def _open_for_search(run: RunFolder, installation: Installation, grid: Grid) -> None:
+    """Keep a completed run's channel open for the questions of hospitals."""
+    bundle, config_file = run.bundle(), installation.folder / CONSORTIUM_FILE
+    with AuditLog(
+        installation.folder / LOG_FOLDER, owner=installation.consortium.name, key=installation.signing_key
+    ) as log:
+        note_members(log, installation.members, installation.signing_key)
+        recorder = _recorder(run, bundle.config, installation, log)
+        transport = GridTransport(grid, recorder=recorder, names=SitesByNode(grid, installation))
+        keep_open(
+            run,
+            installation,
+            transport,
+            members=lambda: keys_of(read_installation(config_file)),
+        )
+
+
+def _recorder(run: RunFolder, config: RunConfig, installation: Installation, log: AuditLog) -> ServerRecorder:
+    return ServerRecorder(
+        log,
+        members=keys_of(installation),
+        config=config,
+        folder=run.path,
+        key=installation.signing_key,
+        privacy=partial(privacy_plan, config),
+    )
+
+
 def _federate(run: RunFolder, bundle: Bundle, installation: Installation, grid: Grid, log: AuditLog) -> Outcome:
     config, members = bundle.config, installation.members.present
     check_least_sites(config.aggregator, len(bundle.facts.cohort) or len(members))
@@ -111,14 +143,7 @@ def _federate(run: RunFolder, bundle: Bundle, installation: Installation, grid: 
     model = trained_model(config)
     trained = trainable_names(model)
     privacy = partial(privacy_plan, config)
-    recorder = ServerRecorder(
-        log,
-        members=keys_of(installation),
-        config=config,
-        folder=run.path,
-        key=installation.signing_key,
-        privacy=privacy,
-    )
+    recorder = _recorder(run, config, installation, log)
     watcher = RunWatcher(run)
     setup = Setup(
         config=config,

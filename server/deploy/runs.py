@@ -4,7 +4,7 @@ A run's folder is `runs/KEY` in the server's folder, where KEY is the beginning 
 what every run folder holds:
 
     run.bundle      what hospitals approved
-    request.json    what the coordinating centre wants: that it runs, or stops after the round in flight
+    request.json    what the coordinating centre wants: that it runs, stops after the round in flight, or is open
     progress.jsonl  what happened so far, a line an event, for whoever watches
     outcome.json    how it ended; a run without one goes on, whatever is killed in between
     run.log         what its process logs, in JSON lines
@@ -46,6 +46,8 @@ class Wanted(StrEnum):
 
     RUN = "run"
     STOP = "stop"
+    SEARCH = "search"
+    """It has completed; hospitals search by its channel."""
 
 
 class Ending(StrEnum):

@@ -2,6 +2,7 @@
 
 The SuperLink and the ServerApp are mortal and hold nothing that lasts; what a run is and where it stands lies in its
 folder. So there is one rule for every crash: a run that is wanted, has not ended and is not being run is submitted.
+Where there is none, one that is wanted open for searching is.
 One that was cut short many times without committing a round has failed.
 """
 
@@ -77,11 +78,14 @@ class RunScheduler:
         Raises:
             WardroundError: The carrier cannot be reached; nothing was changed.
         """
-        run = next((run for run in all_runs(self._folder) if run.outcome is None), None)
+        runs = all_runs(self._folder)
+        run = next((run for run in runs if run.outcome is None), None) or next(
+            (run for run in runs if run.wanted is Wanted.SEARCH), None
+        )
         if run is None or run.key != self._current:
             self._take_up(run)
-        if run is None:
-            return
+        if run is None or any(other.is_held for other in runs if other.key != run.key):
+            return  # a run that is open for searching ends within seconds where another is wanted
         held = run.is_held
         if self._attempt is not None:
             self._watch(self._attempt, run, carrier, generation, held=held)
@@ -113,6 +117,8 @@ class RunScheduler:
         self._attempt = None
         if run.outcome is None:
             self._note_failure(run)
+        else:
+            self._not_before = self._clock() + LONGEST_PAUSE_SECONDS
 
     def _is_starting(self, attempt: _Attempt, carrier: Carrier, generation: int) -> bool:
         if attempt.was_held or attempt.generation != generation:

@@ -24,9 +24,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import uvicorn
 
 from common.errors import WardroundError
 from common.service.log_format import log_as_json
@@ -35,14 +32,11 @@ from common.trust.key_files import read_private
 from server.deploy.config import ConsortiumConfig, read_consortium_config
 from server.deploy.gate import Bounds
 from server.deploy.installation import LOOPBACK, ROOTS_FILE, SERVER_FILE
-from server.deploy.listeners import Listener, bind, serve
+from server.deploy.listeners import Listener, bind, serve, tls_config
 from server.deploy.sites_only import Application, SitesOnly
 
 BOUNDS = Bounds()
 """Of all sites together; a node holds one or two connections, and ten while it sends a model."""
-_KEEP_ALIVE_SECONDS = 15
-_GRACE_SECONDS = 3
-_LONGEST_HEAD_BYTES = 16 << 10
 _EXPIRED = "Message TTL has expired"
 _POLLS = frozenset({"ControlServicer.ListRuns", "ControlServicer.ListNodes"})
 
@@ -129,20 +123,8 @@ def flower_application(config: ConsortiumConfig, folder: Path, *, secret: bytes,
 
 
 def _listeners(config: ConsortiumConfig, application: Application, *, certificate: Path) -> list[Listener]:
-    shared: dict[str, Any] = {
-        "ssl_certfile": certificate,
-        "ssl_keyfile": certificate,
-        "log_config": None,
-        "http": "h11",  # the one whose requests' heads are bounded
-        "h11_max_incomplete_event_size": _LONGEST_HEAD_BYTES,
-        "ws": "none",
-        "proxy_headers": False,  # no proxy stands before it, and a header says who anyone likes
-        "server_header": False,
-        "timeout_keep_alive": _KEEP_ALIVE_SECONDS,
-        "timeout_graceful_shutdown": _GRACE_SECONDS,
-    }
-    control = uvicorn.Config(application, lifespan="on", **shared)
-    public = uvicorn.Config(SitesOnly(application), lifespan="off", limit_concurrency=BOUNDS.open, **shared)
+    control = tls_config(application, certificate=certificate, lifespan="on")
+    public = tls_config(SitesOnly(application), certificate=certificate, lifespan="off", most_open=BOUNDS.open)
     return [
         Listener(control, bind(LOOPBACK, config.control_port)),
         Listener(public, bind("", config.port), bounds=BOUNDS),

@@ -1,0 +1,1 @@
+"""Search in a hospital: its index, and what it answers others."""

@@ -1,0 +1,1 @@
+"""Searching over hospitals: what a question says, and what is answered."""

@@ -1,0 +1,69 @@
+"""A completed run's channel kept open for searching: what `wardround server search` asks for.
+
+The hospitals approved the run's bundle, and by that channel they are asked. It stays open until it is closed, or until
+another run is wanted: hospitals answer one message at a time, and training goes first. It opens again afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import uvicorn
+
+from server.app import GridTransport
+from server.deploy.gate import Bounds
+from server.deploy.installation import SERVER_FILE, Installation
+from server.deploy.listeners import Listener, bind, tls_config
+from server.deploy.runs import RunFolder, Wanted, all_runs
+from server.search.counter import Counter, Members
+from server.search.session import serve_questions
+
+BOUNDS = Bounds(open=64, open_of_one=16, greeting=32, greeting_of_one=8)
+_STOP_SECONDS = 5.0
+
+
+def keep_open(run: RunFolder, installation: Installation, transport: GridTransport, *, members: Members) -> None:
+    """Pass questions on by the channel of a run, as long as that is wanted.
+
+    Raises:
+        ConfigError: The port is taken.
+    """
+    counter = Counter(members)
+    with _listening(counter, port=installation.config.search_port, certificate=installation.folder / SERVER_FILE):
+        run.note("search_opened", port=installation.config.search_port)
+        serve_questions(
+            counter,
+            transport,
+            members=members,
+            key=installation.signing_key,
+            deadline_seconds=installation.config.search_seconds,
+            ended=partial(_is_over, run, installation.folder),
+        )
+    run.note("search_closed")
+
+
+def _is_over(run: RunFolder, folder: Path) -> bool:
+    return run.wanted is not Wanted.SEARCH or any(other.outcome is None for other in all_runs(folder))
+
+
+@contextmanager
+def _listening(counter: Counter, *, port: int, certificate: Path) -> Iterator[None]:
+    config: uvicorn.Config = tls_config(
+        counter.application(), certificate=certificate, lifespan="off", most_open=BOUNDS.open
+    )
+    listener = Listener(config, bind("", port), bounds=BOUNDS)
+    thread = threading.Thread(
+        target=lambda: asyncio.run(listener.serve(sockets=[listener.listening])), name="search", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        counter.close()
+        listener.should_exit = True
+        thread.join(_STOP_SECONDS)
