@@ -184,6 +184,7 @@ class SearchLimits:
         nearby_per_day: Questions of one hospital near one code.
         studies_per_day: Different studies that one hospital is told of.
         handle_days: How long a study that was told can be found again by its handle.
+        server_port: Where the consortium's server takes this hospital's own questions; 0 asks nobody else.
     """
 
     allowed: list[str] = field(default_factory=list)
@@ -195,6 +196,7 @@ class SearchLimits:
     nearby_per_day: int = 10
     studies_per_day: int = 300
     handle_days: int = 7
+    server_port: int = 0
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "search.nearby_per_day": (1, 10**6),
     "search.studies_per_day": (1, 10**9),
     "search.handle_days": (1, 365),
+    "search.server_port": (0, 65535),
     "agent.metrics_port": (0, 65535),
     "agent.health_port": (0, 65535),
 }
