@@ -37,6 +37,7 @@ COMMANDS = {
     ),
     "site check": ("client.check.cli:check_command", "Dry run at a hospital: its data, its policy, its budget."),
     "site import": ("client.pacs.cli:import_command", "Fetch studies and reports from the hospital's archive (PACS)."),
+    "site index": ("client.search.cli:index_command", "Make a hospital's studies searchable, or stop it."),
     "site init": ("client.deploy.cli:init_command", "Make a hospital's keys, and its request to join."),
     "site join": ("client.deploy.cli:join_command", "Take the coordinating centre's answer to the request."),
     "site prepare": ("client.deploy.prepare_cli:prepare_command", "Read and encode the studies before a run asks."),
@@ -61,6 +62,7 @@ COMMANDS = {
         "simulations.audits.bias_cli:bias_command",
         "Audit a simulation's studies for bias, before training.",
     ),
+    "audit index": ("client.search.audit_cli:audit_command", "Check a hospital's search index, byte by byte."),
     "audit log": ("common.evidence.cli:log_command", "Check audit logs, and what each holds of the others."),
     "audit run": ("common.evidence.cli:run_command", "Check all that is signed in a run folder."),
 }

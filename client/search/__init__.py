@@ -1,1 +1,1 @@
-"""Search in a hospital: its index, and what it answers others."""
+"""A hospital's index: codes of its own studies behind opaque handles, searched where the studies lie."""

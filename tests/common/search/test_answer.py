@@ -79,10 +79,10 @@ def test_answer_that_cannot_be_one_is_refused(answer: SiteAnswer, reason: str) -
 
 
 def test_answer_to_another_question_or_of_another_key_is_refused() -> None:
-    key = SigningKey.new()
+    key = SigningKey.fresh()
     answer = merged(Q, answers_of({"northgate": [3, 4]}), [], most=10)
     assert read_answer(answer.sealed(key), key.public, question=Q) == answer
     with pytest.raises(AdmissionError, match="another question"):
         read_answer(answer.sealed(key), key.public, question="d" * 64)
     with pytest.raises(TrustError):
-        read_answer(answer.sealed(SigningKey.new()), key.public, question=Q)
+        read_answer(answer.sealed(SigningKey.fresh()), key.public, question=Q)

@@ -1,0 +1,168 @@
+"""A hospital's index, open for searching: codes in memory, checked there; handles and names are read when asked for.
+
+Shapes: P bytes a code, M studies, N images, F found.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.search.columns import REMEDY, StoredColumn
+from client.search.generation import Head, open_columns, read_head
+from client.search.handles import handle_bytes
+from client.search.traits import Filter
+from common.errors import ConfigError, TrustError
+from common.hashing.codes import Codes
+from common.retrieval.nearest import Nearest, nearest
+from common.trust.keys import PublicKey
+
+_IN_MEMORY = ("images", "reports", "image_studies")
+
+
+class Gallery(StrEnum):
+    """What a query is compared with."""
+
+    IMAGES = "images"
+    REPORTS = "reports"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A study that was found.
+
+    Attributes:
+        handle: What it is called here.
+        distance: Hamming distance of the query's code to its nearest one in the gallery.
+    """
+
+    handle: str
+    distance: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SearchIndex:
+    """An open index; `open` checks every byte of it. It stays what it was when another generation takes its place.
+
+    Attributes:
+        folder: Where it lies.
+        head: What is signed of it.
+        images: Codes `[N, P]`.
+        reports: Codes `[M, P]`.
+        image_studies: Number of the study of each image `[N]`.
+        stored: The columns that stay on the disk.
+    """
+
+    folder: Path
+    head: Head
+    images: Codes
+    reports: Codes
+    image_studies: NDArray[np.uint32]
+    stored: dict[str, StoredColumn]
+
+    @classmethod
+    def open(cls, folder: Path, *, key: PublicKey | None, model: str, bit_width: int) -> Self:
+        """Open and check an index.
+
+        Args:
+            folder: The index.
+            key: That of the hospital; None where it has none.
+            model: Digest of the model that makes the queries.
+            bit_width: Bits of its codes.
+
+        Raises:
+            ConfigError: There is no index.
+            TrustError: A byte of it is not what was written, it is not signed with the key, or it was made by another
+                model or has codes of another bit width.
+        """
+        head = read_head(folder, key=key)
+        if (head.model, head.bit_width) != (model, bit_width):
+            raise TrustError(
+                f"{folder}: was made by model {head.model[:12]} of {head.bit_width} bits, and the queries come from "
+                f"{model[:12]} of {bit_width} bits; run wardround site index with this model"
+            )
+        try:
+            columns = open_columns(folder, head)
+        except FileNotFoundError as error:
+            if read_head(folder, key=key) != head:
+                return cls.open(folder, key=key, model=model, bit_width=bit_width)
+            raise TrustError(f"{error.filename}: is missing; {REMEDY}") from error
+        for name, column in columns.items():
+            if name not in _IN_MEMORY:
+                column.check()
+        loaded = {name: columns.pop(name).loaded() for name in _IN_MEMORY}
+        return cls(folder=folder, head=head, **loaded, stored=columns)
+
+    def __len__(self) -> int:
+        """Number of studies."""
+        return len(self.reports)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no other generation has taken its place; an index that is not is to be opened anew."""
+        try:
+            return read_head(self.folder, key=None).generation == self.head.generation
+        except (ConfigError, TrustError):
+            return False
+
+    def search(self, query_P: Codes, *, gallery: Gallery, k: int, only: Filter | None = None) -> tuple[Hit, ...]:
+        """The k nearest studies, nearest first, and all that are as far as the k-th.
+
+        A study of several images is as near as its nearest one. Studies of equal distance stand in the order of their
+        handles, which says nothing of them.
+
+        Args:
+            query_P: A packed code of the index's model.
+            gallery: Whether images or reports are compared with it.
+            k: 1 or more.
+            only: Which studies may be found.
+
+        Raises:
+            TrustError: The query has another bit width, or the index cannot be read any more.
+            ValueError: k is below 1.
+        """
+        if query_P.shape != (self.head.bit_width // 8,):
+            raise TrustError(
+                f"a query of {query_P.size * 8} bits does not fit an index of {self.head.bit_width} bits; "
+                "make it with the index's model"
+            )
+        kept_M = None if only is None else only.mask(self.stored["traits"].whole())
+        if gallery is Gallery.REPORTS:
+            found = nearest(query_P, self.reports, k=k, kept_N=kept_M)
+        else:
+            found = self._nearest_by_image(query_P, k, kept_M)
+        handles, pairs = self.stored["handles"], zip(found.rows_F.tolist(), found.distances_F.tolist(), strict=True)
+        return tuple(Hit(handles.row(study).hex(), distance) for study, distance in pairs)
+
+    def study_of(self, handle: str) -> str:
+        """The hospital's own identifier of a study: the reference to what can be shown of it.
+
+        Raises:
+            TrustError: It is no handle, or none of this index.
+        """
+        wanted, handles = handle_bytes(handle), self.stored["handles"]
+        number = bisect_left(range(len(self)), wanted, key=handles.row)
+        if number == len(self) or handles.row(number) != wanted:
+            raise TrustError(f"{handle}: is no handle of this index; the study may have been withdrawn")
+        name: bytes = self.stored["names"].row(number)
+        return name.decode()
+
+    def _nearest_by_image(self, query_P: Codes, k: int, kept_M: NDArray[np.bool_] | None) -> Nearest:
+        kept_N = None if kept_M is None else kept_M[self.image_studies]
+        depth = k
+        while True:
+            found = nearest(query_P, self.images, k=depth, kept_N=kept_N)
+            studies_F = self.image_studies[found.rows_F].astype(np.int64)
+            first = np.sort(np.unique(studies_F, return_index=True)[1])
+            if len(first) >= k or len(found.rows_F) < depth:
+                break
+            depth *= 2
+        # By distance, and then by study: images of equal distance lie in the order of their studies.
+        distinct = Nearest(studies_F[first], found.distances_F[first])
+        return distinct.within(int(distinct.distances_F[k - 1])) if len(first) >= k else distinct
