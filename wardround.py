@@ -42,6 +42,14 @@ COMMANDS = {
     "site join": ("client.deploy.cli:join_command", "Take the coordinating centre's answer to the request."),
     "site prepare": ("client.deploy.prepare_cli:prepare_command", "Read and encode the studies before a run asks."),
     "site recover": ("client.deploy.recover_cli:recover_command", "Charge what a lost ledger forgot."),
+    "site resolve": (
+        "client.deploy.search_cli:resolve_command",
+        "Find the study behind a handle that was told.",
+    ),
+    "site search": (
+        "client.deploy.search_cli:search_command",
+        "Find studies near words or a picture, here and at the others.",
+    ),
     "site start": ("client.deploy.start_cli:start_command", "Run a hospital's agent: answer what was approved."),
     "server init": ("server.deploy.cli:init_command", "Make a consortium: certificates, signing key, member list."),
     "server admit": ("server.deploy.cli:admit_command", "Make a hospital a member, by its request."),
@@ -53,6 +61,10 @@ COMMANDS = {
     "server run": ("server.deploy.run_cli:run_command", "Hand a run to the server, and follow it to its end."),
     "server stop": ("server.deploy.run_cli:stop_command", "Stop a run after the round in flight."),
     "server resume": ("server.deploy.run_cli:resume_command", "Go on with a run that was stopped or has failed."),
+    "server search": (
+        "server.deploy.search_cli:search_command",
+        "Open a completed run's channel for hospitals' searches.",
+    ),
     "server demo": (
         "simulations.deployment.demo_cli:demo_command",
         "A whole deployment on this machine, from keys to report.",

@@ -62,9 +62,11 @@ class Query:
 
     def code_P(self, model: Encodes) -> Codes:
         """Its code, `[P]`."""
-        if self.text is not None:
-            return model.encode_texts([self.text])[0]
-        return model.encode_images([self.image or Path()])[0]
+        codes: Codes = (
+            model.encode_texts([self.text]) if self.text is not None else model.encode_images([self.image or Path()])
+        )
+        first: Codes = codes[0]
+        return first
 
 
 def search_command(

@@ -124,7 +124,7 @@ def check_consortium_config(config: ConsortiumConfig) -> None:
 
 def _check_ports(config: ConsortiumConfig) -> None:
     taken = {config.port: "the port of the sites"}
-    for key in ("control_port", "metrics_port", "health_port"):
+    for key in ("control_port", "metrics_port", "health_port", "search_port"):
         port = getattr(config, key)
         if port in taken:
             raise ConfigError(f"{key}={port}: is {taken[port]}; give another")
@@ -145,6 +145,8 @@ port: {config.port}  # for the sites
 control_port: {config.control_port}  # on this machine alone: registers nodes, takes runs
 metrics_port: {config.metrics_port}  # on this machine alone: /metrics for Prometheus; 0 for none
 health_port: {config.health_port}  # on this machine alone: grpc.health.v1; 0 for none
+search_port: {config.search_port}  # for the sites' searches, while wardround server search is on; 0 for none
+search_seconds: {config.search_seconds}  # how long the other sites may take to answer one
 
 validity:  # days, of what is made from now on
   root_days: {validity.root_days}

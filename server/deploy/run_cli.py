@@ -50,7 +50,7 @@ def run_command(
     The server goes on by itself: interrupting this command, or losing the connection, stops nothing.
     """
     folder = read_installation(config).folder
-    _check_served(folder)
+    check_served(folder)
     run = new_run(folder, bundle)
     _follow(run, from_byte=0, detach=detach, as_json=as_json)
 
@@ -60,7 +60,7 @@ def resume_command(
 ) -> None:
     """Go on with a run that was stopped or has failed, from its last checkpoint; or follow one that goes on."""
     folder = read_installation(config).folder
-    _check_served(folder)
+    check_served(folder)
     run = find_run(folder, key)
     if run.outcome is not None and run.outcome.ending is Ending.COMPLETED:
         raise ConfigError(f"{run.key}: has completed; its report is {run.path / REPORT_FILE}")
@@ -78,7 +78,12 @@ def stop_command(key: Key, *, config: ConfigFile = Path(CONFIG_FILE)) -> None:
     typer.echo(f"{run.key}: stops after the round in flight; wardround server status shows when it has")
 
 
-def _check_served(folder: Path) -> None:
+def check_served(folder: Path) -> None:
+    """Return where a server runs in a folder.
+
+    Raises:
+        ConfigError: None does.
+    """
     if not is_served(folder):
         raise ConfigError(f"{folder}: its server does not run; start it with wardround server start")
 

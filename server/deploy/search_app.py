@@ -24,6 +24,9 @@ from server.search.counter import Counter, Members
 from server.search.session import serve_questions
 
 BOUNDS = Bounds(open=64, open_of_one=16, greeting=32, greeting_of_one=8)
+OPENED, CLOSED = "search_opened", "search_closed"
+"""What watchers of the run are told."""
+
 _STOP_SECONDS = 5.0
 
 
@@ -35,7 +38,7 @@ def keep_open(run: RunFolder, installation: Installation, transport: GridTranspo
     """
     counter = Counter(members)
     with _listening(counter, port=installation.config.search_port, certificate=installation.folder / SERVER_FILE):
-        run.note("search_opened", port=installation.config.search_port)
+        run.note(OPENED, port=installation.config.search_port)
         serve_questions(
             counter,
             transport,
@@ -44,7 +47,7 @@ def keep_open(run: RunFolder, installation: Installation, transport: GridTranspo
             deadline_seconds=installation.config.search_seconds,
             ended=partial(_is_over, run, installation.folder),
         )
-    run.note("search_closed")
+    run.note(CLOSED)
 
 
 def _is_over(run: RunFolder, folder: Path) -> bool:

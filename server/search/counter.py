@@ -90,11 +90,12 @@ class Counter:
         while (waiting := self.next(within_seconds=0.001)) is not None:
             waiting.answer.cancel()
 
-    def taken(self, sealed: bytes) -> Waiting:
-        """A question of a member, checked; it counts as asked from now on.
+    def take(self, sealed: bytes) -> Waiting:
+        """Check a member's question, and have it wait; it counts as asked from now on.
 
         Raises:
             TrustError: It does not hold.
+            queue.Full: Too many wait.
         """
         members = self._members()
         asker = who_asks(sealed)
@@ -108,7 +109,9 @@ class Counter:
             if question.number in self._seen:
                 raise TrustError(f"{asker}: sent a question again")
             self._seen[question.number] = now
-        return Waiting(question, sealed, key.hex)
+        waiting = Waiting(question, sealed, key.hex)
+        self._waiting.put_nowait(waiting)
+        return waiting
 
     async def _answered(self, request: Request) -> Response:
         body = bytearray()
@@ -117,8 +120,7 @@ class Counter:
             if len(body) > MOST_BYTES:
                 return Response(status_code=_TOO_LONG)
         try:
-            waiting = self.taken(bytes(body))
-            self._waiting.put_nowait(waiting)
+            waiting = self.take(bytes(body))
         except TrustError as error:
             _log.warning("question refused: %s", error)
             return Response(status_code=_REFUSED)

@@ -384,7 +384,7 @@ class Clock:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds of waiting as hundredths."""
     for name, seconds in (("PREPARING", 0.05), ("LOST", 0.01), ("REFUSED", 0.3)):
-        monkeypatch.setattr(f"server.app.ASK_{name}_AGAIN_SECONDS", seconds)
+        monkeypatch.setattr(f"server.waiting.ASK_{name}_AGAIN_SECONDS", seconds)
     monkeypatch.setattr("server.app.WATCH_SECONDS", 0.0)
 
 

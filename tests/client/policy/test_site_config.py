@@ -23,7 +23,7 @@ DIGEST = "ab" * 32
 
 def changed(content: dict[str, Any], key: str, value: object) -> dict[str, Any]:
     section, _, name = key.rpartition(".")
-    (content[section] if section else content)[name] = value
+    (content.setdefault(section, {}) if section else content)[name] = value
     return content
 
 

@@ -14,7 +14,7 @@ from common.search.question import MOST_BYTES, Question, new_question, read_ques
 from common.trust.envelope import seal
 from common.trust.keys import SigningKey
 
-KEY, OTHER = SigningKey.fresh(), SigningKey.generate()
+KEY, OTHER = SigningKey.fresh(), SigningKey.fresh()
 CODE = np.arange(16, dtype=np.uint8)
 
 

@@ -40,6 +40,8 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         control_port=65535,
         metrics_port=0,
         health_port=0,
+        search_port=9,
+        search_seconds=2.5,
         validity=Validity(root_days=1, server_days=2, crossover_days=3, request_days=4),
     )
     (tmp_path / "consortium.yaml").write_text(consortium_yaml(config), encoding="utf-8")
@@ -94,5 +96,5 @@ def test_every_number_has_a_range_that_holds(key: str) -> None:
 
 
 def test_every_number_is_in_the_ranges() -> None:
-    numbers = {name for name, kind in ConsortiumConfig.__annotations__.items() if kind == "int"}
+    numbers = {name for name, kind in ConsortiumConfig.__annotations__.items() if kind in ("int", "float")}
     assert set(RANGES) == numbers | {f"validity.{name}" for name in Validity.__annotations__}
