@@ -193,8 +193,12 @@ def folder_digest(folder: Path, *, field: str) -> str:
             f"{field}={folder}: not a model folder (no config.json);"
             " give a local Hugging Face folder, as save_pretrained writes it"
         )
-    files = sorted(path for path in folder.iterdir() if path.suffix in _LOADED_FILES)
-    return digest({path.name: sha256_of_file(path) for path in files})
+    return digest({path.name: sha256_of_file(path) for path in loaded_files(folder)})
+
+
+def loaded_files(folder: Path) -> list[Path]:
+    """The files that may be loaded from a folder."""
+    return sorted(path for path in folder.iterdir() if path.suffix in _LOADED_FILES)
 
 
 @contextmanager
