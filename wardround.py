@@ -69,6 +69,9 @@ COMMANDS = {
         "simulations.deployment.demo_cli:demo_command",
         "A whole deployment on this machine, from keys to report.",
     ),
+    "model export": ("server.model.export_cli:export_command", "Take a run's model out as a folder of its own."),
+    "model verify": ("common.model.verify_cli:verify_command", "Check a model's files, signature and codes."),
+    "encode": ("client.encode.encode_cli:encode_command", "Turn a folder of images, or a table of texts, into codes."),
     "audit ledger": ("common.ledger.cli:audit_command", "Recompute epsilon and signatures from a ledger's file."),
     "audit bias": (
         "simulations.audits.bias_cli:bias_command",
@@ -83,6 +86,7 @@ COMMANDS = {
 GROUPS = {
     "site": "What a hospital runs.",
     "server": "What a coordinating centre runs.",
+    "model": "A trained model as a folder of its own.",
     "audit": "Checks from the files alone, and audits before training.",
 }
 

@@ -17,6 +17,7 @@ from common.config.schema import RunConfig
 from common.console import Terminal
 from common.device import CPU, check_device, devices_here
 from common.errors import ConfigError
+from server.model.ended_run import CONFIG_FILE
 from server.report import words
 from server.report.fairness.release_gate import check_released
 from server.report.fairness.release_words import passed
@@ -28,7 +29,7 @@ from simulations.display import TerminalWatcher
 from simulations.scenarios.baselines import simulate_baselines
 from simulations.scenarios.fairness import simulate_fairness
 from simulations.scenarios.robustness import simulate_robustness
-from simulations.scenarios.simulate import CONFIG_FILE, simulate
+from simulations.scenarios.simulate import simulate
 
 RATES = ("start_metrics", "metrics", "codes")
 """Where a site's recall of the start, of the model and of its codes stands in the summary."""

@@ -30,11 +30,12 @@ from client.data.images import first_there
 from client.data.interface import Adapter
 from client.data.listed import ListedStudies, ListedStudy
 from client.data.report_text import joined
-from client.data.rows import DEFAULT_SITE_COLUMN, Row, UnusableRow, how_written, read_table
+from client.data.rows import DEFAULT_SITE_COLUMN, Row, how_written, read_table
 from client.data.splits import Role, roles_by_patient
 from client.data.table_file import find_table, require_table
 from client.data.view_files import view_reader
 from client.data.views import RowsOfStudy, View, studies_in
+from common.errors import UnusableRow
 from common.types import BadRow, StudyRecord
 
 PLUS, PLAIN = "df_chexpert_plus_240401.csv", ("train.csv", "valid.csv")

@@ -23,7 +23,8 @@ from client.data.demographics import UnreadValue, age_of, sex_of
 from client.data.dicom_image import check_burned_in, grey_image, header_text, read_instance
 from client.data.images import locate
 from client.data.interface import Adapter
-from client.data.rows import DEFAULT_SITE_COLUMN, Row, UnusableRow, how_written, read_table
+from client.data.rows import DEFAULT_SITE_COLUMN, Row, how_written, read_table
+from common.errors import UnusableRow
 from common.types import BadRow, Lacks, Study, StudyRecord, Unpaired
 
 T = TypeVar("T")

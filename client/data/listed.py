@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from client.data.images import locate
-from client.data.rows import UnusableRow
 from client.data.view_files import ReadView, ViewImage
 from client.data.view_order import rank_of
+from common.errors import UnusableRow
 from common.types import BadRow, Lacks, Study, StudyRecord, Unpaired
 
 

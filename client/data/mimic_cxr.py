@@ -28,11 +28,12 @@ from client.data.demographics import Demographics, demographics_of
 from client.data.interface import Adapter
 from client.data.listed import ListedStudies, ListedStudy
 from client.data.report_text import describing_sections, read_report
-from client.data.rows import DEFAULT_SITE_COLUMN, Row, Table, UnusableRow, how_written, read_table
+from client.data.rows import DEFAULT_SITE_COLUMN, Row, Table, how_written, read_table
 from client.data.splits import Role, roles_by_patient
 from client.data.table_file import find_table, require_table
 from client.data.view_files import view_reader
 from client.data.views import RowsOfStudy, View, studies_in
+from common.errors import UnusableRow
 from common.types import BadRow, StudyRecord
 
 RECORDS, METADATA = "cxr-record-list.csv", "mimic-cxr-2.0.0-metadata.csv"

@@ -27,9 +27,9 @@ from client.data.images import first_there
 from client.data.interface import Adapter
 from client.data.listed import ListedStudies, ListedStudy, ListedView
 from client.data.report_text import joined, read_report
-from client.data.rows import DEFAULT_SITE_COLUMN, UnusableRow
+from client.data.rows import DEFAULT_SITE_COLUMN
 from client.data.view_files import picture_reader
-from common.errors import ConfigError, DataError
+from common.errors import ConfigError, DataError, UnusableRow
 from common.types import BadRow, StudyRecord
 
 REPORT_FOLDERS = ("ecgen-radiology", "NLMCXR_reports/ecgen-radiology")

@@ -17,7 +17,7 @@ from client.data.demographics import Demographics, demographics_of
 from client.data.table_file import table_bytes
 from client.data.table_text import TableText, UnknownEncoding, names_in_header, table_text
 from common.config.registry import near
-from common.errors import DataError
+from common.errors import DataError, UnusableRow
 from common.types import BadRow
 
 DEFAULT_SITE_COLUMN = "site"
@@ -26,10 +26,6 @@ MOST_FIELD_CHARACTERS = 1 << 24
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 """One line with its end, whichever of the three it is."""
-
-
-class UnusableRow(DataError):
-    """One row, file or instance cannot become a study; the message is the reason of its `BadRow`."""
 
 
 @dataclass(frozen=True, slots=True)

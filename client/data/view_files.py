@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from client.data.dicom_image import check_burned_in, grey_image, header_text, read_instance
-from client.data.images import decode_picture
+from common.pictures import decode_picture
 from common.types import Image
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from client.data.listed import ListedStudy, ListedView
-from client.data.rows import Row, Table, UnusableRow
+from client.data.rows import Row, Table
 from client.data.view_order import rank_of
+from common.errors import UnusableRow
 from common.types import BadRow, StudyRecord
 
 

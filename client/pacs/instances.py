@@ -14,10 +14,10 @@ from pydicom import Dataset
 from pydicom.pixels.utils import get_expected_length
 
 from client.data.dicom_image import PIXEL_KEYWORDS, mended, read_instance
-from client.data.rows import UnusableRow
 from client.pacs.faults import StudyRefused
 from client.pacs.interface import is_uid
 from client.pacs.structured_report import is_report, report_text
+from common.errors import UnusableRow
 
 MOST_REPORT_CHARACTERS = 1 << 20
 

@@ -7,8 +7,10 @@ is written once. `RANGES` holds what a type cannot say.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from omegaconf import MISSING
+MISSING: Any = "???"
+"""OmegaConf's mark of a value that is not given, written here so that a model loads where OmegaConf is not."""
 
 
 @dataclass

@@ -21,7 +21,7 @@ _BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     """Attended values `[B, H, T, F]`; a mask `[B, 1, 1, T]` is true where a token may be attended to."""
-    if query.device.type != "cpu":
+    if query.device.type != "cpu" or torch.compiler.is_exporting():  # an exported graph knows PyTorch's own alone
         return scaled_dot_product_attention(query, key, value, attn_mask=mask)
     bias = None if mask is None else torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, -torch.inf)
     attended: Tensor = _Attention.apply(query, key, value, bias)[0]  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from common.encoders.adversary import Adversary
-from common.encoders.interface import Tower
+from common.encoders.interface import Encoder, Tower
 from common.encoders.rows import Rows, batches
 from common.hashing.head import HashHead, relaxed_codes
 
@@ -64,6 +64,21 @@ class DualEncoder(nn.Module):
         if self.adversary is None:
             return Embedded(embedding, code)
         return Embedded(embedding, code, self.adversary(self.adversary.seen(embedding, code)))
+
+
+def unfitted(
+    encoder: Encoder,
+    *,
+    embedding_dim: int,
+    bit_width: int,
+    num_centres: int,
+    generator: torch.Generator,
+    adversary: Adversary | None = None,
+) -> DualEncoder:
+    """A model before any fit; its random start comes from `generator` alone."""
+    image_tower, report_tower = encoder.towers(generator)
+    head = HashHead(embedding_dim=embedding_dim, bit_width=bit_width, num_centres=num_centres, generator=generator)
+    return DualEncoder(image_tower, report_tower, head, adversary)
 
 
 def trainable_names(model: nn.Module) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from common.encoders.hub_backbone import (
     load_image_backbone,
     load_report_backbone,
 )
-from common.encoders.interface import Encoder, FeatureKeys, Tower
+from common.encoders.interface import Encoder, FeatureKeys, Prefix, Tower
 from common.encoders.lora import adapted
 from common.encoders.whitened_head import WhitenedHead
 from common.errors import ConfigError
@@ -95,11 +95,24 @@ class HubEncoder:
 
     def image_features(self, images: Sequence[Image]) -> Tensor:
         """`[B, W]`, or `[B, T, W + 1]` with trainable blocks."""
-        return _features(self._image_backbone, self._image_backbone.hidden_states(images))
+        return self._features(self._image_backbone.hidden_states(images))
 
     def report_features(self, reports: Sequence[str]) -> Tensor:
         """`[B, W]`, or `[B, T, W + 1]` with trainable blocks."""
-        return _features(self._report_backbone, self._report_backbone.hidden_states(reports))
+        return self._features(self._report_backbone.hidden_states(reports))
+
+    def image_prefix(self) -> Prefix[Image]:
+        """See `Encoder`."""
+        return self._image_backbone.prefix([np.zeros((16, 16), np.uint8)], features=self._features)
+
+    def report_prefix(self) -> Prefix[str]:
+        """See `Encoder`."""
+        return self._report_backbone.prefix([""], features=self._features)
+
+    def _features(self, hidden: HiddenStates) -> Tensor:
+        if not self._config.trainable_blocks:
+            return hidden.mean()
+        return torch.cat([hidden.values, hidden.mask[..., None]], dim=-1)
 
     def towers(self, generator: torch.Generator) -> tuple[Tower, Tower]:  # noqa: ARG002 - nothing starts at random
         """Fresh towers; they start from the models' own blocks and the identity."""
@@ -114,12 +127,6 @@ class HubEncoder:
         if self._config.trainable == "lora":
             tower.adapt(rank=self._config.lora_rank, seed=seed)
         return tower
-
-
-def _features(backbone: Backbone[Image] | Backbone[str], hidden: HiddenStates) -> Tensor:
-    if not backbone.tail.blocks:
-        return hidden.mean()
-    return torch.cat([hidden.values, hidden.mask[..., None]], dim=-1)
 
 
 class TransformerTower(Tower):

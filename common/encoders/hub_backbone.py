@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic
 
 import numpy as np
 import torch
@@ -22,11 +22,10 @@ from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 from common.canonical import digest
+from common.encoders.interface import Item, Prefix
 from common.errors import ConfigError
 from common.files import sha256_of_file
 from common.types import Image
-
-Item = TypeVar("Item")
 
 _LOADED_FILES = {".safetensors", ".json", ".txt", ".model"}
 
@@ -88,12 +87,38 @@ class Backbone(Generic[Item]):
     @torch.no_grad()  # not inference_mode: its tensors cannot enter a later backward pass
     def hidden_states(self, items: Sequence[Item]) -> HiddenStates:
         """Output of the last block that is left, after the final norm where the model is whole."""
-        inputs = self._prepare(items)
-        values: Tensor = self._model(**inputs).last_hidden_state
-        if values.ndim == 4:  # feature maps [B, W, H', W'] of a convolutional network
-            values = values.flatten(start_dim=2).transpose(1, 2)
-        mask = inputs.get("attention_mask", torch.ones(values.shape[:2]))
-        return HiddenStates(values, mask.to(values.dtype))
+        return _hidden_states(self._model, self._prepare(items))
+
+    def prefix(self, example: Sequence[Item], *, features: Callable[[HiddenStates], Tensor]) -> Prefix[Item]:
+        """The preparation, and the model as a network.
+
+        Args:
+            example: Items whose inputs have the names of all inputs.
+            features: What the network makes of the hidden states.
+        """
+        return Prefix(self._prepare, _Network(self._model, tuple(self._prepare(example)), features))
+
+
+class _Network(nn.Module):
+    """A model as a map of tensors: its inputs, in the order of their names, to features."""
+
+    def __init__(self, model: nn.Module, names: tuple[str, ...], features: Callable[[HiddenStates], Tensor]) -> None:
+        super().__init__()
+        self._model = model
+        self._names = names
+        self._features = features
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Features `[B, ...]`."""
+        return self._features(_hidden_states(self._model, dict(zip(self._names, inputs, strict=True))))
+
+
+def _hidden_states(model: nn.Module, inputs: Mapping[str, Tensor]) -> HiddenStates:
+    values: Tensor = model(**inputs).last_hidden_state
+    if values.ndim == 4:  # feature maps [B, W, H', W'] of a convolutional network
+        values = values.flatten(start_dim=2).transpose(1, 2)
+    mask = inputs.get("attention_mask", torch.ones(values.shape[:2]))
+    return HiddenStates(values, mask.to(values.dtype))
 
 
 def load_image_backbone(folder: Path, *, field: str, trainable_blocks: int = 0) -> Backbone[Image]:
@@ -168,8 +193,12 @@ def folder_digest(folder: Path, *, field: str) -> str:
             f"{field}={folder}: not a model folder (no config.json);"
             " give a local Hugging Face folder, as save_pretrained writes it"
         )
-    files = sorted(path for path in folder.iterdir() if path.suffix in _LOADED_FILES)
-    return digest({path.name: sha256_of_file(path) for path in files})
+    return digest({path.name: sha256_of_file(path) for path in loaded_files(folder)})
+
+
+def loaded_files(folder: Path) -> list[Path]:
+    """The files that may be loaded from a folder."""
+    return sorted(path for path in folder.iterdir() if path.suffix in _LOADED_FILES)
 
 
 @contextmanager

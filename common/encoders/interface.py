@@ -9,14 +9,16 @@ Shapes: B batch, F features, D embedding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from common.types import Image
+
+Item = TypeVar("Item")
 
 
 class Tower(nn.Module):
@@ -50,6 +52,19 @@ class FeatureKeys:
     report: str
 
 
+@dataclass(frozen=True)
+class Prefix(Generic[Item]):
+    """The frozen computation of one modality in two parts, of which the second is a map of tensors alone.
+
+    Attributes:
+        prepare: Images or reports to the network's inputs, by name, in its order; the first dimension of each is B.
+        network: Those inputs, in that order, to features `[B, ...]`.
+    """
+
+    prepare: Callable[[Sequence[Item]], Mapping[str, Tensor]]
+    network: nn.Module
+
+
 class Encoder(Protocol):
     """An image-report encoder, built from `EncoderConfig` by its registered factory."""
 
@@ -62,6 +77,14 @@ class Encoder(Protocol):
 
     def report_features(self, reports: Sequence[str]) -> Tensor:
         """Frozen features of report texts, `[B, ...]`, on the CPU."""
+        ...
+
+    def image_prefix(self) -> Prefix[Image]:
+        """The parts of `image_features`, for who takes the network elsewhere."""
+        ...
+
+    def report_prefix(self) -> Prefix[str]:
+        """The parts of `report_features`."""
         ...
 
     def towers(self, generator: torch.Generator) -> tuple[Tower, Tower]:

@@ -28,8 +28,8 @@ from common.encoders.efficientnet_lite import (
     EfficientNetLite0,
     load_efficientnet_lite0,
 )
-from common.encoders.hub_backbone import Backbone, folder_digest, load_report_backbone
-from common.encoders.interface import Encoder, FeatureKeys, Tower
+from common.encoders.hub_backbone import Backbone, HiddenStates, folder_digest, load_report_backbone
+from common.encoders.interface import Encoder, FeatureKeys, Prefix, Tower
 from common.encoders.whitened_head import WhitenedHead
 from common.errors import ConfigError
 from common.files import sha256_of_file
@@ -106,6 +106,14 @@ class PretrainedEncoder:
             rows = by_length[start : start + _REPORTS_AT_ONCE]
             features[rows] = network.hidden_states([reports[row] for row in rows]).mean()
         return features
+
+    def image_prefix(self) -> Prefix[Image]:
+        """See `Encoder`."""
+        return Prefix(lambda images: {"pixels": scaled_images(images)}, _image_network(self._image_weights))
+
+    def report_prefix(self) -> Prefix[str]:
+        """See `Encoder`."""
+        return _report_network(self._report_folder).prefix([""], features=HiddenStates.mean)
 
     def towers(self, generator: torch.Generator) -> tuple[Tower, Tower]:  # noqa: ARG002 - nothing starts at random
         """Fresh heads; they start as the identity."""

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from common.config.schema import RunConfig
 from common.encoders.adversary import Adversary
-from common.encoders.dual import DualEncoder, Embedded, embed_in_batches
+from common.encoders.dual import DualEncoder, Embedded, embed_in_batches, unfitted
 from common.encoders.interface import Encoder
 from common.fairness.emphasis import cut_of
-from common.hashing.head import HashHead, relaxed_codes
+from common.hashing.head import relaxed_codes
 from common.losses.in_batch import InBatchContrast
 from common.losses.objective import build_objective
 from common.losses.public import Public
@@ -78,15 +78,14 @@ class AnchorFeatures:
 
 def fresh_model(encoder: Encoder, config: RunConfig) -> DualEncoder:
     """A model before any fit; its random start comes from the run's seed."""
-    generator = torch_generator(config.seed, "initial-weights")
-    image_tower, report_tower = encoder.towers(generator)
-    head = HashHead(
+    return unfitted(
+        encoder,
         embedding_dim=config.encoder.embedding_dim,
         bit_width=config.code.bit_width,
         num_centres=config.code.num_centres,
-        generator=generator,
+        generator=torch_generator(config.seed, "initial-weights"),
+        adversary=fresh_adversary(config),
     )
-    return DualEncoder(image_tower, report_tower, head, fresh_adversary(config))
 
 
 def fresh_adversary(config: RunConfig) -> Adversary | None:

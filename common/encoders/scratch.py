@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from common.config.schema import EncoderConfig
 from common.encoders.attention import attention
-from common.encoders.interface import Tower
+from common.encoders.interface import Prefix, Tower
 from common.encoders.lora import adapted
 from common.encoders.whitened_head import WhitenedHead
 from common.errors import ConfigError
@@ -195,6 +195,14 @@ class ScratchEncoder:
             words = word_numbers(report, vocabulary=self._config.vocabulary)[: self._config.max_tokens]
             row[: len(words)] = torch.tensor(words)
         return numbers
+
+    def image_prefix(self) -> Prefix[Image]:
+        """See `Encoder`."""
+        return Prefix(lambda images: {"pixels": self.image_features(images)}, nn.Identity())
+
+    def report_prefix(self) -> Prefix[str]:
+        """See `Encoder`."""
+        return Prefix(lambda reports: {"words": self.report_features(reports)}, nn.Identity())
 
     def towers(self, generator: torch.Generator) -> tuple[Tower, Tower]:
         """Transformers whose random start comes from `generator` alone."""

@@ -80,6 +80,20 @@ def audit_run(folder: Path, *, known: Sequence[PublicKey] = ()) -> RunEvidence:
     )
 
 
+def signer_of(folder: Path, evidence: RunEvidence) -> PublicKey:
+    """The key that signed a run folder's manifest.
+
+    Args:
+        folder: The run folder.
+        evidence: What was found in it.
+
+    Raises:
+        TrustError: There is no manifest, or none of the logs is its signer's.
+    """
+    _, trail = _signed_manifest(folder, [log.trail for log in evidence.logs.logs.values()])
+    return trail.owner.public_key
+
+
 def _refuse_unsigned(folder: Path) -> str:
     raise CheckFailed(
         f"{folder}: nothing is signed here but ledgers, if any: it is the run of a simulation, which signs nothing, or "

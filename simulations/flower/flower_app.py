@@ -21,9 +21,10 @@ from flwr.serverapp import Grid, ServerApp
 from common.config.load import load_config, read_run_config
 from common.errors import ConfigError
 from server.checkpoint import RunState
+from server.model.ended_run import CONFIG_FILE, PUBLIC_MODEL_FILE
 from simulations.federation.federate import Engine, Experiment, Members, each_its_own, site_handlers
 from simulations.runtime import Handler
-from simulations.scenarios.simulate import CONFIG_FILE, PUBLIC_MODEL_FILE, Clock, prepare, simulate
+from simulations.scenarios.simulate import Clock, prepare, simulate
 
 OVERRIDES_KEY = "overrides"
 RUN_FOLDER_VARIABLE = "WARDROUND_RUN_FOLDER"

@@ -27,20 +27,12 @@ from common.config.load import config_as_yaml
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder
 from common.files import write_atomically
+from server.model.ended_run import CONFIG_FILE
 from server.report.build import build_summary
 from server.report.write import write_run
 from simulations.federation.federate import Cut, check_names, in_cohort
 from simulations.scenarios.baseline_groups import FEDERATIONS, alone_kept, baseline_groups, groups_kept, with_alone
-from simulations.scenarios.simulate import (
-    CONFIG_FILE,
-    Clock,
-    Watcher,
-    calibrated,
-    facts_of,
-    pooled_of,
-    prepare,
-    rates_of,
-)
+from simulations.scenarios.simulate import Clock, Watcher, calibrated, facts_of, pooled_of, prepare, rates_of
 from simulations.scenarios.trained import Trained, train
 from simulations.studies.consortium import Consortium
 

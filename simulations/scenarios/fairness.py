@@ -32,6 +32,7 @@ from common.files import write_atomically
 from common.retrieval.paired import Paired
 from common.seeds import numpy_generator
 from server.checkpoint import RunState
+from server.model.ended_run import CONFIG_FILE, PUBLIC_MODEL_FILE
 from server.report.build import build_summary
 from server.report.write import write_run
 from simulations.federation.federate import check_cohort, each_its_own, in_cohort
@@ -39,16 +40,7 @@ from simulations.measurement.group_gap import Figure, GapBootstrap, GapFigures, 
 from simulations.measurement.pooled import first_ten
 from simulations.scenarios.cells import Found, GridWatcher, KeptCells, Unwatched
 from simulations.scenarios.remedies import NONE, Cell, cells_of, check_remedies, untreated
-from simulations.scenarios.simulate import (
-    CONFIG_FILE,
-    PUBLIC_MODEL_FILE,
-    Clock,
-    bands_of,
-    facts_of,
-    pooled_of,
-    prepare,
-    rates_of,
-)
+from simulations.scenarios.simulate import Clock, bands_of, facts_of, pooled_of, prepare, rates_of
 from simulations.scenarios.trained import Trained, train
 from simulations.studies.consortium import Consortium
 

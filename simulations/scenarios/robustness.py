@@ -29,6 +29,7 @@ from common.encoders.dual import DualEncoder
 from common.errors import BudgetExhausted, ConfigError
 from common.files import write_atomically
 from server.checkpoint import RunState
+from server.model.ended_run import CONFIG_FILE, PUBLIC_MODEL_FILE
 from server.report.build import build_summary
 from server.report.write import write_run
 from simulations.federation.federate import check_attackers, each_its_own, in_cohort
@@ -44,16 +45,7 @@ from simulations.scenarios.grid import (
     grid,
     recalls_of,
 )
-from simulations.scenarios.simulate import (
-    CONFIG_FILE,
-    PUBLIC_MODEL_FILE,
-    Clock,
-    calibrated,
-    facts_of,
-    pooled_of,
-    prepare,
-    rates_of,
-)
+from simulations.scenarios.simulate import Clock, calibrated, facts_of, pooled_of, prepare, rates_of
 from simulations.scenarios.trained import Trained, train
 from simulations.studies.consortium import Consortium
 from strategies.composition import build_aggregator

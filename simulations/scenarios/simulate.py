@@ -28,6 +28,7 @@ from common.privacy.forecast import Forecast, forecast
 from common.wire.update import from_safetensors, load_into, model_arrays, to_safetensors
 from server.checkpoint import RunState, load_state, save_state
 from server.federation import Observer
+from server.model.ended_run import CONFIG_FILE, PUBLIC_MODEL_FILE, START_MODEL_FILE
 from server.report.build import RunFacts, build_summary
 from server.report.write import write_run
 from simulations.attacks.registry import ATTACKS
@@ -46,7 +47,6 @@ from simulations.measurement.certified import certified_metrics
 from simulations.measurement.pooled import examples, first_ten, gain, pooled_metrics
 from simulations.studies.consortium import Consortium, read_consortium
 
-CONFIG_FILE, PUBLIC_MODEL_FILE = "config.yaml", "public_model.safetensors"
 CALIBRATION_FILE = "calibration.json"
 
 
@@ -238,7 +238,9 @@ def open_folder(config: RunConfig, folder: Path, model: DualEncoder) -> RunState
     digest = config_digest(config)
     if (folder / CONFIG_FILE).exists():
         return load_state(folder, config_digest=digest)
-    state = RunState.before_round_one(digest, model_arrays(model))
+    start = model_arrays(model)
+    state = RunState.before_round_one(digest, start)
+    write_atomically(folder / START_MODEL_FILE, to_safetensors(start))
     # The checkpoint first: a folder with a config can always be gone on with.
     save_state(state, folder)
     write_atomically(folder / CONFIG_FILE, config_as_yaml(config).encode())

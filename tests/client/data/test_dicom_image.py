@@ -27,8 +27,8 @@ from pydicom.uid import (
 )
 
 from client.data.dicom_image import grey_image, read_instance
-from client.data.images import MAX_PIXELS
-from client.data.rows import UnusableRow
+from common.errors import UnusableRow
+from common.pictures import MAX_PIXELS
 from common.types import Image
 
 Make = Callable[..., Dataset]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.data.rows import Row, Table, UnusableRow, read_table
-from common.errors import DataError
+from client.data.rows import Row, Table, read_table
+from common.errors import DataError, UnusableRow
 from common.types import BadRow
 
 FIELD = st.text(st.sampled_from('ab ,";\n\r'), max_size=6)

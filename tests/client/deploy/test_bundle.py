@@ -19,7 +19,8 @@ from common.code_digest import code_digest
 from common.config.load import config_as_yaml, config_digest, load_config
 from common.errors import ConfigError, DataError
 from common.wire.update import model_arrays, to_safetensors
-from simulations.scenarios.simulate import PUBLIC_MODEL_FILE, Clock, prepare
+from server.model.ended_run import PUBLIC_MODEL_FILE
+from simulations.scenarios.simulate import Clock, prepare
 from tests.client.deploy.hospital import Cohort, Hospital, copy_studies, read_rows
 
 Command = Callable[..., tuple[int, str, str]]

@@ -17,9 +17,10 @@ from common.privacy.bands import delta_for
 from common.privacy.forecast import forecast
 from common.seeds import torch_generator
 from server.checkpoint import load_state
+from server.model.ended_run import CONFIG_FILE, PUBLIC_MODEL_FILE, START_MODEL_FILE
 from server.report.summary import validate
 from server.report.write import ROUNDS_FILE
-from simulations.scenarios.simulate import CONFIG_FILE, PUBLIC_MODEL_FILE, simulate
+from simulations.scenarios.simulate import simulate
 from tests.conftest import QuietWatcher
 
 BAD_SITES = {
@@ -33,7 +34,15 @@ BAD_SITES = {
 def test_run_folder_holds_what_the_design_names(finished_run: Any) -> None:
     folder = finished_run.folder
     written = {path.name for path in folder.iterdir()}
-    assert written == {"report.html", "summary.json", ROUNDS_FILE, CONFIG_FILE, PUBLIC_MODEL_FILE, "checkpoint"}
+    assert written == {
+        "report.html",
+        "summary.json",
+        ROUNDS_FILE,
+        CONFIG_FILE,
+        PUBLIC_MODEL_FILE,
+        START_MODEL_FILE,
+        "checkpoint",
+    }
     assert json.loads((folder / "summary.json").read_bytes()) == finished_run.summary
     assert read_run_config(folder / CONFIG_FILE) == finished_run.config
     rounds = [json.loads(line) for line in (folder / ROUNDS_FILE).read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,1 @@
+"""A hospital's own images and texts turned into codes, by a model that was exported."""
