@@ -146,10 +146,11 @@ def server_of(site: SiteConfig) -> Server:
 def _as_json(site: SiteConfig, own: Sequence[Hit], others: Answer | None, trouble: str | None) -> dict[str, Any]:
     """As `wardround search` prints it."""
     hits = [{"site": site.site, "handle": hit.handle, "distance": hit.distance} for hit in own]
+    hits += [asdict(hit) for hit in (others.hits if others else ())]
     answered = [site.site, *(others.answered if others else ())]
     silent = [asdict(one) for one in others.silent] if others else []
     return {
-        "hits": hits + [asdict(hit) for hit in (others.hits if others else ())],
+        "hits": sorted(hits, key=lambda hit: hit["distance"]),
         "partial": bool(silent) or trouble is not None,
         "sites_asked": sorted([*answered, *(one["site"] for one in silent)]),
         "sites_answered": sorted(answered),

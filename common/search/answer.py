@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from common.errors import AdmissionError
+from common.search.question import MOST_ANSWERS
 from common.trust.envelope import seal, unseal
 from common.trust.keys import PublicKey, SigningKey
 
@@ -119,16 +120,16 @@ def read_answer(sealed: bytes, key: PublicKey, *, question: str) -> Answer:
 
 
 def check_site_answer(answer: SiteAnswer, *, question: str, most: int) -> None:
-    """Return where a hospital's answer can be one to this question.
+    """Return where a hospital's answer can be one to this question: no more studies than asked for, but ties.
 
     Raises:
         AdmissionError: With a reason code.
     """
     if answer.question != question:
         raise AdmissionError("replayed")
-    if len(answer.hits) > most:
-        raise AdmissionError("size")
     distances = [hit.distance for hit in answer.hits]
+    if len(distances) > MOST_ANSWERS or (len(distances) > most and distances[most - 1] != distances[-1]):
+        raise AdmissionError("size")
     handles = {hit.handle for hit in answer.hits}
     if answer.cut and not answer.hits:
         raise AdmissionError("malformed")

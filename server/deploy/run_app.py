@@ -26,6 +26,7 @@ from common.encoders.public_parts import validation_from_arrays
 from common.encoders.registry import ENCODERS
 from common.errors import CheckFailed, TrustError, WardroundError
 from common.evidence.audit_log import AuditLog
+from common.evidence.run_audit import LOGS_FOLDER
 from common.files import write_atomically
 from common.privacy.plan import SHARED, privacy_plan
 from common.service.log_format import log_as_json
@@ -106,20 +107,14 @@ def _to_its_end(run: RunFolder, installation: Installation, grid: Grid) -> None:
 
 
 def _open_for_search(run: RunFolder, installation: Installation, grid: Grid) -> None:
-    """Keep a completed run's channel open for the questions of hospitals."""
-    bundle, config_file = run.bundle(), installation.folder / CONSORTIUM_FILE
-    with AuditLog(
-        installation.folder / LOG_FOLDER, owner=installation.consortium.name, key=installation.signing_key
-    ) as log:
+    """Keep a completed run's channel open for the questions of hospitals; the run's log then tells of them, too."""
+    config_file, owner = installation.folder / CONSORTIUM_FILE, installation.consortium.name
+    with AuditLog(installation.folder / LOG_FOLDER, owner=owner, key=installation.signing_key) as log:
         note_members(log, installation.members, installation.signing_key)
-        recorder = _recorder(run, bundle.config, installation, log)
+        recorder = _recorder(run, run.bundle().config, installation, log)
         transport = GridTransport(grid, recorder=recorder, names=SitesByNode(grid, installation))
-        keep_open(
-            run,
-            installation,
-            transport,
-            members=lambda: keys_of(read_installation(config_file)),
-        )
+        keep_open(run, installation, transport, members=lambda: keys_of(read_installation(config_file)))
+        log.copy_to(run.path / LOGS_FOLDER / owner)
 
 
 def _recorder(run: RunFolder, config: RunConfig, installation: Installation, log: AuditLog) -> ServerRecorder:

@@ -22,10 +22,14 @@ from server.deploy.listeners import Listener, bind, tls_config
 from server.deploy.runs import RunFolder, Wanted, all_runs
 from server.search.counter import Counter, Members
 from server.search.session import serve_questions
+from server.transport import Wait
 
 BOUNDS = Bounds(open=64, open_of_one=16, greeting=32, greeting_of_one=8)
-OPENED, CLOSED = "search_opened", "search_closed"
+OPENED = "search_opened"
 """What watchers of the run are told."""
+
+MEETING_SECONDS = 10.0
+"""How long hospitals are waited for before the channel is said to be open; who comes later is asked from then on."""
 
 _STOP_SECONDS = 5.0
 
@@ -36,7 +40,8 @@ def keep_open(run: RunFolder, installation: Installation, transport: GridTranspo
     Raises:
         ConfigError: The port is taken.
     """
-    counter = Counter(members)
+    counter, wanted = Counter(members), len(members())
+    transport.meet(Wait(wanted=wanted, needed=0, deadline_seconds=MEETING_SECONDS))
     with _listening(counter, port=installation.config.search_port, certificate=installation.folder / SERVER_FILE):
         run.note(OPENED, port=installation.config.search_port)
         serve_questions(
@@ -47,7 +52,6 @@ def keep_open(run: RunFolder, installation: Installation, transport: GridTranspo
             deadline_seconds=installation.config.search_seconds,
             ended=partial(_is_over, run, installation.folder),
         )
-    run.note(CLOSED)
 
 
 def _is_over(run: RunFolder, folder: Path) -> bool:

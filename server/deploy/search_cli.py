@@ -19,6 +19,8 @@ from server.deploy.search_app import OPENED
 OPEN_SECONDS = 120.0
 """How long it is waited for that the channel opens: a new process, and the import of torch."""
 
+CLOSE_SECONDS = 60.0
+
 
 def search_command(
     key: Key,
@@ -37,6 +39,7 @@ def search_command(
     if close:
         if run.wanted is Wanted.SEARCH:
             run.want(Wanted.STOP)
+        _wait_until_closed(run)
         typer.echo(f"Run {run.key} is closed for searching.")
         return
     if installation.config.search_port == OFF:
@@ -66,3 +69,18 @@ def _wait_until_open(run: RunFolder, byte: int) -> None:
         f"run {run.key} is not open yet: another run goes on, the port is taken, or the server is busy; it opens when "
         f"it can, and {run.path / LOG_FILE} says what keeps it"
     )
+
+
+def _wait_until_closed(run: RunFolder) -> None:
+    """Return when nobody holds the run any more.
+
+    Raises:
+        ConfigError: Somebody still does.
+    """
+    end = time.monotonic() + CLOSE_SECONDS
+    while run.is_held:
+        if time.monotonic() > end:
+            raise ConfigError(
+                f"run {run.key} is still open after {CLOSE_SECONDS:.0f} s; it ends with its last question"
+            )
+        time.sleep(0.2)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -40,6 +40,8 @@ public_fit:
 """
 """What differs from the base configuration: figures that a hospital may let out, few enough for small hospitals."""
 
+WORDS = "Left pleural effusion."
+
 
 def demo_command(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Overrides of the run.")] = None,
@@ -53,7 +55,7 @@ def demo_command(
     patients: Annotated[int, typer.Option(min=50, help="Patients of each hospital, of synthetic studies.")] = 120,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 3,
 ) -> None:
-    """Bring up a server and hospitals as separate processes on this machine, train, report, verify, shut down.
+    """Bring up a server and hospitals as separate processes on this machine, train, report, search, verify, shut down.
 
     Every step is a command that a coordinating centre or a hospital would type; the folder keeps all that they made.
     """
@@ -73,12 +75,39 @@ def demo_command(
     _say(console, "Starting the server and the hospitals")
     with loopback.running():
         loopback.run()
+        (run,) = all_runs(loopback.centre)
+        _say(console, "Taking the model, indexing the studies of each hospital, opening the run for searching")
+        loopback.open_search(run)
+        _search(loopback, console)
+        loopback.close_search(run)
     _say(console, "Verifying")
-    (run,) = all_runs(loopback.centre)
     loopback.shown("audit", "run", loopback.evidence_of(run.path))
     _say(console, f"All of it lies in {folder}")
     if run.outcome is not None and run.outcome.reason is not None:
         raise CheckFailed(run.outcome.reason)
+
+
+def _search(loopback: Loopback, console: Console) -> None:
+    """Search by words and by a picture, from the first hospital, and again without the last one."""
+    first, *_, last = loopback.sites
+    picture = next((loopback.folder / first / "studies").rglob("*.png"))
+    _say(console, f"Searching at {first} by words: {WORDS}")
+    _tell(console, loopback.search(first, "--text", WORDS))
+    _say(console, f"Searching at {first} by a picture of its own")
+    _tell(console, loopback.search(first, "--image", picture))
+    _say(console, f"Stopping {last}, and searching again")
+    loopback.stop([last])
+    _tell(console, loopback.search(first, "--text", WORDS))
+
+
+def _tell(console: Console, found: Mapping[str, Any]) -> None:
+    nearest = min(found["hits"], key=lambda hit: int(hit["distance"]))
+    whole = f"partial, without {', '.join(one['site'] for one in found['silent'])}" if found["partial"] else "complete"
+    _say(
+        console,
+        f"  {len(found['hits'])} studies of {', '.join(found['sites_answered'])} ({whole}); the nearest at "
+        f"{nearest['site']}, {nearest['distance']} bits apart",
+    )
 
 
 @contextmanager

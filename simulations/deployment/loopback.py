@@ -9,6 +9,7 @@ people would send each other: the invitation, the requests, the admissions and t
     run.yaml         what the coordinating centre sets of the run
     cohort.yaml      who shares noise in it, where hospitals do
     run.bundle       what the hospitals approve
+    model/           what they search by, once a run has trained it
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from client.data.splits import PUBLIC_SITE
 from common.config.load import load_config
@@ -35,9 +37,9 @@ from common.evidence.run_audit import LEDGERS_FOLDER, LOGS_FOLDER
 from common.privacy.plan import SHARED
 from common.service.ports import OFF
 from server.deploy.config import consortium_yaml, read_consortium_config
-from server.deploy.runs import Standing, all_runs
+from server.deploy.runs import RunFolder, Standing, all_runs
 
-CENTRE, PUBLIC, RUN, COHORT, BUNDLE = "centre", "public", "run.yaml", "cohort.yaml", "run.bundle"
+CENTRE, PUBLIC, RUN, COHORT, BUNDLE, MODEL = "centre", "public", "run.yaml", "cohort.yaml", "run.bundle", "model"
 NAME = "loopback"
 READY_WORDS = (b"serving sites on", b" is ready: ")
 """What server and agent say when they are."""
@@ -76,7 +78,11 @@ releases:
     update: [patient_dp_sgd]
     statistics: [discrete_laplace, discrete_gaussian]
     groups: [discrete_laplace, discrete_gaussian]
+    found: [search_answer]
   least_cell: 11
+search:
+  allowed: [any]
+  server_port: {search_port}
 """
 """What a hospital here allows: any private run within a wide budget. None that is real should."""
 
@@ -121,6 +127,11 @@ class Loopback:
     def bundle(self) -> Path:
         """What the hospitals approve."""
         return self.folder / BUNDLE
+
+    @property
+    def model(self) -> Path:
+        """What they search by."""
+        return self.folder / MODEL
 
     @property
     def run_file(self) -> Path:
@@ -196,14 +207,14 @@ class Loopback:
     def provision(self, cohort: Path) -> None:
         """Hand out the studies, make the consortium, and let every hospital join it."""
         hand_out(cohort, self.folder, self.sites)
-        port, control_port = free_ports(2)
+        port, control_port, search_port = free_ports(3)
         self.command("server", "init", self.centre, "--name", NAME, "--host", "127.0.0.1", "--port", str(port))
         # Servers that run beside this one have the usual ports.
         config = read_consortium_config(self.consortium_file)
-        config = replace(config, control_port=control_port, metrics_port=OFF, health_port=OFF)
+        config = replace(config, control_port=control_port, metrics_port=OFF, health_port=OFF, search_port=search_port)
         self.consortium_file.write_text(consortium_yaml(config), encoding="utf-8")
         for site in self.sites:
-            self.site_file(site).write_text(SITE_YAML.format(site=site, public=PUBLIC))
+            self.site_file(site).write_text(SITE_YAML.format(site=site, public=PUBLIC, search_port=search_port))
             self.command(
                 "site",
                 "init",
@@ -260,6 +271,23 @@ class Loopback:
             self._launch(site, *self.agent, "--config", self.site_file(site))
         for site in self.sites:
             self._await_ready(site)
+
+    def open_search(self, run: RunFolder) -> None:
+        """Take a run's model, have every hospital make its index with it, and open the run for their searches."""
+        self.command("model", "export", run.path, "--out", self.model)
+        for site in self.sites:
+            self.command("site", "index", "--model", self.model, "--config", self.site_file(site))
+        self.command("server", "search", run.key, "--config", self.consortium_file)
+
+    def close_search(self, run: RunFolder) -> None:
+        """Close it again; what was asked is then in the run's evidence."""
+        self.command("server", "search", run.key, "--close", "--config", self.consortium_file)
+
+    def search(self, site: str, *query: str | Path) -> dict[str, Any]:
+        """What a hospital's search finds, as `wardround site search --json` says it."""
+        said = self.command("site", "search", "--config", self.site_file(site), "--model", self.model, "--json", *query)
+        found: dict[str, Any] = json.loads(said)
+        return found
 
     def stop(self, names: Sequence[str] | None = None) -> None:
         """Ask processes to end, hospitals first, and wait until they have."""

@@ -21,7 +21,7 @@ def answers_of(distances: dict[str, list[int]]) -> dict[str, SiteAnswer]:
         site: SiteAnswer(
             question=Q,
             hits=tuple(
-                Hit(handle=f"{site}-handle-{number:04}", distance=one) for number, one in enumerate(sorted(found))
+                Hit(handle=f"{site}-study-number-{number:04}", distance=one) for number, one in enumerate(sorted(found))
             ),
             cut=False,
         )
@@ -60,7 +60,8 @@ def test_cut_is_told_of_a_hospital_whose_last_distance_is_in_the_answer() -> Non
     ("answer", "reason"),
     [
         (SiteAnswer(question="c" * 64, hits=(), cut=False), "replayed"),
-        (answers_of({"a": [1] * 11})["a"], "size"),
+        (answers_of({"a": [*range(11)]})["a"], "size"),
+        (answers_of({"a": [1] * 1001})["a"], "size"),
         (
             SiteAnswer(
                 question=Q, hits=(Hit(handle="h" * 20, distance=2), Hit(handle="i" * 20, distance=1)), cut=False
@@ -76,6 +77,10 @@ def test_cut_is_told_of_a_hospital_whose_last_distance_is_in_the_answer() -> Non
 def test_answer_that_cannot_be_one_is_refused(answer: SiteAnswer, reason: str) -> None:
     with pytest.raises(AdmissionError, match=reason):
         check_site_answer(answer, question=Q, most=10)
+
+
+def test_ties_with_the_last_that_was_asked_for_may_be_told() -> None:
+    check_site_answer(answers_of({"a": [1, 2, 2, 2]})["a"], question=Q, most=2)
 
 
 def test_answer_to_another_question_or_of_another_key_is_refused() -> None:
