@@ -62,19 +62,19 @@ def nearest(query_P: Codes, codes_NP: Codes, *, k: int, kept_N: NDArray[np.bool_
         return found
     farthest = int(found.distances_F[k - 1])
     if len(found.rows_F) >= depth and found.distances_F[depth - 1] == farthest:
-        found = _merged(_closer(query_1P, codes, rows, farthest + 1) for rows, codes in _blocks(codes_NP, kept_N))
+        return all_within(query_P, codes_NP, farthest, kept_N=kept_N)
     return found.within(farthest)
 
 
-def all_within(query_P: Codes, codes_NP: Codes, distance: int) -> Nearest:
+def all_within(query_P: Codes, codes_NP: Codes, distance: int, *, kept_N: NDArray[np.bool_] | None = None) -> Nearest:
     """Every code that is no farther than that.
 
     Raises:
-        ValueError: Query and gallery do not fit together.
+        ValueError: Query, gallery and mask do not fit together.
     """
-    _check(query_P, codes_NP, 1, None)
-    rows = slice(0, len(codes_NP))
-    return _merged([_closer(np.ascontiguousarray(query_P)[None], codes_NP, rows, distance + 1)])
+    _check(query_P, codes_NP, 1, kept_N)
+    query_1P = np.ascontiguousarray(query_P)[None]
+    return _merged(_closer(query_1P, codes, rows, distance + 1) for rows, codes in _blocks(codes_NP, kept_N))
 
 
 _Rows = slice | NDArray[np.int64]

@@ -20,6 +20,8 @@ from client.search.studies import HANDLE, IMAGE_STUDY, IndexedStudies
 from client.search.traits import Filter, traits_of
 from client.state_folder import KEY_FILE
 from common.errors import ConfigError, TrustError
+from common.hashing.certificate import Certificate
+from common.hashing.certified_search import certified_first
 from common.trust.keys import SigningKey
 from common.types import StudyRecord
 from tests.client.search.conftest import BIT_WIDTH, StandInModel, opened
@@ -101,6 +103,31 @@ def test_search_finds_the_nearest_studies_with_all_ties(
     farthest = ranked[min(k, len(ranked)) - 1][0] if ranked else 0
     found = index.search(query, gallery=gallery, k=k, only=only)
     assert [(hit.distance, hit.handle) for hit in found] == [pair for pair in ranked if pair[0] <= farthest]
+
+
+@pytest.mark.parametrize("only", [None, Filter(sex="F")])
+@pytest.mark.parametrize("most_flips", [0, 2, 9])
+def test_certified_hits_are_those_of_the_whole_gallery(
+    written: tuple[SearchIndex, IndexedStudies, dict[str, StudyRecord]], only: Filter | None, most_flips: int
+) -> None:
+    index, studies, records = written
+    generator = np.random.default_rng(most_flips)
+    code = np.unpackbits(studies.reports[3]).astype(bool) ^ (generator.random(BIT_WIDTH) < 0.05)
+    certificate = Certificate(code=code, loose=generator.random(BIT_WIDTH) < 0.3, most_flips=most_flips)
+    kept = np.array([passes(records[name.decode()], only) for name in studies.names.tolist()])
+    query, numbered = np.packbits(code), [handle.hex() for handle in studies.handles[kept].tolist()]
+    for k in (1, 30, 60):
+        hits = index.search(query, gallery=Gallery.REPORTS, k=k, only=only, certificate=certificate)
+        safe = certified_first(k, certificate, np.unpackbits(studies.reports[kept], axis=1).astype(bool))
+        assert {hit.handle for hit in hits if hit.certified} == {numbered[item] for item in safe}
+        by_image = index.search(query, gallery=Gallery.IMAGES, k=k, only=only, certificate=certificate)
+        kept_images = kept[studies.image_studies]
+        bits = np.unpackbits(studies.images[kept_images], axis=1).astype(bool)
+        owners = studies.handles[studies.image_studies[kept_images]]
+        surely = {owners[item].hex() for item in certified_first(k, certificate, bits)}
+        assert {hit.handle for hit in by_image if hit.certified} <= surely
+    with pytest.raises(ValueError, match="of another code"):
+        index.search(~query, gallery=Gallery.REPORTS, k=1, certificate=certificate)
 
 
 def test_handle_leads_to_its_study_alone(
