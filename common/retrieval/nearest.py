@@ -38,7 +38,7 @@ class Nearest:
 
     def within(self, distance: int) -> Nearest:
         """Those that are no farther than that."""
-        end = int(np.searchsorted(self.distances_F, distance, side="right"))
+        end = int(self.distances_F.searchsorted(distance, side="right"))
         return Nearest(self.rows_F[:end], self.distances_F[:end])
 
 
@@ -95,7 +95,7 @@ def _first(query_1P: Codes, codes_NP: Codes, rows: _Rows, depth: int) -> Nearest
     depth = min(depth, len(codes_NP))
     if not depth:
         return Nearest(np.empty(0, np.int64), np.empty(0, np.int32))
-    distances, ids = faiss.knn_hamming(query_1P, codes_NP, depth)
+    distances, ids = faiss.knn_hamming(query_1P, codes_NP, depth)  # in order: faiss's heap compares ids, too
     return Nearest(_numbers(ids[0], rows), distances[0])
 
 
@@ -108,7 +108,7 @@ def _closer(query_1P: Codes, codes_NP: Codes, rows: _Rows, radius: int) -> Neare
     number = int(faiss.rev_swig_ptr(result.lims, 2)[1])
     ids = faiss.rev_swig_ptr(result.labels, number).copy()
     distances = faiss.rev_swig_ptr(result.distances, number).astype(np.int32)
-    return Nearest(_numbers(ids, rows), distances)
+    return _in_order(_numbers(ids, rows), distances)
 
 
 def _numbers(ids: NDArray[np.int64], rows: _Rows) -> NDArray[np.int64]:
@@ -116,11 +116,16 @@ def _numbers(ids: NDArray[np.int64], rows: _Rows) -> NDArray[np.int64]:
 
 
 def _merged(parts: Iterable[Nearest]) -> Nearest:
+    """All of some parts, each of which is in order."""
     found = list(parts)
-    if not found:
-        return Nearest(np.empty(0, np.int64), np.empty(0, np.int32))
-    rows_F = np.concatenate([part.rows_F for part in found])
-    distances_F = np.concatenate([part.distances_F for part in found])
+    if len(found) == 1:
+        return found[0]
+    rows_F = np.concatenate([np.empty(0, np.int64), *(part.rows_F for part in found)])
+    distances_F = np.concatenate([np.empty(0, np.int32), *(part.distances_F for part in found)])
+    return _in_order(rows_F, distances_F)
+
+
+def _in_order(rows_F: NDArray[np.int64], distances_F: NDArray[np.int32]) -> Nearest:
     order = np.lexsort((rows_F, distances_F))
     return Nearest(rows_F[order], distances_F[order])
 
