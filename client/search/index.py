@@ -6,6 +6,7 @@ Shapes: P bytes a code, M studies, N images, F found.
 from __future__ import annotations
 
 from bisect import bisect_left
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +24,7 @@ from common.hashing.certificate import Certificate
 from common.hashing.certified_search import surely_first
 from common.hashing.codes import Codes, unpack
 from common.retrieval.nearest import Nearest, all_within, nearest
+from common.service.cores import usable_cores
 from common.trust.keys import PublicKey
 
 _IN_MEMORY = ("images", "reports", "image_studies")
@@ -97,11 +99,13 @@ class SearchIndex:
             if read_head(folder, key=key) != head:
                 return cls.open(folder, key=key, model=model, bit_width=bit_width)
             raise TrustError(f"{error.filename}: is missing; {REMEDY}") from error
-        for name, column in columns.items():
-            if name not in _IN_MEMORY:
-                column.check()
-        loaded = {name: columns.pop(name).loaded() for name in _IN_MEMORY}
-        return cls(folder=folder, head=head, **loaded, stored=columns)
+        in_memory = [columns.pop(name) for name in _IN_MEMORY]
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            checks = [pool.submit(column.check) for column in columns.values()]
+            loaded = list(pool.map(StoredColumn.loaded, in_memory))
+            for check in checks:
+                check.result()
+        return cls(folder=folder, head=head, **dict(zip(_IN_MEMORY, loaded, strict=True)), stored=columns)
 
     def __len__(self) -> int:
         """Number of studies."""

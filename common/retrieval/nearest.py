@@ -20,7 +20,7 @@ from common.hashing.codes import Codes
 _BLOCK_ROWS = 1 << 16
 """Codes of which a mask leaves some, copied at a time."""
 
-_ROOM_FOR_TIES = 4
+_ROOM_FOR_TIES = 5
 """How many times k are asked for at first: more ties than that cost a second scan."""
 
 

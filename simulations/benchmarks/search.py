@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import faiss
 import numpy as np
@@ -28,7 +29,7 @@ from client.search.studies import HANDLE, IMAGE_STUDY, IndexedStudies
 from client.search.traits import TRAITS
 from common.hashing.codes import Codes
 from common.retrieval.nearest import nearest
-from simulations.benchmarks.data import Measured, in_a_fresh_process
+from simulations.benchmarks.data import in_a_fresh_process
 from simulations.benchmarks.report import Row, extra_mib
 
 SIZES = (1_000_000, 10_000_000)
@@ -36,7 +37,7 @@ BIT_WIDTHS = (64, 128, 256)
 INDEX_BITS = 128
 K = 10
 _NUM_LISTS, _NUM_PROBES = 1024, 32
-_SCANNED = 60_000_000
+_SCANNED = 200_000_000
 """Codes scanned for one figure, in as many queries as that takes; six at least."""
 _QUERIES_A_TURN = 10
 _MODEL, _SITE = "0" * 64, "bench"
@@ -71,7 +72,7 @@ def scan_row(num_codes: int, bit_width: int) -> Row:
     ours, theirs = in_turns(
         queries, lambda query: nearest(query, codes, k=K), lambda query: flat.search(query[None], K)
     )
-    bound = min(_core_seconds(lambda _: codes.max(), query) for query in queries)
+    bound = min(taken_by(codes.max).core for _ in queries)
     name = f"query, {_shown(num_codes)} x {bit_width}"
     return Row(name=name, seconds=ours, peer="faiss", peer_seconds=theirs, bound_seconds=bound)
 
@@ -112,38 +113,53 @@ def clusters_row(num_codes: int, bit_width: int) -> Row:
     return Row(name=f"clusters, {_shown(num_codes)} x {bit_width}", seconds=ours, peer=peer, peer_seconds=theirs)
 
 
+class Taken(NamedTuple):
+    """Seconds by the wall clock and of the processor over all threads; memory above what was held, where told."""
+
+    wall: float
+    core: float
+    extra_mib: float | None = None
+
+
 def index_rows(num_codes: int, bit_width: int) -> list[Row]:
-    """A hospital's index, from its first write on."""
-    what = f"index, {_shown(num_codes)} codes"
+    """A hospital's index, from its first write on; of each action the wall clock's time and the processor's."""
     with tempfile.TemporaryDirectory(prefix="wardround-bench-") as name:
         folder = Path(name) / "search"
         studies = random_studies(num_codes // 2, bit_width)
-        written = seconds_of(partial(_write, folder, studies))
-        size = len(studies.images) + len(studies.reports)
+        taken = {"write": taken_by(partial(_write, folder, studies))}
         del studies
-        opened = in_a_fresh_process(partial(measure_open, folder, bit_width))
-        added = seconds_of(partial(_add, folder, random_studies(1000, bit_width, seed=1)))
-        withdrawn = seconds_of(partial(_withdraw_one, folder))
-    codes_mib = size * bit_width / 8 / 2**20
-    return [
-        Row(name=f"{what}, write", seconds=written),
-        Row(name=f"{what} of {codes_mib:.0f} MiB, open", seconds=opened.seconds, peak_mib=opened.peak_mib),
-        Row(name=f"{what}, add 1,000 studies", seconds=added),
-        Row(name=f"{what}, withdraw one", seconds=withdrawn),
-    ]
+        taken["open"] = in_a_fresh_process(partial(measure_open, folder, bit_width))
+        taken["add 1,000"] = taken_by(partial(_add, folder, random_studies(1000, bit_width, seed=1)))
+        taken["withdraw one"] = taken_by(partial(_withdraw_one, folder))
+    what, mib = f"index, {_shown(num_codes)} codes", num_codes * bit_width / 8 / 2**20
+    rows = []
+    for action, found in taken.items():
+        told = f"{what} of {mib:.0f} MiB, {action}" if action == "open" else f"{what}, {action}"
+        rows += [
+            Row(name=told, seconds=found.wall, peak_mib=found.extra_mib),
+            Row(name=f"{told}, processor", seconds=found.core),
+        ]
+    return rows
 
 
-def measure_open(folder: Path, bit_width: int) -> Measured:
+def measure_open(folder: Path, bit_width: int) -> Taken:
     """Open and check an index; its memory above what the process held before."""
-    seconds, held = list[float](), list[SearchIndex]()
+    taken, held = list[Taken](), list[SearchIndex]()
 
     def action() -> None:
         held.append(SearchIndex.open(folder, key=None, model=_MODEL, bit_width=bit_width))
 
-    extra = extra_mib(lambda: seconds.append(seconds_of(action)))
-    if not seconds:  # memory cannot be told here
-        seconds.append(seconds_of(action))
-    return Measured(seconds[0], 0.0, extra)
+    extra = extra_mib(lambda: taken.append(taken_by(action)))
+    if not taken:  # memory cannot be told here
+        taken.append(taken_by(action))
+    return taken[0]._replace(extra_mib=extra)
+
+
+def taken_by(action: Callable[[], object]) -> Taken:
+    """What an action takes."""
+    wall, core = time.perf_counter(), time.process_time()
+    action()
+    return Taken(time.perf_counter() - wall, time.process_time() - core)
 
 
 def in_turns(queries: Codes, ours: Callable[[Codes], object], theirs: Callable[[Codes], object]) -> tuple[float, float]:
@@ -152,21 +168,8 @@ def in_turns(queries: Codes, ours: Callable[[Codes], object], theirs: Callable[[
     for few in np.array_split(queries, max(1, len(queries) // _QUERIES_A_TURN)):
         for search, taken in zip((ours, theirs), seconds, strict=True):
             search(few[0])  # brings code and codes back into the caches
-            taken += [_core_seconds(search, query) for query in few]
+            taken += [taken_by(partial(search, query)).core for query in few]
     return statistics.median(seconds[0]), statistics.median(seconds[1])
-
-
-def _core_seconds(search: Callable[[Codes], object], query: Codes) -> float:
-    begun = time.process_time()
-    search(query)
-    return time.process_time() - begun
-
-
-def seconds_of(action: Callable[[], object]) -> float:
-    """How long an action takes."""
-    begun = time.perf_counter()
-    action()
-    return time.perf_counter() - begun
 
 
 def random_codes(number: int, bit_width: int, *, seed: int = 0) -> Codes:

@@ -24,7 +24,7 @@ def test_bench_search_has_every_size_and_width_beside_faiss_and_the_bound() -> N
             row = rows.pop(f"query, {size} x {bits}")
             assert (row.peer, row.peer_seconds is not None, row.bound_seconds is not None) == ("faiss", True, True)
         parts = [name for name in rows if name.startswith(f"index, {size} codes")]
-        assert [name.split(", ")[-1] for name in parts] == ["write", "open", "add 1,000 studies", "withdraw one"]
+        assert len(parts) == 8, "write, open, add and withdraw, by the wall clock and by the processor's"
     assert all(row.seconds > 0 for row in rows.values())
     assert rows["masked, 4,000 x 128"].peer == "faiss"
 
