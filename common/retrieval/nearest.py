@@ -20,7 +20,7 @@ from common.hashing.codes import Codes
 _BLOCK_ROWS = 1 << 16
 """Codes of which a mask leaves some, copied at a time."""
 
-_ROOM_FOR_TIES = 4
+_ROOM_FOR_TIES = 5
 """How many times k are asked for at first: more ties than that cost a second scan."""
 
 
@@ -38,7 +38,7 @@ class Nearest:
 
     def within(self, distance: int) -> Nearest:
         """Those that are no farther than that."""
-        end = int(np.searchsorted(self.distances_F, distance, side="right"))
+        end = int(self.distances_F.searchsorted(distance, side="right"))
         return Nearest(self.rows_F[:end], self.distances_F[:end])
 
 
@@ -62,19 +62,19 @@ def nearest(query_P: Codes, codes_NP: Codes, *, k: int, kept_N: NDArray[np.bool_
         return found
     farthest = int(found.distances_F[k - 1])
     if len(found.rows_F) >= depth and found.distances_F[depth - 1] == farthest:
-        found = _merged(_closer(query_1P, codes, rows, farthest + 1) for rows, codes in _blocks(codes_NP, kept_N))
+        return all_within(query_P, codes_NP, farthest, kept_N=kept_N)
     return found.within(farthest)
 
 
-def all_within(query_P: Codes, codes_NP: Codes, distance: int) -> Nearest:
+def all_within(query_P: Codes, codes_NP: Codes, distance: int, *, kept_N: NDArray[np.bool_] | None = None) -> Nearest:
     """Every code that is no farther than that.
 
     Raises:
-        ValueError: Query and gallery do not fit together.
+        ValueError: Query, gallery and mask do not fit together.
     """
-    _check(query_P, codes_NP, 1, None)
-    rows = slice(0, len(codes_NP))
-    return _merged([_closer(np.ascontiguousarray(query_P)[None], codes_NP, rows, distance + 1)])
+    _check(query_P, codes_NP, 1, kept_N)
+    query_1P = np.ascontiguousarray(query_P)[None]
+    return _merged(_closer(query_1P, codes, rows, distance + 1) for rows, codes in _blocks(codes_NP, kept_N))
 
 
 _Rows = slice | NDArray[np.int64]
@@ -95,7 +95,7 @@ def _first(query_1P: Codes, codes_NP: Codes, rows: _Rows, depth: int) -> Nearest
     depth = min(depth, len(codes_NP))
     if not depth:
         return Nearest(np.empty(0, np.int64), np.empty(0, np.int32))
-    distances, ids = faiss.knn_hamming(query_1P, codes_NP, depth)
+    distances, ids = faiss.knn_hamming(query_1P, codes_NP, depth)  # in order: faiss's heap compares ids, too
     return Nearest(_numbers(ids[0], rows), distances[0])
 
 
@@ -108,7 +108,7 @@ def _closer(query_1P: Codes, codes_NP: Codes, rows: _Rows, radius: int) -> Neare
     number = int(faiss.rev_swig_ptr(result.lims, 2)[1])
     ids = faiss.rev_swig_ptr(result.labels, number).copy()
     distances = faiss.rev_swig_ptr(result.distances, number).astype(np.int32)
-    return Nearest(_numbers(ids, rows), distances)
+    return _in_order(_numbers(ids, rows), distances)
 
 
 def _numbers(ids: NDArray[np.int64], rows: _Rows) -> NDArray[np.int64]:
@@ -116,11 +116,16 @@ def _numbers(ids: NDArray[np.int64], rows: _Rows) -> NDArray[np.int64]:
 
 
 def _merged(parts: Iterable[Nearest]) -> Nearest:
+    """All of some parts, each of which is in order."""
     found = list(parts)
-    if not found:
-        return Nearest(np.empty(0, np.int64), np.empty(0, np.int32))
-    rows_F = np.concatenate([part.rows_F for part in found])
-    distances_F = np.concatenate([part.distances_F for part in found])
+    if len(found) == 1:
+        return found[0]
+    rows_F = np.concatenate([np.empty(0, np.int64), *(part.rows_F for part in found)])
+    distances_F = np.concatenate([np.empty(0, np.int32), *(part.distances_F for part in found)])
+    return _in_order(rows_F, distances_F)
+
+
+def _in_order(rows_F: NDArray[np.int64], distances_F: NDArray[np.int32]) -> Nearest:
     order = np.lexsort((rows_F, distances_F))
     return Nearest(rows_F[order], distances_F[order])
 

@@ -24,6 +24,7 @@ BENCHES: Registry[Callable[..., list[Row]]] = Registry(
         "dp": "simulations.benchmarks.dp:bench_dp",
         "encode": "simulations.benchmarks.encode:bench_encode",
         "round": "simulations.benchmarks.round:bench_round",
+        "search": "simulations.benchmarks.search:bench_search",
     },
 )
 

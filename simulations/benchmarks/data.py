@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -74,6 +74,8 @@ PIXELS = (
     "encoder.patch_size=16",
     "training.chunk_size=16",
 )
+
+T = TypeVar("T")
 
 
 class Measured(NamedTuple):
@@ -128,7 +130,7 @@ def look_row(num_files: int) -> Row:
         return Row(name=f"a look at {num_files:,} files", seconds=time.perf_counter() - begun)
 
 
-def in_a_fresh_process(action: Callable[[], Measured]) -> Measured:
+def in_a_fresh_process(action: Callable[[], T]) -> T:
     """What an action measures where nothing was done before."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(action).result()

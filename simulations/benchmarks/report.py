@@ -14,7 +14,7 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
-PACKAGES = ("wardround", "torch", "flwr", "numpy", "ray", "byzfl")
+PACKAGES = ("wardround", "torch", "flwr", "numpy", "faiss-cpu", "ray", "byzfl")
 PROCESS_STATUS = Path("/proc/self/status")
 RESET_PEAK = Path("/proc/self/clear_refs")
 

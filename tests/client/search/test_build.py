@@ -104,6 +104,14 @@ def test_withdrawn_is_in_no_file_and_stays_out(
     assert set(handles(site, another)) == set(before) - gone
 
 
+def test_what_was_withdrawn_first_stays_out_when_more_is(site: SiteConfig, model: StandInModel) -> None:
+    build(site, model)
+    withdraw(site, studies=["s3"])
+    withdraw(site, studies=["s5"])
+    (site.data.root / "touched").touch()
+    assert build(site, model).num_kept_out == 2
+
+
 def test_withdrawn_patient_is_told_as_the_site_tells_patients(site: SiteConfig, model: StandInModel) -> None:
     folded = replace(site, data=replace(site.data, same_patients="folded"))
     build(folded, model)

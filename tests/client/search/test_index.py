@@ -20,6 +20,9 @@ from client.search.studies import HANDLE, IMAGE_STUDY, IndexedStudies
 from client.search.traits import Filter, traits_of
 from client.state_folder import KEY_FILE
 from common.errors import ConfigError, TrustError
+from common.hashing.certificate import Certificate
+from common.hashing.certified_search import certified_first
+from common.hashing.codes import Codes
 from common.trust.keys import SigningKey
 from common.types import StudyRecord
 from tests.client.search.conftest import BIT_WIDTH, StandInModel, opened
@@ -28,6 +31,7 @@ FILTERS = {
     "all": None,
     "sex": Filter(sex="F"),
     "ages": Filter(ages=(40, 60)),
+    "an age": Filter(ages=(0, 300)),
     "scanner": Filter(scanner="CT"),
     "two": Filter(sex="M", ages=(0, 50)),
     "none": Filter(sex="F", scanner="ultrasound"),
@@ -72,13 +76,21 @@ def passes(record: StudyRecord, only: Filter | None) -> bool:
     return in_band and only.sex in {None, record.sex} and only.scanner in {None, record.scanner}
 
 
-@pytest.fixture
-def written(tmp_path: Path) -> tuple[SearchIndex, IndexedStudies, dict[str, StudyRecord]]:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[SearchIndex, IndexedStudies, dict[str, StudyRecord]]:
     studies, records = drawn(200)
-    with alone(tmp_path / "search", site="north", key=None) as writer:
+    return (
+        written_to(tmp_path_factory.mktemp("index"), studies),
+        studies,
+        {record.study_id: record for record in records},
+    )
+
+
+def written_to(folder: Path, studies: IndexedStudies) -> SearchIndex:
+    """An index of these studies, open."""
+    with alone(folder / "search", site="north", key=None) as writer:
         writer.write(studies, withdrawn=np.empty(0, HANDLE), model="m", bit_width=BIT_WIDTH, source="")
-    index = SearchIndex.open(tmp_path / "search", key=None, model="m", bit_width=BIT_WIDTH)
-    return index, studies, {record.study_id: record for record in records}
+    return SearchIndex.open(folder / "search", key=None, model="m", bit_width=BIT_WIDTH)
 
 
 @pytest.mark.parametrize("gallery", list(Gallery))
@@ -101,6 +113,41 @@ def test_search_finds_the_nearest_studies_with_all_ties(
     farthest = ranked[min(k, len(ranked)) - 1][0] if ranked else 0
     found = index.search(query, gallery=gallery, k=k, only=only)
     assert [(hit.distance, hit.handle) for hit in found] == [pair for pair in ranked if pair[0] <= farthest]
+
+
+@pytest.mark.parametrize("only", [None, Filter(sex="F")])
+@pytest.mark.parametrize("most_flips", [0, 2, 5])
+def test_certified_hits_are_those_of_the_whole_gallery(tmp_path: Path, only: Filter | None, most_flips: int) -> None:
+    studies, records = drawn(200)
+    generator = np.random.default_rng(most_flips)
+
+    def near(number: int) -> Codes:
+        """Codes at every distance from none on, few ties."""
+        return np.packbits(generator.random((number, BIT_WIDTH)) < generator.random((number, 1)) / 2, axis=1)
+
+    studies = replace(studies, reports=near(len(studies)), images=near(len(studies.images)))
+    index = written_to(tmp_path, studies)
+    certificate = Certificate(
+        code=np.zeros(BIT_WIDTH, bool), loose=generator.random(BIT_WIDTH) < 0.3, most_flips=most_flips
+    )
+    by_name = {record.study_id: record for record in records}
+    kept = np.array([passes(by_name[name.decode()], only) for name in studies.names.tolist()])
+    query, numbered = np.packbits(certificate.code), [handle.hex() for handle in studies.handles[kept].tolist()]
+    num_certified = 0
+    for k in (1, 5, 30, 60):
+        hits = index.search(query, gallery=Gallery.REPORTS, k=k, only=only, certificate=certificate)
+        safe = certified_first(k, certificate, np.unpackbits(studies.reports[kept], axis=1).astype(bool))
+        assert {hit.handle for hit in hits if hit.certified} == {numbered[item] for item in safe}
+        by_image = index.search(query, gallery=Gallery.IMAGES, k=k, only=only, certificate=certificate)
+        kept_images = kept[studies.image_studies]
+        bits = np.unpackbits(studies.images[kept_images], axis=1).astype(bool)
+        owners = studies.handles[studies.image_studies[kept_images]]
+        surely = {owners[item].hex() for item in certified_first(k, certificate, bits)}
+        assert {hit.handle for hit in by_image if hit.certified} <= surely
+        num_certified += len(safe)
+    assert num_certified, "some are"
+    with pytest.raises(ValueError, match="of another code"):
+        index.search(~query, gallery=Gallery.REPORTS, k=1, certificate=certificate)
 
 
 def test_handle_leads_to_its_study_alone(

@@ -23,7 +23,7 @@ from tests.client.store.test_killed import kill_after
 def test_killed_at_random_points_the_index_is_the_old_or_the_new_one(
     site: SiteConfig, model: StandInModel, monkeypatch: pytest.MonkeyPatch, num_kills: int
 ) -> None:
-    monkeypatch.setattr(client.search.build, "STUDIES_A_PART", 2)
+    monkeypatch.setattr(client.search.build, "STUDIES_A_PART", 4)
     monkeypatch.setattr(client.search.build, "_STUDIES_A_BATCH", 2)
     build(site, model)
     begun = time.monotonic()
