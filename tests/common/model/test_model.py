@@ -115,6 +115,14 @@ def test_file_and_open_picture_give_the_same_code(model: Model, tmp_path: Path) 
         assert (model.encode_images([path]) == model.encode_images([picture])).all()
 
 
+def test_grey_range_of_deep_pictures_is_the_forms(model: Model, tmp_path: Path) -> None:
+    deep = np.linspace(0, 2047, 4096).astype(np.uint16).reshape(64, 64)  # half of what 12 bits hold
+    PIL.Image.fromarray(deep).save(tmp_path / "a.png")
+    shown = replace(model, form=replace(model.form, pixel_bits=12)).grey(tmp_path / "a.png")
+    assert np.abs(shown - deep / 16.06).max() <= 1
+    assert model.grey(tmp_path / "a.png").max() == 255, "its own range, where none is declared"
+
+
 def test_picture_that_cannot_be_one_is_refused(model: Model, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(UnusableRow, match="cannot be decoded"):
