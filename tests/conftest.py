@@ -17,6 +17,8 @@ from flwr.supercore.task_identity import TaskIdentity
 from common.config.load import config_digest, load_config
 from common.config.schema import RunConfig
 from server.checkpoint import RunState, load_state
+from server.model.ended_run import read_ended_run
+from server.model.export import export_model
 from simulations.federation.federate import RandomnessOf
 from simulations.scenarios.simulate import simulate
 
@@ -108,6 +110,12 @@ def tiny_run(tiny_overrides: list[str]) -> TinyRun:
 def finished_run(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """Two rounds without privacy; to be read, not changed."""
     return tiny_run(tmp_path_factory.mktemp("finished") / "run")
+
+
+@pytest.fixture(scope="session")
+def exported_model(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the finished run's model; to be read, not changed."""
+    return export_model(read_ended_run(finished_run.folder), tmp_path_factory.mktemp("exported") / "model").folder
 
 
 @pytest.fixture(scope="session")

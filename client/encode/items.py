@@ -52,7 +52,7 @@ class _Item(Generic[Content]):
 
 
 def code_images(model: Model, folder: Path, *, progress: Progress) -> Coded:
-    """Codes of every file below a folder, in the order of their paths; DICOM instances (`.dcm`) are read as in training.
+    """Codes of every file below a folder, in the order of their paths; DICOM (`.dcm`) is read as in training.
 
     Raises:
         DataError: There is no such folder, or no file below it can be encoded.

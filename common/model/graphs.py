@@ -1,7 +1,7 @@
 """Both towers as ONNX graphs, whole: from what an image or a text is prepared to, to embedding and code.
 
-`image.onnx` and `report.onnx` have an input for each that `Prefix.prepare` gives, and two outputs: `embedding` `[B, D]`
-of unit length, and `relaxed` `[B, K]`; a bit is 1 where its relaxed value is zero or more. Frozen networks are in them.
+`image.onnx` and `report.onnx` have an input for each that `Prefix.prepare` gives and two outputs: `embeddings` `[B, D]`
+of unit length, and `relaxed_codes` `[B, K]`; a bit is 1 where its value is zero or more. Frozen networks are in them.
 The tokenizer of `encoder.name=pretrained` lies beside them; that of `hub` is in its folder.
 
 Each is checked before it counts: by ONNX itself, and by running it beside the model on examples of several lengths.
@@ -31,6 +31,7 @@ from common.model.golden import golden_image, golden_text
 from common.model.model import Model
 
 IMAGE_GRAPH, REPORT_GRAPH, TOKENIZER_FILE = "image.onnx", "report.onnx", "tokenizer.json"
+OUTPUTS = ("embeddings", "relaxed_codes")
 OPSET = 18
 MOST_DIFFERENCE = 1e-4
 """Of a graph's outputs from the model's; a bit nearer to zero than that is a tie."""
@@ -104,7 +105,7 @@ def _write(graph: _Graph, examples: _Examples, path: Path) -> None:
             tuple(examples.drawn.values()),
             dynamo=True,
             input_names=list(examples.drawn),
-            output_names=["embedding", "relaxed"],
+            output_names=list(OUTPUTS),
             dynamic_shapes=(tuple(_free_dimensions(value) for value in examples.drawn.values()),),
             opset_version=OPSET,
             external_data=False,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,26 +9,15 @@ import pytest
 import torch
 from PIL import Image as PillowImage
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 from transformers import (
     AutoModel,
     AutoTokenizer,
-    BertConfig,
-    BertModel,
     CLIPConfig,
     CLIPModel,
-    Dinov2Config,
-    Dinov2Model,
-    PreTrainedTokenizerFast,
     ResNetConfig,
     ResNetModel,
-    RobertaConfig,
-    RobertaModel,
     ViTConfig,
     ViTModel,
 )
@@ -40,47 +27,9 @@ from common.encoders.hub import HubEncoder, TransformerTower, build
 from common.encoders.interface import Tower
 from common.errors import ConfigError
 from common.types import Image
+from tests.common.encoders.hub_folders import MODELS, TEXT, VISION, WORDS, write_vision
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "no", "mass", "effusion", "left", "a", "."]
-SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
 REPORTS = ["no mass .", "effusion left", "", "a mass left . no effusion . no mass"]
-SMALL = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
-TEXT = {**SMALL, "intermediate_size": 24, "vocab_size": len(WORDS), "pad_token_id": 0}
-VISION = {**SMALL, "intermediate_size": 24, "image_size": 32, "patch_size": 8}
-
-
-def write_vision(folder: Path, model: torch.nn.Module) -> Path:
-    model.save_pretrained(folder)
-    processor = {
-        "image_processor_type": "ViTImageProcessor",
-        "do_resize": True,
-        "size": {"height": 32, "width": 32},
-        "resample": 2,
-        "image_mean": [0.4, 0.5, 0.6],
-        "image_std": [0.2, 0.25, 0.3],
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
-    return folder
-
-
-def write_text(folder: Path, model: torch.nn.Module) -> Path:
-    model.save_pretrained(folder)
-    vocabulary = {word: number for number, word in enumerate(WORDS)}
-    tokenizer = Tokenizer(WordLevel(vocabulary, "[UNK]"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL).save_pretrained(folder)
-    return folder
-
-
-MODELS: dict[str, Callable[[Path], Path]] = {
-    "vit": lambda folder: write_vision(folder, ViTModel(ViTConfig(**VISION))),
-    "dinov2": lambda folder: write_vision(
-        folder, Dinov2Model(Dinov2Config(**SMALL, image_size=32, patch_size=8, drop_path_rate=0.1))
-    ),
-    "bert": lambda folder: write_text(folder, BertModel(BertConfig(**TEXT))),
-    "roberta": lambda folder: write_text(folder, RobertaModel(RobertaConfig(**TEXT, max_position_embeddings=40))),
-}
 
 
 @pytest.fixture(scope="module")
