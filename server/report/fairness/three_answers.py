@@ -124,9 +124,11 @@ def _sureness(summary: Summary) -> tuple[str, tuple[str, ...]]:
         return "No figures by group were told, so nothing can be said of groups.", ()
     first = rows[0]["attribute"]
     patients = sum(row["num_patients"] or 0 for row in shown if row["attribute"] == first)
+    repeats = words.num_repeats(summary)
+    each = f" in each of the {words.spelled(repeats)} repeats" if repeats > 1 else ""
     answer = (
         f"Every range is a 95% interval; a gap's holds for all pairs of groups together. About {words.count(patients)} "
-        f"held-out patients are behind them; {len(shown)} of {len(rows)} groups are large enough to be shown."
+        f"held-out patients are behind them{each}; {len(shown)} of {len(rows)} groups are large enough to be shown."
     )
     if noise := summary.get("groups_noise"):
         made = f"The ranges hold the noise too: about {noise['deviation']:.0f} patients in each count of a hospital."
@@ -137,7 +139,16 @@ def _sureness(summary: Summary) -> tuple[str, tuple[str, ...]]:
 
 def _cost(summary: Summary) -> tuple[str, tuple[str, ...]]:
     rows = site_gains(summary)
-    return _epsilon(summary), tuple(filter(None, (_gain(summary), _change(rows), _least_weight(rows))))
+    more = (_of_each_repeat(summary), _gain(summary), _change(rows), _least_weight(rows))
+    return _epsilon(summary), tuple(filter(None, more))
+
+
+def _of_each_repeat(summary: Summary) -> str | None:
+    """That an epsilon is that of one repeat."""
+    repeats = words.num_repeats(summary)
+    if repeats == 1 or not any(site["epsilon"] or site.get("statistics_epsilon") for site in summary["sites"].values()):
+        return None
+    return f"That is the price of one of the {words.spelled(repeats)} repeats: whoever is in several pays in each."
 
 
 def _gain(summary: Summary) -> str | None:
