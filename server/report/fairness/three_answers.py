@@ -18,6 +18,8 @@ from server.report.tables import silent_sites
 
 Summary = Mapping[str, Any]
 
+_LOSS = "a privacy loss (epsilon: the less, the safer)"
+
 
 @dataclass(frozen=True)
 class AnsweredQuestion:
@@ -156,7 +158,8 @@ def _gain(summary: Summary) -> str | None:
     if not (gain := summary.get("difference")):
         return None
     value, low, high = (words.points(gain[end]) for end in ("recall_at_10", "low", "high"))
-    return f"For it recall at 10 changed by {value} points at all hospitals together ({low} to {high})."
+    found = "how often the right report is among the first ten changed"
+    return f"In return {found} by {value} points at all hospitals together ({low} to {high})."
 
 
 def _epsilon(summary: Summary) -> str:
@@ -167,13 +170,14 @@ def _epsilon(summary: Summary) -> str:
     else:
         highest, delta = max(spent)
         training = (
-            f"Each training patient paid an epsilon of up to {words.epsilon(highest)} at delta {words.decimal(delta)}"
+            f"Each training patient paid {_LOSS} of up to {words.epsilon(highest)} at delta {words.decimal(delta)}"
         )
     if not held_out:
         return f"{training}; figures of held-out patients are without noise."
     groups = summary.get("groups_noise")
     by_group = f" and {groups['epsilon']:g} for those by group" if groups else ""
-    return f"{training}; each held-out patient {max(held_out):g} for the figures of all{by_group}: the less, the safer."
+    paid = "" if spent else f" paid {_LOSS} of"
+    return f"{training}; each held-out patient{paid} {max(held_out):g} for the figures of all{by_group}."
 
 
 def _change(rows: list[GainRow]) -> str | None:
@@ -182,7 +186,7 @@ def _change(rows: list[GainRow]) -> str | None:
     if not told:
         return "Whether any one hospital gained, we cannot tell."
     ends = [f"{words.points(row.gain.value)} points at {row.name} ({_ends(row)})" for row in (told[0], told[-1])]
-    said = f"By hospital it changed by {' to '.join(dict.fromkeys(ends))}"
+    said = f"By hospital this changed by {' to '.join(dict.fromkeys(ends))}"
     gained, lost = (sum(row.verdict == verdict for row in rows) for verdict in (GAINS, LOSES))
     untold = len(rows) - gained - lost
     rest = f", and of {words.spelled(untold)} we cannot tell" if untold else ""
