@@ -19,7 +19,7 @@ from common.fairness.groups import AGE_BANDS, ATTRIBUTES, group_of
 from common.fairness.intervals import patient_bootstrap
 from common.fairness.statistics import EVERYONE, SiteStatistics, site_statistics
 from common.retrieval.evaluation import TEXT_TO_IMAGE, Direction, Retrieval, Values, evaluate_retrieval
-from common.retrieval.paired import Estimate
+from common.retrieval.paired import Estimate, rate_of
 from common.seeds import numpy_generator
 from common.wire.update import NamedArrays, load_into
 
@@ -136,22 +136,25 @@ def _groups(
         by_name = shown.get(attribute, {})
         for name, found in sorted(by_name.items()):
             members = [query for query, group in enumerate(groups) if group.get(attribute) == name]
-            before = start.embedding[SHOWN]
+            before, num = start.embedding[SHOWN], found.num_patients
             of_scores = _figures_of_scores(site, scores, attribute, members)
             rows.append(
                 {
                     "attribute": attribute,
                     "group": name,
                     "suppressed": False,
-                    "num_patients": found.num_patients,
+                    "num_patients": num,
                     "metrics": {
                         **{metric: found.mean(metric) for metric in way.embedding},
                         START: float(before[members].mean()),
                         **{figure: one.value for figure, one in of_scores.items()},
                     },
                     "intervals": {
-                        **{metric: interval(way, values, members) for metric, values in way.embedding.items()},
-                        START: interval(start, before, members),
+                        **{
+                            name: _of_rate(interval, way, values, members, num)
+                            for name, values in way.embedding.items()
+                        },
+                        START: _of_rate(interval, start, before, members, num),
                         **{figure: [one.interval.low, one.interval.high] for figure, one in of_scores.items()},
                     },
                     "difference": _difference(start, way, interval, members),
@@ -164,6 +167,24 @@ def _groups(
             if name not in by_name
         ]
     return rows
+
+
+def _of_rate(
+    interval: Callable[..., list[float]],
+    way: Direction,
+    values: NDArray[np.float64],
+    members: Sequence[int],
+    num_patients: int,
+) -> list[float]:
+    """Of a group's rate: Wilson's interval where all resamples are alike, as where none of its reports is found.
+
+    No length would say that nobody else of the group will be found either, and name it as surely served worse.
+    """
+    low, high = interval(way, values, members)
+    if low < high:
+        return [low, high]
+    ends = rate_of(low, num_patients=num_patients, noise=(0.0, 0.0, 0.0), variance=0.0).interval
+    return [ends.low, ends.high]
 
 
 def _figures_of_scores(

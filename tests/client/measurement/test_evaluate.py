@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
+from scipy.stats import binomtest
 
 from client.measurement.evaluate import LISTED_GROUPS, brief_statistics, full_statistics
 from client.measurement.scores import scored_by
@@ -134,3 +136,14 @@ def test_scores_are_not_told_where_nobody_asks(tiny_site: Site) -> None:
     site = with_held_out(tiny_site, women=12, men=13)
     silent = replace(site.config, fairness=replace(site.config.fairness, scores=[]))
     assert "auroc" not in groups_of(replace(site, config=silent))["F"]["metrics"]  # type: ignore[operator]
+
+
+def test_group_whose_patients_are_all_alike_is_no_surer_than_they_are_many(tiny_site: Site) -> None:
+    """Nor is one of which everything is: all resamples are alike, and the bootstrap has no length."""
+    site = with_held_out(tiny_site, women=12, men=13)
+    for group, number in (("F", 12), ("M", 13)):
+        found = groups_of(site)[group]
+        low, high = found["intervals"]["recall_at_1"]  # type: ignore[index]
+        wilson = binomtest(number, number).proportion_ci(0.95, method="wilson")
+        assert (low, high) == (pytest.approx(wilson.low), 1.0)
+    assert full_statistics(site, model_arrays(site.model))["intervals"]["recall_at_1"] == [1.0, 1.0]
