@@ -207,7 +207,7 @@ def _least_weight(rows: list[GainRow]) -> str | None:
     if not weighed:
         return None
     least = min(weighed, key=lambda row: row.weight.value or 0.0)
-    return (
-        f"{least.name} counted for least in the model: {words.percent(least.weight.value)}, an equal share is "
-        f"{words.percent(least.equal_share)}."
-    )
+    counted, equal = words.percent(least.weight.value), words.percent(least.equal_share)
+    if counted == equal:
+        return None
+    return f"{least.name} counted for least in the model: {counted}, an equal share is {equal}."

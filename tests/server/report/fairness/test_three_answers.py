@@ -74,6 +74,9 @@ def test_cost_tells_epsilon_change_and_weight() -> None:
     assert "\N{MINUS SIGN}5.0 points at St. Brigid" in cost
     assert "one surely gained, one surely lost, and of three we cannot tell" in cost
     assert "Lakeside counted for least in the model: 11.0%, an equal share is 20.0%." in cost
+    for site in summary["sites"].values():
+        site["reputation"]["mean_weight"] = 0.2
+    assert "counted for least" not in told(summary)[2]
 
 
 def test_run_without_noise_says_that_nothing_protects() -> None:
