@@ -121,11 +121,14 @@ def simulate_baselines(config: RunConfig, folder: Path, *, watcher: Watcher) -> 
     results = _read_results(folder)
     shown: tuple[RunConfig, dict[str, Any], list[dict[str, Any]]] | None = None
     for label, repeat in _repeats(config):
+        missing = [name for name in BASELINES if label not in results.setdefault(name, {})]
+        if shown is None or "told" not in results[SHOWN].get(label, {}):
+            missing = [name for name in BASELINES if name in {*missing, SHOWN}]
+        if not missing:
+            continue
         consortium, model = prepare(repeat, clock)
-        for name, baseline in BASELINES.items():
-            found = results.setdefault(name, {})
-            if label in found and not (name == SHOWN and (shown is None or "told" not in found[label])):
-                continue
+        for name in missing:
+            baseline, found = BASELINES[name], results[name]
             trained = [
                 _train(repeat, baseline, cut, consortium, model, folder / "baselines" / label / name / str(i), clock)
                 for i, cut in enumerate(baseline.cuts(consortium))
