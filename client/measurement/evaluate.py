@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from client.measurement.scores import Scores, scored_by
 from client.site import Site
 from common.encoders.dual import embed_in_batches
 from common.fairness.groups import AGE_BANDS, ATTRIBUTES, group_of
 from common.fairness.intervals import patient_bootstrap
 from common.fairness.statistics import EVERYONE, SiteStatistics, site_statistics
 from common.retrieval.evaluation import TEXT_TO_IMAGE, Direction, Retrieval, Values, evaluate_retrieval
+from common.retrieval.paired import Estimate, rate_of
 from common.seeds import numpy_generator
 from common.wire.update import NamedArrays, load_into
 
@@ -43,9 +45,11 @@ def brief_statistics(site: Site, arrays: NamedArrays) -> dict[str, Any]:
 def full_statistics(site: Site, arrays: NamedArrays) -> dict[str, Any]:
     """Every metric with its interval, and every group that is large enough to be shown.
 
-    All and each group are told beside what the model that the run began with finds of the same images: `difference`.
+    All and each group are told beside what the model that the run began with finds of the same images: `difference`. Of
+    the groups of `fairness.scores` it tells the figures of scores, too (`common/fairness/scores.py`).
     """
     start, retrieval = _retrieval(site, site.start), _retrieval(site, arrays)
+    scores = scored_by(site, arrays) if site.config.fairness.scores else None
     interval = _interval_of(site)
     metrics, codes = _both(retrieval, lambda way: way.embedding), _both(retrieval, lambda way: way.code)
     return {
@@ -55,7 +59,7 @@ def full_statistics(site: Site, arrays: NamedArrays) -> dict[str, Any]:
         "codes": _means(codes),
         "code_intervals": {name: interval(way, values) for name, (way, values) in codes.items()},
         "difference": _difference(start.image_to_text, retrieval.image_to_text, interval),
-        "groups": _groups(site, start.image_to_text, retrieval.image_to_text, interval),
+        "groups": _groups(site, start.image_to_text, retrieval.image_to_text, scores, interval),
         "gallery": retrieval.gallery,
         "chance_recall_at_10": retrieval.chance_recall_at_10,
     }
@@ -121,7 +125,9 @@ def _shown(site: Site, way: Direction) -> SiteStatistics:
     return everything.suppress(least_patients=site.config.evaluation.least_group)
 
 
-def _groups(site: Site, start: Direction, way: Direction, interval: Callable[..., list[float]]) -> list[dict[str, Any]]:
+def _groups(
+    site: Site, start: Direction, way: Direction, scores: Scores | None, interval: Callable[..., list[float]]
+) -> list[dict[str, Any]]:
     """Shown groups with their numbers, and the listed groups that are hidden or empty: which, is not told."""
     groups = [group_of(record) for record in site.held_out.records]
     shown = _shown(site, way).groups
@@ -130,20 +136,26 @@ def _groups(site: Site, start: Direction, way: Direction, interval: Callable[...
         by_name = shown.get(attribute, {})
         for name, found in sorted(by_name.items()):
             members = [query for query, group in enumerate(groups) if group.get(attribute) == name]
-            before = start.embedding[SHOWN]
+            before, num = start.embedding[SHOWN], found.num_patients
+            of_scores = _figures_of_scores(site, scores, attribute, members)
             rows.append(
                 {
                     "attribute": attribute,
                     "group": name,
                     "suppressed": False,
-                    "num_patients": found.num_patients,
+                    "num_patients": num,
                     "metrics": {
                         **{metric: found.mean(metric) for metric in way.embedding},
                         START: float(before[members].mean()),
+                        **{figure: one.value for figure, one in of_scores.items()},
                     },
                     "intervals": {
-                        **{metric: interval(way, values, members) for metric, values in way.embedding.items()},
-                        START: interval(start, before, members),
+                        **{
+                            name: _of_rate(interval, way, values, members, num)
+                            for name, values in way.embedding.items()
+                        },
+                        START: _of_rate(interval, start, before, members, num),
+                        **{figure: [one.interval.low, one.interval.high] for figure, one in of_scores.items()},
                     },
                     "difference": _difference(start, way, interval, members),
                 }
@@ -155,6 +167,35 @@ def _groups(site: Site, start: Direction, way: Direction, interval: Callable[...
             if name not in by_name
         ]
     return rows
+
+
+def _of_rate(
+    interval: Callable[..., list[float]],
+    way: Direction,
+    values: NDArray[np.float64],
+    members: Sequence[int],
+    num_patients: int,
+) -> list[float]:
+    """Of a group's rate: Wilson's interval where all resamples are alike, as where none of its reports is found.
+
+    No length would say that nobody else of the group will be found either, and name it as surely served worse.
+    """
+    low, high = interval(way, values, members)
+    if low < high:
+        return [low, high]
+    ends = rate_of(low, num_patients=num_patients, noise=(0.0, 0.0, 0.0), variance=0.0).interval
+    return [ends.low, ends.high]
+
+
+def _figures_of_scores(
+    site: Site, scores: Scores | None, attribute: str, members: Sequence[int]
+) -> Mapping[str, Estimate]:
+    """Of a group's pairs; none where its attribute is not among those whose scores are told."""
+    if scores is None or attribute not in site.config.fairness.scores:
+        return {}
+    patients = np.array([record.patient_id for record in site.held_out.records])
+    found = scores.of(members, patients=patients)
+    return found.figures() if found.speak else {}
 
 
 def _difference(

@@ -6,10 +6,11 @@ nobody moves another's count.
 Unit of privacy: the patient. Neighbouring relation: add or remove one patient.
 Sensitivity: in each vector of the table (`common/fairness/table.py`) a patient's parts are spread over its groups and
     the cells of each, and are `UNITS` altogether, however many studies they have, in whichever groups these are, and
-    with however many public reports they are paired. So the whole table, M marginals of which S tell scores, moves by
-    `UNITS` times M + 2 S in the L1 norm, and by at most `UNITS` times the root of M + 2 S in the L2 norm. The bin of a
-    score follows from public pairs and the model. Nothing is divided by how many patients there are: normalised after
-    the sum, each would move the others.
+    with however many public reports they are paired. So the whole table, M marginals of which S tell scores and R tell
+    ranks, moves by `UNITS` times M + 2 S + R in the L1 norm, and by at most `UNITS` times the root of M + 2 S + R in
+    the L2 norm. The bin of a score follows from public pairs and the model, the rank of a study from its own report,
+    public ones and the model; split between two bins it weighs the same. Nothing is divided by how many patients there
+    are: normalised after the sum, each would move the others.
 Edge cases: a site without held-out patients tells noise alone: that it has none is not told. Nothing is suppressed
     here: the noise protects every cell, and what is shown is decided on noised counts
     (`server/report/fairness/suppression.py`).
@@ -28,6 +29,7 @@ from client.measurement.apportion import apportioned
 from client.measurement.noised_statistics import Found
 from client.measurement.scores import Scores
 from common.fairness.marginals import Marginal
+from common.fairness.ranks import parts_by_bin
 from common.fairness.table import TableForm
 from common.privacy.count_noise import UNITS
 from common.retrieval.paired import CELLS
@@ -59,6 +61,7 @@ def group_counts(
     vectors = [vector(marginal, found_NC) for marginal in form.marginals]
     if scores is not None:
         vectors += [vector(cut, kind) for cut in form.scored for kind in (scores.relevant, scores.irrelevant)]
+    vectors += [vector(cut, parts_by_bin(final.rank)) for cut in form.ranked]
     return np.concatenate([counts.ravel() for counts in vectors])
 
 

@@ -48,12 +48,18 @@ class Found:
     """Which of N held-out studies a model finds among the first ten.
 
     Attributes:
-        by_embedding: `[N]`.
+        rank: Of each study's own report by embedding, from 1, `[N]`.
         by_code: `[N]`.
     """
 
-    by_embedding: NDArray[np.bool_]
+    rank: NDArray[np.int64]
     by_code: NDArray[np.bool_]
+
+    @property
+    def by_embedding(self) -> NDArray[np.bool_]:
+        """`[N]`."""
+        found: NDArray[np.bool_] = self.rank <= FIRST_RANKS
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +152,8 @@ def count(start: Found, final: Found, *, patients: list[str]) -> Counts:
 def find(image: Embedded, report: Embedded, public: Embedded) -> Found:
     """What is found of N studies among their own and K public reports."""
     return Found(
-        by_embedding=_is_found(image.embedding, report.embedding, public.embedding),
-        by_code=_is_found(_signs(image), _signs(report), _signs(public)),
+        rank=_ranks(image.embedding, report.embedding, public.embedding),
+        by_code=_ranks(_signs(image), _signs(report), _signs(public)) <= FIRST_RANKS,
     )
 
 
@@ -160,20 +166,20 @@ def found_by(site: Site, arrays: NamedArrays) -> Found:
     load_into(site.model, arrays)
     held_out, anchors = site.held_out, site.anchors
     if not held_out.records:
-        return Found(by_embedding=np.zeros(0, dtype=np.bool_), by_code=np.zeros(0, dtype=np.bool_))
+        return Found(rank=np.zeros(0, dtype=np.int64), by_code=np.zeros(0, dtype=np.bool_))
     image, report = embed_in_batches(site.model, held_out.images, held_out.reports)
     _, public = embed_in_batches(site.model, anchors.images, anchors.reports)
     return find(image, report, public)
 
 
-def _is_found(image_ND: Tensor, report_ND: Tensor, public_KD: Tensor) -> NDArray[np.bool_]:
-    """Whether fewer than ten public reports are at least as near to an image as its own report; `[N]`."""
+def _ranks(image_ND: Tensor, report_ND: Tensor, public_KD: Tensor) -> NDArray[np.int64]:
+    """One more than the public reports that are at least as near to an image as its own report; `[N]`."""
     own_N1 = (image_ND * report_ND).sum(dim=1, keepdim=True)
     # Some at a time: N and K are tens of thousands at a large hospital.
     parts = zip(image_ND.split(_QUERIES_AT_ONCE), own_N1.split(_QUERIES_AT_ONCE), strict=True)
     before_N = torch.cat([(images @ public_KD.T >= own).sum(dim=1) for images, own in parts])
-    found: NDArray[np.bool_] = (before_N < FIRST_RANKS).cpu().numpy()
-    return found
+    rank_N: NDArray[np.int64] = (before_N + 1).cpu().numpy()
+    return rank_N
 
 
 def _signs(embedded: Embedded) -> Tensor:

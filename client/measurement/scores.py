@@ -1,4 +1,4 @@
-"""What scores a model gives to the pairs of held-out studies, in public bins; they stay at the site.
+"""What scores a model gives to the pairs of held-out studies, in public bins.
 
 A study's relevant pair is its image and its own report; its irrelevant pairs are that image and each public report. So
 no patient's scores read another patient. How a similarity is read as a probability follows from public pairs and the
@@ -9,6 +9,7 @@ Shapes: N held-out studies, K anchors, V public studies, D embedding, B bins.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor
 from client.site import Site
 from common.encoders.dual import embed_in_batches
 from common.fairness.score_scale import ScoreScale
-from common.fairness.scores import BIN_EDGES, NUM_BINS
+from common.fairness.scores import BIN_EDGES, NUM_BINS, PairScores
 from common.wire.update import NamedArrays, load_into
 
 _MOST_OTHERS = 32
@@ -38,6 +39,17 @@ class Scores:
 
     relevant: NDArray[np.int64]
     irrelevant: NDArray[np.int64]
+
+    def of(self, studies: Sequence[int], *, patients: NDArray[np.str_]) -> PairScores:
+        """Those of some studies, without noise: each patient counts one, however many of the studies are theirs.
+
+        Args:
+            studies: Which.
+            patients: Of every study, `[N]`.
+        """
+        _, patient = np.unique(patients[studies], return_inverse=True)
+        relevant, irrelevant = (_by_patient(kind[studies], patient) for kind in (self.relevant, self.irrelevant))
+        return PairScores(relevant, irrelevant, np.zeros((2 * NUM_BINS, 2 * NUM_BINS)))
 
 
 def scored_by(site: Site, arrays: NamedArrays) -> Scores:
@@ -64,6 +76,14 @@ def scores_of(scale: ScoreScale, image_ND: Tensor, report_ND: Tensor, public_KD:
     # Some at a time: N and K are tens of thousands at a large hospital.
     others = [_in_bins(scale, images @ public_KD.T) for images in image_ND.split(_AT_ONCE)]
     return Scores(relevant=_in_bins(scale, own_N1), irrelevant=np.concatenate(others))
+
+
+def _by_patient(pairs_NB: NDArray[np.int64], patient_N: NDArray[np.intp]) -> NDArray[np.float64]:
+    """The sum over patients of the shares of each one's pairs, `[B]`."""
+    pairs_PB = np.zeros((int(patient_N.max(initial=-1)) + 1, NUM_BINS))
+    np.add.at(pairs_PB, patient_N, pairs_NB)
+    shares_B: NDArray[np.float64] = (pairs_PB / np.maximum(pairs_PB.sum(axis=1, keepdims=True), 1)).sum(axis=0)
+    return shares_B
 
 
 def _scale(image_VD: Tensor, report_VD: Tensor, patients_V: Tensor) -> ScoreScale:

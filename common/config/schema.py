@@ -211,6 +211,7 @@ class FairnessConfig:
     attributes: list[str] = MISSING
     intersections: list[str] = MISSING
     scores: list[str] = MISSING
+    ranks: list[str] = MISSING
     races: list[str] = MISSING
     scanners: list[str] = MISSING
     languages: list[str] = MISSING

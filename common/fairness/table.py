@@ -1,11 +1,13 @@
 """The form of a site's table of counts by group: public, from the run's config alone.
 
 Of each marginal it holds the cells of `CELLS` of each group; then, of each marginal whose scores are told, the scores
-of relevant pairs by group and bin, and those of irrelevant pairs. Each of these is a *vector*: a patient counts one
-patient altogether in it, in whichever groups and cells their studies are.
+of relevant pairs by group and bin, and those of irrelevant pairs; then, of each marginal whose ranks are told, those by
+group and bin. Each of these is a *vector*: a patient counts one patient altogether in it, in whichever groups and cells
+their studies are.
 
 What is known of every table before anybody counts: all vectors count the same patients in a group, those of an
-intersection are its attributes' together, and each bin has the same patients under one attribute as under another.
+intersection are its attributes' together, each bin has the same patients under one attribute as under another, and the
+ranks up to ten are of whom the final model finds.
 
 Shapes: N counts of the table, G groups of all marginals, K linear constraints.
 """
@@ -24,8 +26,9 @@ from common.config.registry import near
 from common.config.schema import FairnessConfig
 from common.errors import ConfigError
 from common.fairness.marginals import Marginal, marginals_of
+from common.fairness.ranks import BINS_WITHIN, NUM_RANK_BINS
 from common.fairness.scores import NUM_BINS
-from common.retrieval.paired import CELLS
+from common.retrieval.paired import CELLS, FOUND_NOW
 
 KINDS = ("relevant", "irrelevant")
 """Of pairs whose scores are counted: an image and its own report, an image and a public report."""
@@ -38,15 +41,17 @@ class TableForm:
     Attributes:
         marginals: Cuts of the patients, single attributes first.
         scored: Those of them whose scores are told.
+        ranked: Those of them whose ranks are told.
     """
 
     marginals: tuple[Marginal, ...]
     scored: tuple[Marginal, ...]
+    ranked: tuple[Marginal, ...] = ()
 
     @property
     def num_vectors(self) -> int:
         """Vectors: how far one patient moves the table in the L1 norm, in patients."""
-        return len(self.marginals) + len(KINDS) * len(self.scored)
+        return len(self.marginals) + len(KINDS) * len(self.scored) + len(self.ranked)
 
     @property
     def num_groups(self) -> int:
@@ -60,9 +65,10 @@ class TableForm:
 
     @cached_property
     def vectors(self) -> tuple[slice, ...]:
-        """Where each vector lies: of the marginals in order, then relevant and irrelevant pairs of each scored one."""
+        """Where each lies: of the marginals, then relevant and irrelevant pairs of each scored one, then ranks."""
         sizes = [len(marginal.groups) * len(CELLS) for marginal in self.marginals]
         sizes += [len(marginal.groups) * NUM_BINS for marginal in self.scored for _ in KINDS]
+        sizes += [len(marginal.groups) * NUM_RANK_BINS for marginal in self.ranked]
         ends = list(itertools.accumulate(sizes, initial=0))
         return tuple(slice(start, end) for start, end in itertools.pairwise(ends))
 
@@ -84,6 +90,15 @@ class TableForm:
         offset = marginal.groups.index(name) * NUM_BINS
         relevant, irrelevant = (self.vectors[first + kind].start + offset for kind in range(len(KINDS)))
         return slice(relevant, relevant + NUM_BINS), slice(irrelevant, irrelevant + NUM_BINS)
+
+    def ranks_of(self, group: int) -> slice | None:
+        """Where the ranks of a group's studies lie; None where they are not told."""
+        marginal, name = self.groups[group]
+        if marginal not in self.ranked:
+            return None
+        vector = self._of_all_ranks[self.ranked.index(marginal)]
+        start = vector.start + marginal.groups.index(name) * NUM_RANK_BINS
+        return slice(start, start + NUM_RANK_BINS)
 
     @cached_property
     def patients_GN(self) -> NDArray[np.float64]:
@@ -112,32 +127,54 @@ class TableForm:
                 row = -self.patients_GN[group]
                 row[scores] = 1
                 yield row
-        first = len(self.marginals)
+            if (ranks := self.ranks_of(group)) is not None:
+                yield from self._of_ranks(group, ranks)
+        of_scores = self.vectors[len(self.marginals) : self.num_vectors - len(self.ranked)]
         for kind in range(len(KINDS)):
-            vectors = self.vectors[first + kind :: len(KINDS)]
-            for one, other in itertools.pairwise(vectors):
-                for bin_ in range(NUM_BINS):
-                    row = np.zeros(self.num_counts)
-                    row[one.start + bin_ : one.stop : NUM_BINS] = 1
-                    row[other.start + bin_ : other.stop : NUM_BINS] = -1
-                    yield row
+            yield from self._same_bins(of_scores[kind :: len(KINDS)], NUM_BINS)
+        yield from self._same_bins(self._of_all_ranks, NUM_RANK_BINS)
+
+    @property
+    def _of_all_ranks(self) -> tuple[slice, ...]:
+        return self.vectors[self.num_vectors - len(self.ranked) :]
+
+    def _of_ranks(self, group: int, ranks: slice) -> Iterator[NDArray[np.float64]]:
+        """That ranks up to ten are of the patients that the final model finds, and the others of the rest."""
+        border = ranks.start + BINS_WITHIN[10]
+        cells = self.cells_of(group)
+        for found, bins in ((True, slice(ranks.start, border)), (False, slice(border, ranks.stop))):
+            row = np.zeros(self.num_counts)
+            row[cells] = [-float((cell in FOUND_NOW) == found) for cell in CELLS]
+            row[bins] = 1
+            yield row
+
+    def _same_bins(self, vectors: Sequence[slice], num_bins: int) -> Iterator[NDArray[np.float64]]:
+        """That each bin has the same patients under one attribute as under the next."""
+        for one, other in itertools.pairwise(vectors):
+            for bin_ in range(num_bins):
+                row = np.zeros(self.num_counts)
+                row[one.start + bin_ : one.stop : num_bins] = 1
+                row[other.start + bin_ : other.stop : num_bins] = -1
+                yield row
 
 
 def table_of(config: FairnessConfig) -> TableForm:
     """The form of the tables of a run.
 
     Raises:
-        ConfigError: The marginals are none (`marginals_of`), or scores are asked for of what is no attribute.
+        ConfigError: The marginals are none (`marginals_of`), or scores or ranks are asked for of what is no attribute.
     """
     marginals = marginals_of(config)
     single = {marginal.name: marginal for marginal in marginals if len(marginal.attributes) == 1}
-    for attribute in config.scores:
-        if attribute not in single:
-            known = near(attribute, list(single))
-            raise ConfigError(f"fairness.scores: {attribute}: not in fairness.attributes; {known}, or set it to []")
-    if len(set(config.scores)) < len(config.scores):
-        raise ConfigError("fairness.scores: names an attribute twice; remove one")
-    return TableForm(marginals, tuple(single[attribute] for attribute in config.scores))
+    for key, asked in (("scores", config.scores), ("ranks", config.ranks)):
+        for attribute in asked:
+            if attribute not in single:
+                known = near(attribute, list(single))
+                raise ConfigError(f"fairness.{key}: {attribute}: not in fairness.attributes; {known}, or set it to []")
+        if len(set(asked)) < len(asked):
+            raise ConfigError(f"fairness.{key}: names an attribute twice; remove one")
+    scored, ranked = (tuple(single[name] for name in asked) for asked in (config.scores, config.ranks))
+    return TableForm(marginals, scored, ranked)
 
 
 def margins_of(marginals: Sequence[Marginal]) -> NDArray[np.float64]:

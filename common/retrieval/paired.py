@@ -32,6 +32,8 @@ from common.fairness.intervals import Interval
 CONFIDENCE = 0.95
 CELLS = ("both", "start_only", "final_only", "neither")
 """The cells of `Paired`, in the order in which counts are told."""
+FOUND_NOW, FOUND_AT_START = ("both", "final_only"), ("both", "start_only")
+"""The cells of what the final model finds, and of what the start does."""
 _Z = float(norm.ppf((1 + CONFIDENCE) / 2))
 _ADDED = 0.5
 """Patients added to each cell for the sampling variance of a difference."""

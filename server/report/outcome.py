@@ -225,6 +225,12 @@ def _notices(summary: Summary) -> list[Notice]:
     if summary.get("robustness"):
         text = "A comparison of many federations; the figures of single hospitals are of one in which nobody attacked."
         notices.insert(0, Notice(text))
+    if (repeats := words.num_repeats(summary)) > 1:
+        text = (
+            f"Figures of hospitals and groups are means over {words.spelled(repeats)} repeats, and their ranges the "
+            "means of the repeats' ranges. Drops and weights are of the first repeat."
+        )
+        notices.append(Notice(text))
     return notices
 
 

@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from common.files import write_atomically
 from server.report import heat_maps, plots, reputation, robustness, tables, words
-from server.report.fairness import gains, privacy_by_group, release_words
+from server.report.fairness import gains, more_figures, privacy_by_group, release_words
 from server.report.fairness.group_history import histories, history_figure
 from server.report.fairness.make_up import make_ups
 from server.report.fairness.release_gate import withheld_because
@@ -130,6 +130,8 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
             privacy_rows=privacy_by_group.privacy_rows(summary),
             privacy_marked=not statistics.is_private("baseline_groups"),
             make_ups=make_ups(summary),
+            figure_tables=more_figures.figure_tables(summary),
+            words_of_figures=more_figures,
             words_of_release=release_words,
             words_of_gains=gains,
             words_of_privacy=privacy_by_group,

@@ -284,6 +284,12 @@ def helped(summary: Mapping[str, Any]) -> str | None:
     return f"It cannot be told whether it helped: {measured}."
 
 
+def num_repeats(summary: Mapping[str, Any]) -> int:
+    """Over how many repeats the figures of hospitals and groups are means; 1 for a run of its own."""
+    told: Mapping[str, Mapping[str, Sequence[float]]] = summary.get("baselines") or {}
+    return max((len(rates["recall_at_10"]) for rates in told.values()), default=1)
+
+
 def never_shown(groups: Sequence[str]) -> str:
     """Which groups are shown at no hospital, in a sentence: how many, where they are many."""
     told = listing(groups) if len(groups) <= MOST_NAMED else f"{len(groups)} groups"

@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,19 +26,21 @@ from client.data.splits import split_names
 from common.config.load import config_as_yaml
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder
+from common.errors import ConfigError
 from common.files import write_atomically
 from server.model.ended_run import CONFIG_FILE
 from server.report.build import build_summary
 from server.report.write import write_run
 from simulations.federation.federate import Cut, check_names, in_cohort
 from simulations.scenarios.baseline_groups import FEDERATIONS, alone_kept, baseline_groups, groups_kept, with_alone
+from simulations.scenarios.over_repeats import over_repeats, told_by
 from simulations.scenarios.simulate import Clock, Watcher, calibrated, facts_of, pooled_of, prepare, rates_of
 from simulations.scenarios.trained import Trained, train
 from simulations.studies.consortium import Consortium
 
 RESULTS_FILE = "baselines.json"
 SHOWN = "federated_epsilon_8"
-"""The baseline whose sites and groups the report shows, in the first repeat."""
+"""The baseline whose sites and groups the report shows: means over the repeats, rounds and drops of the first."""
 
 ALONE = "site_alone"
 
@@ -109,32 +111,33 @@ def simulate_baselines(config: RunConfig, folder: Path, *, watcher: Watcher) -> 
     started_at, clock = datetime.now(UTC), Clock(watcher)
     write_atomically(folder / CONFIG_FILE, config_as_yaml(config).encode())
     results = _read_results(folder)
-    summary: dict[str, Any] = {}
-    rounds: list[dict[str, Any]] = []
+    shown: tuple[RunConfig, dict[str, Any], list[dict[str, Any]]] | None = None
     for label, repeat in _repeats(config):
+        missing = [name for name in BASELINES if label not in results.setdefault(name, {})]
+        if shown is None or "told" not in results[SHOWN].get(label, {}):
+            missing = [name for name in BASELINES if name in {*missing, SHOWN}]
+        if not missing:
+            continue
         consortium, model = prepare(repeat, clock)
-        for name, baseline in BASELINES.items():
-            found = results.setdefault(name, {})
-            shown = name == SHOWN and not summary
-            if label in found and not shown:
-                continue
+        for name in missing:
+            baseline, found = BASELINES[name], results[name]
             trained = [
                 _train(repeat, baseline, cut, consortium, model, folder / "baselines" / label / name / str(i), clock)
                 for i, cut in enumerate(baseline.cuts(consortium))
             ]
             best = max(trained, key=lambda done: done.pooled["recall_at_10"])
-            found[label] = {
-                "recall_at_10": best.pooled["recall_at_10"],
-                "codes_recall_at_10": best.pooled["codes"]["recall_at_10"],
-                **({"groups": groups_kept(best)} if name in FEDERATIONS else {}),
-                **({"sites": alone_kept(trained)} if name == ALONE else {}),
-            }
-            write_atomically(folder / RESULTS_FILE, json.dumps(results, indent=1).encode())
-            if shown:
+            found[label] = _kept(name, trained, best)
+            if name == SHOWN:
                 best.pooled["start"] = rates_of(pooled_of(model, consortium, repeat))
                 facts = facts_of(best.config, consortium, model, started_at, clock, pooled=best.pooled)
-                summary, rounds = build_summary(best.config, best.state, facts), best.state.rounds
+                summary = build_summary(best.config, best.state, facts)
                 with_alone(summary, results[ALONE][label].get("sites", {}))
+                found[label]["told"] = told_by(summary, best.state.rounds)
+                shown = shown or (best.config, summary, best.state.rounds)
+            write_atomically(folder / RESULTS_FILE, json.dumps(results, indent=1).encode())
+    if shown is None:
+        raise ConfigError("baselines: nothing to repeat; give baselines.repeats or baselines.splits")
+    summary, rounds = over_repeats(*shown, [rates["told"] for rates in results[SHOWN].values()])
     summary["seconds"] = time.monotonic() - clock.started
     summary["timings"] |= dict.fromkeys(("rounds_seconds", "evaluation_seconds"))  # of many trainings, not told apart
     summary["baselines"] = {
@@ -146,6 +149,19 @@ def simulate_baselines(config: RunConfig, folder: Path, *, watcher: Watcher) -> 
     )
     write_run(folder, summary, rounds)
     return summary
+
+
+def _kept(name: str, trained: Sequence[Trained], best: Trained) -> Found:
+    """What is kept of a baseline in one repeat."""
+    found: Found = {
+        "recall_at_10": best.pooled["recall_at_10"],
+        "codes_recall_at_10": best.pooled["codes"]["recall_at_10"],
+    }
+    if name in FEDERATIONS:
+        found["groups"] = groups_kept(best)
+    if name == ALONE:
+        found["sites"] = alone_kept(trained)
+    return found
 
 
 def _train(

@@ -19,13 +19,18 @@ Found = dict[str, Any]
 """What was measured in a cell, as JSON."""
 
 
-class _Frozen(Protocol):
-    """A frozen dataclass."""
+class AnyCell(Protocol):
+    """A frozen dataclass that says which federation it stands for."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
+    @property
+    def label(self) -> str:
+        """The cell in one line."""
+        ...
 
-CellT = TypeVar("CellT", bound=_Frozen)
+
+CellT = TypeVar("CellT", bound=AnyCell)
 
 
 class GridWatcher(Watcher, Protocol):

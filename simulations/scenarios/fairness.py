@@ -15,32 +15,29 @@ import copy
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from client.training.calibrate import calibrate
-from common.config.load import config_as_yaml, config_digest
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder
 from common.encoders.public_fit import fresh_adversary
 from common.encoders.public_parts import part_public
 from common.fairness.emphasis import cut_of
-from common.files import write_atomically
 from common.retrieval.paired import Paired
 from common.seeds import numpy_generator
 from server.checkpoint import RunState
-from server.model.ended_run import CONFIG_FILE, PUBLIC_MODEL_FILE
-from server.report.build import build_summary
+from server.model.ended_run import PUBLIC_MODEL_FILE
 from server.report.write import write_run
 from simulations.federation.federate import check_cohort, each_its_own, in_cohort
 from simulations.measurement.group_gap import Figure, GapBootstrap, GapFigures, Hits, Queries
 from simulations.measurement.pooled import first_ten
-from simulations.scenarios.cells import Found, GridWatcher, KeptCells, Unwatched
+from simulations.scenarios.all_cells import Scenario, measure_all
+from simulations.scenarios.cells import Found, GridWatcher, Unwatched
 from simulations.scenarios.remedies import NONE, Cell, cells_of, check_remedies, untreated
-from simulations.scenarios.simulate import Clock, bands_of, facts_of, pooled_of, prepare, rates_of
+from simulations.scenarios.simulate import Clock, bands_of, prepare
 from simulations.scenarios.trained import Trained, train
 from simulations.studies.consortium import Consortium
 
@@ -63,34 +60,18 @@ def simulate_fairness(config: RunConfig, folder: Path, *, watcher: GridWatcher) 
         WardroundError: The config or the studies cannot be used.
     """
     check_remedies(config)
-    started_at, clock = datetime.now(UTC), Clock(watcher)
-    kept = KeptCells(folder / RESULTS_FILE, config_digest(config), Cell)
-    write_atomically(folder / CONFIG_FILE, config_as_yaml(config).encode())
-    cells, seeds = cells_of(config), range(config.seed, config.seed + config.remedies.repeats)
-    every = [(seed, cell) for seed in seeds for cell in cells]
-    shown = Cell(config.remedies.epsilons[-1], NONE)
-    runners = []
-    for seed in seeds:
-        runner = _prepared(replace(config, seed=seed), folder / f"seed-{seed}", clock)
-        runners.append(runner)
-        with clock.phase("remedies"):
-            if seed == config.seed:
-                trained = runner.shown(shown)
-                if (seed, shown) not in kept.found:  # measured again, its sites would tell other noise
-                    kept.add((seed, shown), runner.found(trained))
-            for number, repeat in enumerate(every, start=1):
-                if repeat[0] == seed and repeat not in kept.found:
-                    watcher.cell_begins(f"{repeat[1].label}, seed {seed}", number=number, of=len(every))
-                    beside = kept.found.get((seed, Cell(repeat[1].epsilon, NONE)), {})
-                    kept.add(repeat, runner.measure(repeat[1], beside.get("site_recall", {})))
-    first = runners[0]
-    trained.pooled["start"] = rates_of(pooled_of(first.start, first.consortium, first.config))
-    facts = facts_of(trained.config, first.consortium, first.start, started_at, clock, pooled=trained.pooled)
-    summary = build_summary(trained.config, trained.state, facts)
-    summary["timings"] |= {"rounds_seconds": None}  # of many federations, not told apart
-    summary["remedies"] = _compared(config, runners, cells, {repeat: kept.found[repeat] for repeat in every})
-    write_run(folder, summary, trained.state.rounds)
-    return summary
+    scenario = Scenario(
+        cells=cells_of(config),
+        repeats=config.remedies.repeats,
+        shown=Cell(config.remedies.epsilons[-1], NONE),
+        phase="remedies",
+        results_file=RESULTS_FILE,
+        prepared=_prepared,
+    )
+    done = measure_all(config, folder, scenario, watcher=watcher)
+    done.summary["remedies"] = _compared(config, done.runners, scenario.cells, done.found)
+    write_run(folder, done.summary, done.rounds)
+    return done.summary
 
 
 def released_recall(state: RunState) -> dict[str, float]:
@@ -139,14 +120,14 @@ class _Runner:
         """The federation that the report shows, with all its intervals; its checkpoint and ledgers stay."""
         return self._train(cell, self._config_of(cell, {}), self.folder / SHOWN_FOLDER)
 
-    def measure(self, cell: Cell, site_recall: Mapping[str, float]) -> Found:
+    def measure(self, cell: Cell, before: Mapping[Cell, Found]) -> Found:
         """Run a cell; nothing of it stays but the result."""
-        config = self._config_of(cell, site_recall)
+        config = self._config_of(cell, before.get(Cell(cell.epsilon, NONE), {}).get("site_recall", {}))
         config = replace(config, evaluation=replace(config.evaluation, num_bootstrap=FEWEST_RESAMPLES))
         with tempfile.TemporaryDirectory(prefix="wardround-") as folder:
-            return self.found(self._train(cell, config, Path(folder) / "cell"))
+            return self.found(cell, self._train(cell, config, Path(folder) / "cell"))
 
-    def found(self, trained: Trained) -> Found:
+    def found(self, cell: Cell, trained: Trained) -> Found:  # noqa: ARG002 - as of any scenario
         """What a cell's federation came to."""
         hits = [round(float(hit), 6) for hit in self.hits(trained.model)]
         return {"hits": hits, "site_recall": released_recall(trained.state)}

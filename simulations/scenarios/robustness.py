@@ -17,24 +17,21 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common.config.load import config_as_yaml, config_digest
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder
 from common.errors import BudgetExhausted, ConfigError
-from common.files import write_atomically
 from server.checkpoint import RunState
-from server.model.ended_run import CONFIG_FILE, PUBLIC_MODEL_FILE
-from server.report.build import build_summary
+from server.model.ended_run import PUBLIC_MODEL_FILE
 from server.report.write import write_run
 from simulations.federation.federate import check_attackers, each_its_own, in_cohort
 from simulations.measurement.backdoor import backdoor_control, backdoor_success
-from simulations.scenarios.cells import Found, GridWatcher, KeptCells, Unwatched, at_epsilon
+from simulations.scenarios.all_cells import Scenario, measure_all
+from simulations.scenarios.cells import Found, GridWatcher, Unwatched, at_epsilon
 from simulations.scenarios.grid import (
     MEAN,
     NO_ATTACK,
@@ -45,7 +42,7 @@ from simulations.scenarios.grid import (
     grid,
     recalls_of,
 )
-from simulations.scenarios.simulate import Clock, calibrated, facts_of, pooled_of, prepare, rates_of
+from simulations.scenarios.simulate import Clock, calibrated, pooled_of, prepare
 from simulations.scenarios.trained import Trained, train
 from simulations.studies.consortium import Consortium
 from strategies.composition import build_aggregator
@@ -74,40 +71,25 @@ def simulate_robustness(config: RunConfig, folder: Path, *, watcher: GridWatcher
         WardroundError: The config or the studies cannot be used.
     """
     check_grid(config)
-    started_at, clock = datetime.now(UTC), Clock(watcher)
-    kept = KeptCells(folder / RESULTS_FILE, config_digest(config), Cell)
-    write_atomically(folder / CONFIG_FILE, config_as_yaml(config).encode())
-    cells = grid(config.robustness)
-    seeds = range(config.seed, config.seed + config.robustness.repeats)
-    every = [(seed, cell) for seed in seeds for cell in cells]
-    shown = Cell.reference(config.robustness.epsilons[-1])
-    starts = []
-    for seed in seeds:
-        runner = _prepared(replace(config, seed=seed), folder / f"seed-{seed}", clock)
-        with clock.phase("evaluation"):
-            starts.append(pooled_of(runner.start, runner.consortium, config))
-        with clock.phase("grid"):
-            if seed == config.seed:
-                first, trained = runner, runner.reference(shown)
-                kept.add((seed, shown), runner.found(shown, trained))
-            for number, repeat in enumerate(every, start=1):
-                if repeat[0] == seed and repeat not in kept.found:
-                    watcher.cell_begins(f"{repeat[1].label}, seed {seed}", number=number, of=len(every))
-                    kept.add(repeat, runner.measure(repeat[1]))
-    consortium, start = first.consortium, first.start
-    trained.pooled["start"] = rates_of(starts[0])
-    facts = facts_of(trained.config, consortium, start, started_at, clock, pooled=trained.pooled)
-    summary = build_summary(trained.config, trained.state, facts)
-    summary["timings"] |= {"rounds_seconds": None}  # of many federations, not told apart
-    summary["robustness"] = {
-        "num_sites": len(consortium.sites),
-        "repeats": len(seeds),
+    scenario = Scenario(
+        cells=grid(config.robustness),
+        repeats=config.robustness.repeats,
+        shown=Cell.reference(config.robustness.epsilons[-1]),
+        phase="grid",
+        results_file=RESULTS_FILE,
+        prepared=_prepared,
+    )
+    done = measure_all(config, folder, scenario, watcher=watcher)
+    starts = [pooled_of(runner.start, runner.consortium, config) for runner in done.runners]
+    done.summary["robustness"] = {
+        "num_sites": len(done.runners[0].consortium.sites),
+        "repeats": len(starts),
         "start": {name: average([recalls_of(one)[name] for one in starts]) for name in recalls_of(starts[0])},
         "chance_recall_at_10": average([one["chance_recall_at_10"] for one in starts]),
-        **compared({repeat: kept.found[repeat] for repeat in every}),
+        **compared(done.found),
     }
-    write_run(folder, summary, trained.state.rounds)
-    return summary
+    write_run(folder, done.summary, done.rounds)
+    return done.summary
 
 
 def attackers_of(state: RunState, attackers: Sequence[str]) -> dict[str, Any]:
@@ -149,7 +131,7 @@ class _Runner:
     def __init__(
         self, config: RunConfig, consortium: Consortium, start: DualEncoder, folder: Path, clock: Clock
     ) -> None:
-        self.consortium, self.start, self._folder = consortium, start, folder
+        self.config, self.consortium, self.start, self._folder = config, consortium, start, folder
         self._configs = {}
         for epsilon in config.robustness.epsilons:
             found = in_cohort(at_epsilon(config, epsilon), consortium, each_its_own(consortium))
@@ -157,14 +139,14 @@ class _Runner:
                 found = calibrated(found, consortium, start, folder / f"epsilon-{epsilon}", clock)
             self._configs[epsilon] = found
 
-    def reference(self, cell: Cell) -> Trained:
+    def shown(self, cell: Cell) -> Trained:
         """The federation that the report shows, with all its intervals; its checkpoint and ledgers stay."""
         trained = self._train(cell.changed(self._configs[cell.epsilon]), self._folder / REFERENCE_FOLDER)
         if trained.problem is not None:
             raise type(trained.problem)(f"{cell.label}: {trained.problem}")
         return trained
 
-    def measure(self, cell: Cell) -> Found:
+    def measure(self, cell: Cell, before: Mapping[Cell, Found]) -> Found:  # noqa: ARG002 - as of any scenario
         """Run a cell; nothing of it stays but the result."""
         begun = time.monotonic()
         config = cell.changed(self._configs[cell.epsilon])

@@ -18,9 +18,10 @@ import pytest
 from numpy.typing import NDArray
 
 from common.config.load import load_config
+from common.fairness.ranks import WHOLE, parts_by_bin
 from common.fairness.scores import BIN_EDGES, OPERATING_PROBABILITY
 from common.fairness.table import TableForm, table_of
-from common.privacy.count_noise import UNITS, LaplaceCountNoise
+from common.privacy.count_noise import UNITS, CountNoise, LaplaceCountNoise
 from common.privacy.held_out import group_noise_of
 from common.privacy.keystream import KEY_BYTES, Keystream
 from common.retrieval.paired import Estimate
@@ -32,6 +33,9 @@ FOUND = np.array([0.35, 0.10, 0.20, 0.35])
 AGES = np.array([0.10, 0.20, 0.30, 0.30, 0.08, 0.02])
 RELEVANT = np.array([0.05, 0.10, 0.15, 0.20, 0.25, 0.25])
 IRRELEVANT = np.array([0.45, 0.25, 0.13, 0.10, 0.05, 0.02])
+RANKS = np.arange(1, 61)
+BY_RANK = np.where(RANKS <= 10, 1 / RANKS, 1.0)
+"""How likely a rank is among those up to ten, and how likely among the others."""
 
 
 def true_figures() -> dict[str, float]:
@@ -49,10 +53,33 @@ def true_figures() -> dict[str, float]:
         "false_positive_rate": sum(IRRELEVANT[above]),
         "auroc": float(auroc),
         "calibration_error": float(np.dot((RELEVANT + IRRELEVANT) / 2, middles)) - 0.5,
+        **true_figures_of_ranks(),
     }
 
 
-def releases(form: TableForm, noise: LaplaceCountNoise, patients: int, sites: int, seed: int) -> NDArray[np.float64]:
+def true_figures_of_ranks() -> dict[str, float]:
+    """By a loop over the ranks."""
+    found = FOUND[0] + FOUND[2]
+    first, rest = sum(BY_RANK[:10]), sum(BY_RANK[10:])
+    share = [found * one / first if rank <= 10 else (1 - found) * one / rest for rank, one in enumerate(BY_RANK, 1)]
+    return {
+        "recall_at_1": float(share[0]),
+        "recall_at_5": float(sum(share[:5])),
+        "mrr": float(sum(one / rank for rank, one in enumerate(share, 1))),
+    }
+
+
+def ranks_of(crossed: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """By sex and bin, of whom the final model finds and of the others, `[RELEASES, 4, B]`."""
+    by_sex = crossed.sum(axis=2)
+    found = by_sex[..., 0] + by_sex[..., 2]
+    counts = np.zeros((*found.shape, len(RANKS)), dtype=np.int64)
+    for of_whom, part in ((found, slice(10)), (by_sex.sum(axis=-1) - found, slice(10, None))):
+        counts[..., part] = rng.multinomial(of_whom, BY_RANK[part] / BY_RANK[part].sum())
+    return counts @ (parts_by_bin(RANKS) / WHOLE)
+
+
+def releases(form: TableForm, noise: CountNoise, patients: int, sites: int, seed: int) -> NDArray[np.float64]:
     """What the sites of a run tell together, `[RELEASES, N]`."""
     rng = np.random.default_rng(seed)
     by_sex = rng.multinomial(sites * patients, np.outer(AGES, FOUND).ravel(), size=(RELEASES, 2))
@@ -64,8 +91,13 @@ def releases(form: TableForm, noise: LaplaceCountNoise, patients: int, sites: in
     for kind, shares in enumerate((RELEVANT, IRRELEVANT)):
         scores[kind, :, :2] = rng.multinomial(sites * patients, shares, size=(RELEASES, 2))
     parts = [crossed.sum(axis=2), crossed.sum(axis=1), race, crossed, *scores]
+    if form.ranked:
+        parts.append(ranks_of(crossed, rng))
     exact = np.concatenate([part.reshape(RELEASES, -1) for part in parts], axis=1)
     assert exact.shape[1] == form.num_counts
+    if not isinstance(noise, LaplaceCountNoise):  # on so fine a grid a discrete Gaussian is a Gaussian
+        told = exact + rng.normal(0, np.sqrt(sites * noise.variance), exact.shape)
+        return np.asarray(told)
     mechanism = replace(noise.laplace, stream=lambda: Keystream(rng.bytes(KEY_BYTES)))
     told = exact.astype(np.float64)
     for _ in range(sites):
@@ -78,9 +110,14 @@ def figures_of(table: GroupTable) -> Iterator[tuple[str, Estimate]]:
     scores = table.scores(0)
     assert scores is not None
     yield from scores.figures().items()
+    ranks = table.ranks(0)
+    if ranks is not None:
+        yield from ranks.figures().items()
 
 
-def measured(epsilon: float, patients: int, sites: int, *, believed: float = 1.0) -> dict[str, tuple[float, float]]:
+def measured(
+    epsilon: float, patients: int, sites: int, *, believed: float = 1.0, ranks: str = "[]"
+) -> dict[str, tuple[float, float]]:
     """Of each figure of the women how often its interval holds the truth, and its error (root mean square).
 
     Args:
@@ -88,10 +125,11 @@ def measured(epsilon: float, patients: int, sites: int, *, believed: float = 1.0
         patients: Women of each site, and men.
         sites: Whose counts are added up.
         believed: Share of the noise's variance that the intervals are told of.
+        ranks: Attributes by which ranks are told.
     """
-    config = load_config(["evaluation.epsilon=1", f"fairness.epsilon={epsilon}"])
+    config = load_config(["evaluation.epsilon=1", f"fairness.epsilon={epsilon}", f"fairness.ranks={ranks}"])
     form, noise, truth = table_of(config.fairness), group_noise_of(config), true_figures()
-    assert isinstance(noise, LaplaceCountNoise)
+    assert noise is not None
     onto = form.onto_consistent_NN
     told = releases(form, noise, patients, sites, seed=1000 * sites + patients) @ onto
     held, errors = defaultdict(list), defaultdict(list)
@@ -103,7 +141,7 @@ def measured(epsilon: float, patients: int, sites: int, *, believed: float = 1.0
         for name, found in figures_of(table):
             held[name].append(found.interval.low - 1e-9 <= truth[name] <= found.interval.high + 1e-9)
             errors[name].append(found.value - truth[name])
-    return {name: (float(np.mean(held[name])), float(np.sqrt(np.mean(np.square(errors[name]))))) for name in truth}
+    return {name: (float(np.mean(held[name])), float(np.sqrt(np.mean(np.square(errors[name]))))) for name in held}
 
 
 def check(found: dict[str, tuple[float, float]], *, may_cover_more: bool) -> None:
@@ -127,9 +165,22 @@ def test_intervals_that_are_told_of_half_of_the_noise_hold_too_seldom() -> None:
     assert all(found[name][0] < 0.92 for name in ("true_positive_rate", "auroc")), found
 
 
+@pytest.mark.parametrize("believed", [1.0, 0.3])
+def test_intervals_of_ranks_hold_and_do_not_where_they_are_told_of_less_noise(believed: float) -> None:
+    found = measured(1.0, 300, 1, believed=believed, ranks="[sex]")
+    of_ranks = {name: found[name] for name in true_figures_of_ranks()}
+    if believed == 1:
+        check(of_ranks, may_cover_more=False)
+    else:
+        assert all(coverage < 0.92 for coverage, _ in of_ranks.values()), of_ranks
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sites", [1, 5])
 @pytest.mark.parametrize("patients", [30, 100, 300, 1000])
 @pytest.mark.parametrize("epsilon", [0.5, 1.0, 2.0])
 def test_intervals_hold_at_any_size(epsilon: float, patients: int, sites: int) -> None:
-    check(measured(epsilon, patients, sites), may_cover_more=patients * epsilon * sites < 100)
+    may_cover_more = patients * epsilon * sites < 100
+    check(measured(epsilon, patients, sites), may_cover_more=may_cover_more)
+    with_ranks = measured(epsilon, patients, sites, ranks="[sex]")
+    check({name: with_ranks[name] for name in true_figures_of_ranks()}, may_cover_more=may_cover_more)

@@ -17,11 +17,14 @@ from typing import Any
 from common.fairness.intervals import Interval
 from common.retrieval.paired import Estimate
 from server.checkpoint import RunState
+from server.report.fairness.gaps import OF_RANKS, OF_SCORES
 from server.report.fairness.groups import ALL_SITES
 
 Row = dict[str, Any]
 
 FIGURES = ("recall_at_10", "start_recall_at_10")
+"""Of final model and start."""
+TOGETHER = (*FIGURES, *OF_RANKS, *OF_SCORES)
 """What is told of several sites together."""
 
 
@@ -52,7 +55,7 @@ def _together(attribute: str, group: str, rows: Sequence[Row]) -> Row:
     whole: Row = {"site": ALL_SITES, "attribute": attribute, "group": group, "suppressed": not told}
     if not told:
         return whole | dict.fromkeys(("num_patients", "metrics", "intervals", "difference"))
-    figures = {name: mean for name in FIGURES if (mean := _mean(told, [_estimate(row, name) for row in told]))}
+    figures = {name: mean for name in TOGETHER if (mean := _mean(told, [_estimate(row, name) for row in told]))}
     difference = _mean(told, [_change(row) for row in told])
     return {
         **whole,

@@ -23,20 +23,23 @@ WORSE_WHERE_HIGHER = frozenset({"false_positive_rate", "calibration_error"})
 """Figures of which more is worse: false alarms, and scores that are too sure."""
 OF_SCORES = ("true_positive_rate", "false_positive_rate", "auroc", "calibration_error")
 ODDS = OF_SCORES[:2]
+OF_RANKS = ("recall_at_1", "recall_at_5", "mrr")
 
 _FEWEST_COMPARED = 2
 
 
 def fairness_of(rows: Sequence[Row]) -> dict[str, Any]:
-    """By marginal: the surest gap of each figure, its interval, and the group served worse; of recall first."""
+    """By marginal: the surest gap of each figure, its interval, and the group served worse; of recall at 10 first."""
     found: dict[str, Any] = {}
     for attribute in dict.fromkeys(row["attribute"] for row in rows):
         shown = [row for row in rows if row["attribute"] == attribute and not row["suppressed"]]
         if len(shown) < _FEWEST_COMPARED:
             continue
         found[attribute] = _gap(shown, RECALL)
-        if scores := _gaps_of_scores(shown):
-            found[attribute]["scores"] = scores
+        if _all_tell(shown, OF_SCORES):
+            found[attribute]["scores"] = _gaps_of_scores(shown)
+        if _all_tell(shown, OF_RANKS):
+            found[attribute]["ranks"] = {name: _gap(shown, name) for name in OF_RANKS}
     return found
 
 
@@ -54,11 +57,13 @@ def gap_interval(high: Row, low: Row, *, wider: float, figure: str = RECALL) -> 
     return of_high - of_low - wider * down, of_high - of_low + wider * up
 
 
+def _all_tell(shown: Sequence[Row], figures: Sequence[str]) -> bool:
+    """Whether every row tells all of some figures, with intervals."""
+    return all(name in row["metrics"] and name in row["intervals"] for row in shown for name in figures)
+
+
 def _gaps_of_scores(shown: Sequence[Row]) -> dict[str, Any]:
-    told = [name for name in OF_SCORES if name in shown[0]["metrics"]]
-    if not told:
-        return {}
-    gaps = {name: _gap(shown, name) for name in told}
+    gaps = {name: _gap(shown, name) for name in OF_SCORES}
     both = [_gap(shown, name, comparisons=len(ODDS)) for name in ODDS]
     return {
         **gaps,

@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from common.fairness.ranks import RankCounts
 from common.fairness.scores import PairScores
 from common.fairness.table import TableForm
 from common.retrieval.paired import CELLS, Estimate, difference_of, share_of
@@ -86,3 +87,8 @@ class GroupTable:
         relevant, irrelevant = found
         both = np.r_[relevant, irrelevant]
         return PairScores(self.counts[relevant], self.counts[irrelevant], self.covariance[np.ix_(both, both)])
+
+    def ranks(self, group: int) -> RankCounts | None:
+        """The ranks of a group's studies; None where they are not told."""
+        where = self.form.ranks_of(group)
+        return None if where is None else RankCounts(self.counts[where], self.covariance[where, where])

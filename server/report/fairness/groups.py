@@ -23,7 +23,7 @@ from common.fairness.table import TableForm, table_of
 from common.privacy.count_noise import CountNoise
 from common.privacy.held_out import group_noise_of, noise_of
 from common.privacy.release import Mechanism
-from common.retrieval.paired import CELLS, Estimate
+from common.retrieval.paired import CELLS, FOUND_AT_START, FOUND_NOW, Estimate
 from server.checkpoint import RunState
 from server.report.consortium import as_json, can_be
 from server.report.fairness.gaps import RECALL, fairness_of
@@ -139,11 +139,14 @@ def of_all_sites(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _figures(table: GroupTable, group: int) -> Iterator[tuple[str, Estimate]]:
-    yield RECALL, table.share(group, ("both", "final_only"))
-    yield f"start_{RECALL}", table.share(group, ("both", "start_only"))
+    yield RECALL, table.share(group, FOUND_NOW)
+    yield f"start_{RECALL}", table.share(group, FOUND_AT_START)
     scores = table.scores(group)
     if scores is not None:
         yield from scores.figures().items()
+    ranks = table.ranks(group)
+    if ranks is not None:
+        yield from ranks.figures().items()
 
 
 def _within(table: GroupTable, hidden: Collection[int], group: int) -> dict[str, str] | None:

@@ -18,6 +18,8 @@ from server.report.tables import silent_sites
 
 Summary = Mapping[str, Any]
 
+_LOSS = "a privacy loss (epsilon: the less, the safer)"
+
 
 @dataclass(frozen=True)
 class AnsweredQuestion:
@@ -124,9 +126,11 @@ def _sureness(summary: Summary) -> tuple[str, tuple[str, ...]]:
         return "No figures by group were told, so nothing can be said of groups.", ()
     first = rows[0]["attribute"]
     patients = sum(row["num_patients"] or 0 for row in shown if row["attribute"] == first)
+    repeats = words.num_repeats(summary)
+    each = f" in each of the {words.spelled(repeats)} repeats" if repeats > 1 else ""
     answer = (
         f"Every range is a 95% interval; a gap's holds for all pairs of groups together. About {words.count(patients)} "
-        f"held-out patients are behind them; {len(shown)} of {len(rows)} groups are large enough to be shown."
+        f"held-out patients are behind them{each}; {len(shown)} of {len(rows)} groups are large enough to be shown."
     )
     if noise := summary.get("groups_noise"):
         made = f"The ranges hold the noise too: about {noise['deviation']:.0f} patients in each count of a hospital."
@@ -137,7 +141,16 @@ def _sureness(summary: Summary) -> tuple[str, tuple[str, ...]]:
 
 def _cost(summary: Summary) -> tuple[str, tuple[str, ...]]:
     rows = site_gains(summary)
-    return _epsilon(summary), tuple(filter(None, (_gain(summary), _change(rows), _least_weight(rows))))
+    more = (_of_each_repeat(summary), _gain(summary), _change(rows), _least_weight(rows))
+    return _epsilon(summary), tuple(filter(None, more))
+
+
+def _of_each_repeat(summary: Summary) -> str | None:
+    """That an epsilon is that of one repeat."""
+    repeats = words.num_repeats(summary)
+    if repeats == 1 or not any(site["epsilon"] or site.get("statistics_epsilon") for site in summary["sites"].values()):
+        return None
+    return f"That is the price of one of the {words.spelled(repeats)} repeats: whoever is in several pays in each."
 
 
 def _gain(summary: Summary) -> str | None:
@@ -145,7 +158,8 @@ def _gain(summary: Summary) -> str | None:
     if not (gain := summary.get("difference")):
         return None
     value, low, high = (words.points(gain[end]) for end in ("recall_at_10", "low", "high"))
-    return f"For it recall at 10 changed by {value} points at all hospitals together ({low} to {high})."
+    found = "how often the right report is among the first ten changed"
+    return f"In return {found} by {value} points at all hospitals together ({low} to {high})."
 
 
 def _epsilon(summary: Summary) -> str:
@@ -156,13 +170,14 @@ def _epsilon(summary: Summary) -> str:
     else:
         highest, delta = max(spent)
         training = (
-            f"Each training patient paid an epsilon of up to {words.epsilon(highest)} at delta {words.decimal(delta)}"
+            f"Each training patient paid {_LOSS} of up to {words.epsilon(highest)} at delta {words.decimal(delta)}"
         )
     if not held_out:
         return f"{training}; figures of held-out patients are without noise."
     groups = summary.get("groups_noise")
     by_group = f" and {groups['epsilon']:g} for those by group" if groups else ""
-    return f"{training}; each held-out patient {max(held_out):g} for the figures of all{by_group}: the less, the safer."
+    paid = "" if spent else f" paid {_LOSS} of"
+    return f"{training}; each held-out patient{paid} {max(held_out):g} for the figures of all{by_group}."
 
 
 def _change(rows: list[GainRow]) -> str | None:
@@ -171,7 +186,7 @@ def _change(rows: list[GainRow]) -> str | None:
     if not told:
         return "Whether any one hospital gained, we cannot tell."
     ends = [f"{words.points(row.gain.value)} points at {row.name} ({_ends(row)})" for row in (told[0], told[-1])]
-    said = f"By hospital it changed by {' to '.join(dict.fromkeys(ends))}"
+    said = f"By hospital this changed by {' to '.join(dict.fromkeys(ends))}"
     gained, lost = (sum(row.verdict == verdict for row in rows) for verdict in (GAINS, LOSES))
     untold = len(rows) - gained - lost
     rest = f", and of {words.spelled(untold)} we cannot tell" if untold else ""
@@ -192,7 +207,7 @@ def _least_weight(rows: list[GainRow]) -> str | None:
     if not weighed:
         return None
     least = min(weighed, key=lambda row: row.weight.value or 0.0)
-    return (
-        f"{least.name} counted for least in the model: {words.percent(least.weight.value)}, an equal share is "
-        f"{words.percent(least.equal_share)}."
-    )
+    counted, equal = words.percent(least.weight.value), words.percent(least.equal_share)
+    if counted == equal:
+        return None
+    return f"{least.name} counted for least in the model: {counted}, an equal share is {equal}."

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
+from scipy.stats import binomtest
 
 from client.measurement.evaluate import LISTED_GROUPS, brief_statistics, full_statistics
+from client.measurement.scores import scored_by
 from client.site import HeldOut, Site
+from common.fairness.scores import BIN_EDGES
 from common.types import StudyRecord
 from common.wire.update import model_arrays
+from server.statistics import check_statistics
 
 
 def with_held_out(site: Site, *, women: int, men: int) -> Site:
@@ -105,3 +110,40 @@ def test_groups_hidden_and_empty_look_the_same(tiny_site: Site) -> None:
         (attribute, group) for attribute, groups in LISTED_GROUPS.items() for group in groups
     ]
     assert all(row["suppressed"] for row in rows)
+
+
+def test_groups_tell_scores_of_their_attribute_with_intervals(tiny_site: Site) -> None:
+    """Exact figures: those of a loop over the group's pairs, each patient counting one."""
+    site = with_held_out(tiny_site, women=12, men=13)
+    arrays = model_arrays(site.model)
+    found = groups_of(site)["F"]
+    scores = scored_by(site, arrays)
+    above = list(BIN_EDGES).index(0.5) + 1
+    right = np.mean([scores.relevant[n, above:].sum() for n in range(12)])
+    wrong = np.mean([scores.irrelevant[n, above:].sum() / scores.irrelevant[n].sum() for n in range(12)])
+    metrics, intervals = found["metrics"], found["intervals"]
+    assert isinstance(metrics, dict)
+    assert isinstance(intervals, dict)
+    assert np.isclose(metrics["true_positive_rate"], right)
+    assert np.isclose(metrics["false_positive_rate"], wrong)
+    for name in ("true_positive_rate", "false_positive_rate", "auroc", "calibration_error"):
+        low, high = intervals[name]
+        assert low <= metrics[name] <= high
+    check_statistics(full_statistics(site, arrays))
+
+
+def test_scores_are_not_told_where_nobody_asks(tiny_site: Site) -> None:
+    site = with_held_out(tiny_site, women=12, men=13)
+    silent = replace(site.config, fairness=replace(site.config.fairness, scores=[]))
+    assert "auroc" not in groups_of(replace(site, config=silent))["F"]["metrics"]  # type: ignore[operator]
+
+
+def test_group_whose_patients_are_all_alike_is_no_surer_than_they_are_many(tiny_site: Site) -> None:
+    """Nor is one of which everything is: all resamples are alike, and the bootstrap has no length."""
+    site = with_held_out(tiny_site, women=12, men=13)
+    for group, number in (("F", 12), ("M", 13)):
+        found = groups_of(site)[group]
+        low, high = found["intervals"]["recall_at_1"]  # type: ignore[index]
+        wilson = binomtest(number, number).proportion_ci(0.95, method="wilson")
+        assert (low, high) == (pytest.approx(wilson.low), 1.0)
+    assert full_statistics(site, model_arrays(site.model))["intervals"]["recall_at_1"] == [1.0, 1.0]

@@ -34,6 +34,16 @@ def test_scores_are_those_of_a_loop_over_pairs() -> None:
     assert found.relevant.sum(axis=1).tolist() == [1] * 300
 
 
+def test_exact_scores_of_studies_count_each_patient_once() -> None:
+    relevant = np.eye(NUM_BINS, dtype=np.int64)[[0, 5, 5, 2]]
+    found = Scores(relevant=relevant, irrelevant=7 * relevant).of([0, 1, 2], patients=np.array(["a", "a", "b", "c"]))
+    assert found.relevant.tolist() == [0.5, 0, 0, 0, 0, 1.5]
+    assert found.irrelevant.tolist() == found.relevant.tolist()
+    assert not found.covariance.any()
+    nobody = Scores(relevant=relevant, irrelevant=relevant).of([], patients=np.array(["a", "a", "b", "c"]))
+    assert not nobody.speak
+
+
 @pytest.fixture
 def telling_site(tiny_site: Site) -> Site:
     """A site whose model tells right pairs: both towers are one, and reports are nearly their images."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from common.config.load import load_config
@@ -26,18 +27,42 @@ def test_vectors_follow_one_another_and_make_the_whole() -> None:
     assert form.scores_of(10) is None, "race"
 
 
+def test_ranks_come_last_and_are_of_whom_the_final_model_finds() -> None:
+    form = table_of(load_config(["fairness.ranks=[race,sex]"]).fairness)
+    assert form.num_vectors == 4 + 2 + 2
+    assert [vector.stop - vector.start for vector in form.vectors[-2:]] == [6 * 7, 4 * 7]
+    women = form.ranks_of(0)
+    assert women is not None
+    assert (women.start, women.stop) == (form.vectors[-1].start, form.vectors[-1].start + 7)
+    assert form.ranks_of(4) is None, "age"
+    assert form.vectors[-1].stop == form.num_counts
+    rng = np.random.default_rng(0)
+    told = form.onto_consistent_NN @ rng.normal(50, 9, form.num_counts)
+    for group in (0, 3, 10):
+        ranks, (both, _, final_only, _) = told[form.ranks_of(group)], told[form.cells_of(group)]
+        assert ranks[:5].sum() == pytest.approx(both + final_only)
+        assert ranks.sum() == pytest.approx(told[form.cells_of(group)].sum())
+    by_sex, by_race = (told[vector].reshape(-1, 7).sum(axis=0) for vector in form.vectors[-2:])
+    assert by_sex == pytest.approx(by_race)
+
+
 @pytest.mark.parametrize(
     ("override", "problem"),
-    [("scores=[race,hat]", "hat: not in"), ("scores=[sex,sex]", "twice"), ("scores=[sex*age_band]", r"set it to \[\]")],
+    [("[race,hat]", "hat: not in"), ("[sex,sex]", "twice"), ("[sex*age_band]", r"set it to \[\]")],
 )
-def test_scores_of_no_attribute_are_refused_when_the_config_is_read(override: str, problem: str) -> None:
-    with pytest.raises(ConfigError, match=rf"fairness\.scores: .*{problem}"):
-        load_config(["evaluation.epsilon=1", "fairness.epsilon=1", f"fairness.{override}"])
+def test_scores_and_ranks_of_no_attribute_are_refused_when_the_config_is_read(override: str, problem: str) -> None:
+    for key in ("scores", "ranks"):
+        with pytest.raises(ConfigError, match=rf"fairness\.{key}: .*{problem}"):
+            load_config(["evaluation.epsilon=1", "fairness.epsilon=1", f"fairness.{key}={override}"])
 
 
-@pytest.mark.parametrize(("scores", "deviation"), [("[]", 5.7), ("[sex]", 8.5), ("[sex,age_band]", 10.6)])
-def test_scores_cost_noise_in_every_count(scores: str, deviation: float) -> None:
+@pytest.mark.parametrize(
+    ("scores", "ranks", "deviation"),
+    [("[]", "[]", 5.7), ("[sex]", "[]", 8.5), ("[sex]", "[sex]", 9.9), ("[sex,age_band]", "[]", 10.6)],
+)
+def test_scores_and_ranks_cost_noise_in_every_count(scores: str, ranks: str, deviation: float) -> None:
     """The figures of decision 0034; with eight vectors the Gaussian is tighter than the Laplace."""
-    noise = group_noise_of(load_config(["evaluation.epsilon=1", "fairness.epsilon=1", f"fairness.scores={scores}"]))
+    told = ["evaluation.epsilon=1", "fairness.epsilon=1", f"fairness.scores={scores}", f"fairness.ranks={ranks}"]
+    noise = group_noise_of(load_config(told))
     assert noise is not None
     assert noise.variance**0.5 == pytest.approx(deviation, abs=0.05)

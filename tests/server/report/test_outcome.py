@@ -122,7 +122,12 @@ def test_grid_of_attacks_is_told_by_its_verdict(grid_summary: dict[str, Any]) ->
 
 def test_a_clean_run_has_no_notices(summary: dict[str, Any]) -> None:
     summary["sites"]["St. Brigid"]["drops"] = {}
+    del summary["baselines"]
     assert outcome(summary).notices == ()
+
+
+def test_means_over_repeats_are_told_as_such(summary: dict[str, Any]) -> None:
+    assert any("means over five repeats" in notice.text for notice in outcome(summary).notices)
 
 
 def test_hospital_at_rest_is_told_with_its_rounds_and_that_it_paid_no_more(summary: dict[str, Any]) -> None:

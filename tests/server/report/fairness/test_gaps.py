@@ -56,3 +56,12 @@ def test_gaps_of_scores_name_who_has_more_false_alarms_and_fewer_hits() -> None:
     assert found["equalised_odds"]["gap_interval"][0] < found["false_positive_rate"]["gap_interval"][0]
     assert "worst_group" not in found["equalised_odds"]
     assert "scores" not in fairness_of([row("F", 0.6, 0.04), row("M", 0.4, 0.04)])["sex"]
+
+
+def test_gaps_of_ranks_are_told_where_every_group_tells_ranks() -> None:
+    ranks = {"recall_at_1": (0.2, 0.02), "recall_at_5": (0.4, 0.02)}
+    rows = [scored("F", mrr=(0.3, 0.02), **ranks), scored("M", mrr=(0.2, 0.02), **ranks)]
+    found = fairness_of(rows)["sex"]["ranks"]
+    assert found["mrr"]["worst_group"] == {"site": ALL_SITES, "group": "M", "mrr": 0.2}
+    assert found["recall_at_1"]["gap_interval"][0] == 0
+    assert "ranks" not in fairness_of([*rows, row("O", 0.4, 0.04)])["sex"]

@@ -66,13 +66,17 @@ def test_cost_tells_epsilon_change_and_weight() -> None:
     summary["sites"]["Lakeside"]["reputation"]["mean_weight"] = 0.11
     cost = told(summary)[2]
     assert cost.startswith(
-        "Each training patient paid an epsilon of up to 7.92 at delta 10⁻⁵; each held-out patient 2 for "
+        "Each training patient paid a privacy loss (epsilon: the less, the safer) of up to 7.92 at delta 10⁻⁵; each "
+        "held-out patient 2 for "
     )
     assert "and 1.5 for those by group" in cost
     assert "+8.0 points at Harbour (+2.0 to +14.0)" in cost
     assert "\N{MINUS SIGN}5.0 points at St. Brigid" in cost
     assert "one surely gained, one surely lost, and of three we cannot tell" in cost
     assert "Lakeside counted for least in the model: 11.0%, an equal share is 20.0%." in cost
+    for site in summary["sites"].values():
+        site["reputation"]["mean_weight"] = 0.2
+    assert "counted for least" not in told(summary)[2]
 
 
 def test_run_without_noise_says_that_nothing_protects() -> None:
@@ -82,6 +86,21 @@ def test_run_without_noise_says_that_nothing_protects() -> None:
     assert told(summary)[2].startswith("No noise protects the training patients; figures of held-out patients are")
     assert are_marked(summary)
     assert not are_marked(fair_summary())
+
+
+def test_means_over_repeats_say_whose_patients_and_whose_price_they_are() -> None:
+    summary = fair_summary()
+    summary["baselines"] = {"federated": {"recall_at_10": [0.4, 0.5]}}
+    _, sure, cost = told(summary)
+    assert "held-out patients are behind them in each of the two repeats" in sure
+    assert "the price of one of the two repeats: whoever is in several pays in each" in cost
+
+
+def test_held_out_patients_pay_where_training_patients_do_not() -> None:
+    summary = fair_summary()
+    for site in summary["sites"].values():
+        site["epsilon"] = None
+    assert "each held-out patient paid a privacy loss (epsilon: the less, the safer) of 2 for" in told(summary)[2]
 
 
 @pytest.mark.parametrize("gone", ["sites", "groups"])
