@@ -50,6 +50,7 @@ class EncoderConfig:
 
     name: str = MISSING
     embedding_dim: int = MISSING
+    tone: str = MISSING
     trainable: str = MISSING
     lora_rank: int = MISSING
     image_size: int = MISSING

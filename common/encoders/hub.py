@@ -29,6 +29,7 @@ from common.encoders.hub_backbone import (
 )
 from common.encoders.interface import Encoder, FeatureKeys, Tower
 from common.encoders.lora import adapted
+from common.encoders.tone import with_tone
 from common.encoders.whitened_head import WhitenedHead
 from common.errors import ConfigError
 from common.types import Image
@@ -54,7 +55,7 @@ def build(config: EncoderConfig) -> Encoder:
         raise ConfigError(
             "encoder.trainable=lora: there is no block to adapt; set encoder.trainable_blocks to 1 or more"
         )
-    return HubEncoder(config)
+    return with_tone(HubEncoder(config), config.tone)
 
 
 class HubEncoder:

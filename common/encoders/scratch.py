@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from common.config.schema import EncoderConfig
 from common.encoders.attention import attention
-from common.encoders.interface import Tower
+from common.encoders.interface import Encoder, FeatureKeys, Tower
 from common.encoders.lora import adapted
+from common.encoders.tone import with_tone
 from common.encoders.whitened_head import WhitenedHead
 from common.errors import ConfigError
 from common.types import Image
@@ -175,7 +176,7 @@ class AdaptedTower(Tower):
 class ScratchEncoder:
     """Pixels and word numbers as features, transformers as towers."""
 
-    keys = None
+    keys: FeatureKeys | None = None
 
     def __init__(self, config: EncoderConfig) -> None:
         self._config = config
@@ -211,7 +212,7 @@ def word_numbers(report: str, *, vocabulary: int) -> list[int]:
     return [1 + zlib.crc32(word.encode()) % (vocabulary - 1) for word in words]
 
 
-def build(config: EncoderConfig) -> ScratchEncoder:
+def build(config: EncoderConfig) -> Encoder:
     """The scratch encoder of a config.
 
     Raises:
@@ -223,7 +224,7 @@ def build(config: EncoderConfig) -> ScratchEncoder:
         )
     if config.width % config.num_heads:
         raise ConfigError(f"encoder.width={config.width} is not a multiple of encoder.num_heads={config.num_heads}")
-    return ScratchEncoder(config)
+    return with_tone(ScratchEncoder(config), config.tone)
 
 
 def _start(tower: nn.Module, generator: torch.Generator) -> None:

@@ -35,7 +35,8 @@ from server.checkpoint import RunState
 from server.report.build import build_summary
 from server.report.write import write_run
 from simulations.federation.federate import check_cohort, each_its_own, in_cohort
-from simulations.measurement.group_gap import Figure, GapBootstrap, GapFigures, Hits, Queries
+from simulations.measurement.group_gap import GapBootstrap, GapFigures, Hits, Queries
+from simulations.measurement.group_thresholds import decided_about, threshold_trial
 from simulations.measurement.pooled import first_ten
 from simulations.scenarios.cells import Found, GridWatcher, KeptCells, Unwatched
 from simulations.scenarios.remedies import NONE, Cell, cells_of, check_remedies, untreated
@@ -85,14 +86,14 @@ def simulate_fairness(config: RunConfig, folder: Path, *, watcher: GridWatcher) 
             if seed == config.seed:
                 trained = runner.shown(shown)
                 if (seed, shown) not in kept.found:  # measured again, its sites would tell other noise
-                    kept.add((seed, shown), runner.found(trained))
+                    kept.add((seed, shown), runner.found(shown, trained))
             for number, repeat in enumerate(every, start=1):
                 if repeat[0] == seed and repeat not in kept.found:
                     watcher.cell_begins(f"{repeat[1].label}, seed {seed}", number=number, of=len(every))
                     beside = kept.found.get((seed, Cell(repeat[1].epsilon, NONE)), {})
                     kept.add(repeat, runner.measure(repeat[1], beside.get("site_recall", {})))
-    first = runners[0]
-    trained.pooled["start"] = rates_of(pooled_of(first.start, first.consortium, first.config))
+    first = runners[0].plain
+    trained.pooled["start"] = rates_of(pooled_of(first.start, first.consortium, config))
     facts = facts_of(trained.config, first.consortium, first.start, started_at, clock, pooled=trained.pooled)
     summary = build_summary(trained.config, trained.state, facts)
     summary["timings"] |= {"rounds_seconds": None}  # of many federations, not told apart
@@ -114,34 +115,70 @@ def released_recall(state: RunState) -> dict[str, float]:
 
 
 def _prepared(config: RunConfig, folder: Path, clock: Clock) -> _Runner:
-    """What runs the cells of one seed: its studies read, its first model fitted."""
-    consortium, start = prepare(untreated(config), clock, kept=folder / PUBLIC_MODEL_FILE)
-    check_cohort(config, len(consortium.sites))
-    return _Runner(config, consortium, start, folder)
+    """What runs the cells of one seed: its studies read, and its first model fitted, in each tone of the cells."""
+    plain = untreated(config)
+
+    def seen_in(tone: str) -> _Seen:
+        own = folder if tone == plain.encoder.tone else folder / tone
+        shown = replace(plain, encoder=replace(plain.encoder, tone=tone))
+        return _Seen(*prepare(shown, clock, kept=own / PUBLIC_MODEL_FILE))
+
+    tones = dict.fromkeys([plain.encoder.tone, *(cell.changed(config, {}).encoder.tone for cell in cells_of(config))])
+    runner = _Runner(config, {tone: seen_in(tone) for tone in tones}, folder)
+    check_cohort(config, len(runner.plain.consortium.sites))
+    return runner
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Studies as the frozen part of a first model sees them, and the part that trains on top of it."""
+
+    consortium: Consortium
+    start: DualEncoder
+
+    def hits(self, model: DualEncoder) -> Hits:
+        """What a model finds of the held-out images."""
+        held_out = self.consortium.held_out(self.consortium.sites)
+        return first_ten(model, held_out.to(next(model.parameters()).device.type))[0]
+
+    def start_of(self, config: RunConfig) -> DualEncoder:
+        """The one start of all cells, with an adversary where the cell has one."""
+        adversary = fresh_adversary(config)
+        if adversary is None:
+            return self.start
+        start = copy.deepcopy(self.start)
+        start.adversary = adversary.to(config.device)
+        return start
 
 
 @dataclass(frozen=True)
 class _Runner:
-    """Runs cells over one prepared consortium."""
+    """Runs the cells of one seed over one cut of the patients.
+
+    Attributes:
+        config: The scenario's, with that seed.
+        seen: The studies, by the tone of their pictures.
+        folder: What is kept of the seed.
+    """
 
     config: RunConfig
-    consortium: Consortium
-    start: DualEncoder
+    seen: Mapping[str, _Seen]
     folder: Path
+
+    @property
+    def plain(self) -> _Seen:
+        """The studies as the untreated federation sees them."""
+        return self.seen[untreated(self.config).encoder.tone]
 
     @property
     def queries(self) -> Queries:
         """Whose the held-out images are."""
         cut = cut_of(self.config)
-        records = self.consortium.held_out(self.consortium.sites).records
+        records = self.plain.consortium.held_out(self.plain.consortium.sites).records
         return Queries(
             np.array([record.patient_id for record in records]),
             np.array([cut.groups[cut.group_of(record)] for record in records]),
         )
-
-    def hits(self, model: DualEncoder) -> Hits:
-        """What a model finds of them."""
-        return first_ten(model, self.consortium.held_out(self.consortium.sites).to(self.config.device))[0]
 
     def shown(self, cell: Cell) -> Trained:
         """The federation that the report shows, with all its intervals; its checkpoint and ledgers stay."""
@@ -152,33 +189,29 @@ class _Runner:
         config = self._config_of(cell, site_recall)
         config = replace(config, evaluation=replace(config.evaluation, num_bootstrap=FEWEST_RESAMPLES))
         with tempfile.TemporaryDirectory(prefix="wardround-") as folder:
-            return self.found(self._train(cell, config, Path(folder) / "cell"))
+            return self.found(cell, self._train(cell, config, Path(folder) / "cell"))
 
-    def found(self, trained: Trained) -> Found:
+    def found(self, cell: Cell, trained: Trained) -> Found:
         """What a cell's federation came to."""
-        hits = [round(float(hit), 6) for hit in self.hits(trained.model)]
-        return {"hits": hits, "site_recall": released_recall(trained.state)}
+        seen = self.seen[trained.config.encoder.tone]
+        hits = [round(float(hit), 6) for hit in seen.hits(trained.model)]
+        trial = threshold_trial(trained.model, seen.consortium, trained.config) if cell.remedy == NONE else None
+        decisions = None if trial is None else trial.as_json()
+        return {"hits": hits, "site_recall": released_recall(trained.state), "decisions": decisions}
 
     def _config_of(self, cell: Cell, site_recall: Mapping[str, float]) -> RunConfig:
-        config = in_cohort(cell.changed(self.config, site_recall), self.consortium, each_its_own(self.consortium))
+        config = cell.changed(self.config, site_recall)
+        seen = self.seen[config.encoder.tone]
+        config = in_cohort(config, seen.consortium, each_its_own(seen.consortium))
         if not config.privacy.calibrate:
             return config
-        anchors = part_public(self.consortium.public(), config).anchors.to(config.device)
-        return calibrate(config, anchors, self._start_of(config), bands_of(self.consortium)).config
-
-    def _start_of(self, config: RunConfig) -> DualEncoder:
-        """The one start of all cells, with an adversary where the cell has one."""
-        adversary = fresh_adversary(config)
-        if adversary is None:
-            return self.start
-        start = copy.deepcopy(self.start)
-        start.adversary = adversary.to(config.device)
-        return start
+        anchors = part_public(seen.consortium.public(), config).anchors.to(config.device)
+        return calibrate(config, anchors, seen.start_of(config), bands_of(seen.consortium)).config
 
     def _train(self, cell: Cell, config: RunConfig, folder: Path) -> Trained:
-        cut = each_its_own(self.consortium)
-        start = self._start_of(config)
-        trained = train(config, self.consortium, start, cut=cut, folder=folder, observer=Unwatched())
+        seen = self.seen[config.encoder.tone]
+        cut, start = each_its_own(seen.consortium), seen.start_of(config)
+        trained = train(config, seen.consortium, start, cut=cut, folder=folder, observer=Unwatched())
         if trained.problem is not None:
             raise type(trained.problem)(f"{cell.label}: {trained.problem}")
         return trained
@@ -206,23 +239,51 @@ def _compared(
         groups = {name: float(np.mean([one[name] for one in each])) for name in everywhere}
         return {**_as_json(bootstrap.figures(hits, reference)), "groups": groups}
 
-    start = [runner.hits(runner.start) for runner in runners]
+    start = [runner.plain.hits(runner.plain.start) for runner in runners]
     return {
         "attribute": config.mitigation.attribute,
         "group": config.remedies.group,
         "repeats": len(runners),
         "start": row(start, start),
         "cells": [{**asdict(cell), **row(hits_of(cell), hits_of(Cell(cell.epsilon, NONE)))} for cell in cells],
+        "thresholds": _thresholds(config, runners, found),
     }
 
 
-def _as_json(figures: GapFigures) -> dict[str, Any]:
-    def pair(figure: Figure) -> dict[str, float]:
-        return {"value": figure.value, "low": figure.low, "high": figure.high}
+def _thresholds(
+    config: RunConfig, runners: list[_Runner], found: Mapping[tuple[int, Cell], Found]
+) -> list[dict[str, Any]]:
+    """Of the untreated federation at each epsilon: decisions at one threshold, and at each group's own."""
+    if config.fairness.epsilon is None:
+        return []
+    bootstrap = GapBootstrap(
+        [decided_about(runner.plain.consortium, runner.config) for runner in runners],
+        config.remedies.group,
+        generator=numpy_generator(config.seed, "bootstrap", "thresholds"),
+        num_resamples=config.evaluation.num_bootstrap,
+    )
 
+    def gaps(trials: list[dict[str, Any]], at: str) -> dict[str, Any]:
+        true, false = ([np.array(trial[at][kind]) for trial in trials] for kind in ("true", "false"))
+        named = {"true_positive": bootstrap.gap(true), "false_positive": bootstrap.gap(false)}
+        return {name: figure.as_json() for name, figure in {**named, "odds": bootstrap.odds(true, false)}.items()}
+
+    rows = []
+    for epsilon in dict.fromkeys(config.remedies.epsilons):
+        trials = [found[runner.config.seed, Cell(epsilon, NONE)]["decisions"] for runner in runners]
+        each = {name: [trial["thresholds"][name] for trial in trials] for name in trials[0]["thresholds"]}
+        means = {
+            name: {end: float(np.mean([one[end] for one in own])) for end in ("value", "low", "high")}
+            for name, own in each.items()
+        }
+        rows.append({"epsilon": epsilon, "groups": means, "public": gaps(trials, "public"), "own": gaps(trials, "own")})
+    return rows
+
+
+def _as_json(figures: GapFigures) -> dict[str, Any]:
     return {
-        "recall_at_10": pair(figures.recall),
-        "gap": pair(figures.gap),
-        "kept": pair(figures.kept),
-        "gap_left": None if figures.left is None else pair(figures.left),
+        "recall_at_10": figures.recall.as_json(),
+        "gap": figures.gap.as_json(),
+        "kept": figures.kept.as_json(),
+        "gap_left": None if figures.left is None else figures.left.as_json(),
     }
