@@ -25,7 +25,7 @@ from client.site import HeldOut
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, embed_in_batches
 from common.encoders.public_fit import AnchorFeatures
-from common.encoders.public_parts import part_public
+from common.encoders.public_parts import PublicParts
 from common.fairness.emphasis import cut_of
 from common.fairness.scores import OPERATING_PROBABILITY, PairScores
 from common.fairness.table import TableForm
@@ -35,7 +35,7 @@ from common.seeds import numpy_generator
 from common.types import StudyRecord
 from server.report.fairness.group_table import GroupTable
 from simulations.measurement.group_gap import Hits, Queries
-from simulations.studies.consortium import Consortium, site_of
+from simulations.studies.consortium import site_of
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,8 @@ class Trial:
         return {"thresholds": thresholds, "public": self.public.as_json(), "own": self.own.as_json()}
 
 
-def decided_about(consortium: Consortium, config: RunConfig) -> Queries:
-    """The images that a trial decides about: those of the patients who set no threshold."""
-    records = consortium.held_out(consortium.sites).records
+def decided_about(records: Sequence[StudyRecord], config: RunConfig) -> Queries:
+    """The images of held-out studies that a trial decides about: those of the patients who set no threshold."""
     cut, kept = cut_of(config), np.flatnonzero(~_sets(records, config))
     return Queries(
         np.array([records[row].patient_id for row in kept]),
@@ -85,22 +84,26 @@ def decided_about(consortium: Consortium, config: RunConfig) -> Queries:
     )
 
 
-def threshold_trial(model: DualEncoder, consortium: Consortium, config: RunConfig) -> Trial | None:
+def threshold_trial(model: DualEncoder, held_out: HeldOut, public: PublicParts, config: RunConfig) -> Trial | None:
     """Set thresholds by half of the patients, and decide about the other half.
+
+    Args:
+        model: It scores the pairs.
+        held_out: Studies of all hospitals.
+        public: What says what a score means, and the reports of the wrong pairs.
+        config: Its `mitigation.attribute` says which groups there are.
 
     Returns:
         The decisions, in the order of `decided_about`; None where a run tells no scores: without `fairness.epsilon`.
     """
     if config.fairness.epsilon is None:
         return None
-    held_out, public = consortium.held_out(consortium.sites).to(config.device), part_public(consortium.public(), config)
-    unseen, anchors = public.unseen.to(config.device), public.anchors.to(config.device)
     image_ND, report_ND = _embeddings(model, held_out)
-    scale = scale_of(*_embeddings(model, unseen), unseen.patients)
-    _, public_KD = _embeddings(model, anchors)
+    scale = scale_of(*_embeddings(model, public.unseen), public.unseen.patients)
+    _, public_KD = _embeddings(model, public.anchors)
     scores = scores_of(scale, image_ND, report_ND, public_KD)
     thresholds = _thresholds(held_out.records, scores, config, epsilon=config.fairness.epsilon)
-    groups = decided_about(consortium, config).groups
+    groups = decided_about(held_out.records, config).groups
     kept = ~_sets(held_out.records, config)
     true_Q = scale.probability(_numbers((image_ND * report_ND).sum(dim=1))[kept])
     false_QK = scale.probability(_numbers(image_ND[torch.from_numpy(kept)] @ public_KD.T))

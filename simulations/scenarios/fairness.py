@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from client.site import HeldOut
 from client.training.calibrate import calibrate
 from common.config.load import config_as_yaml, config_digest
 from common.config.schema import RunConfig
@@ -136,10 +137,20 @@ class _Seen:
     consortium: Consortium
     start: DualEncoder
 
-    def hits(self, model: DualEncoder) -> Hits:
+    @property
+    def held_out(self) -> HeldOut:
+        """The held-out studies of all sites."""
+        return self.consortium.held_out(self.consortium.sites)
+
+    def hits(self, model: DualEncoder, config: RunConfig) -> Hits:
         """What a model finds of the held-out images."""
-        held_out = self.consortium.held_out(self.consortium.sites)
-        return first_ten(model, held_out.to(next(model.parameters()).device.type))[0]
+        return first_ten(model, self.held_out.to(config.device))[0]
+
+    def decisions(self, trained: Trained) -> dict[str, Any] | None:
+        """What thresholds by group make of a federation's decisions; None where its sites tell no scores."""
+        public = part_public(self.consortium.public().to(trained.config.device), trained.config)
+        trial = threshold_trial(trained.model, self.held_out.to(trained.config.device), public, trained.config)
+        return None if trial is None else trial.as_json()
 
     def start_of(self, config: RunConfig) -> DualEncoder:
         """The one start of all cells, with an adversary where the cell has one."""
@@ -174,7 +185,7 @@ class _Runner:
     def queries(self) -> Queries:
         """Whose the held-out images are."""
         cut = cut_of(self.config)
-        records = self.plain.consortium.held_out(self.plain.consortium.sites).records
+        records = self.plain.held_out.records
         return Queries(
             np.array([record.patient_id for record in records]),
             np.array([cut.groups[cut.group_of(record)] for record in records]),
@@ -194,9 +205,8 @@ class _Runner:
     def found(self, cell: Cell, trained: Trained) -> Found:
         """What a cell's federation came to."""
         seen = self.seen[trained.config.encoder.tone]
-        hits = [round(float(hit), 6) for hit in seen.hits(trained.model)]
-        trial = threshold_trial(trained.model, seen.consortium, trained.config) if cell.remedy == NONE else None
-        decisions = None if trial is None else trial.as_json()
+        hits = [round(float(hit), 6) for hit in seen.hits(trained.model, trained.config)]
+        decisions = seen.decisions(trained) if cell.remedy == NONE else None
         return {"hits": hits, "site_recall": released_recall(trained.state), "decisions": decisions}
 
     def _config_of(self, cell: Cell, site_recall: Mapping[str, float]) -> RunConfig:
@@ -239,7 +249,7 @@ def _compared(
         groups = {name: float(np.mean([one[name] for one in each])) for name in everywhere}
         return {**_as_json(bootstrap.figures(hits, reference)), "groups": groups}
 
-    start = [runner.plain.hits(runner.plain.start) for runner in runners]
+    start = [runner.plain.hits(runner.plain.start, config) for runner in runners]
     return {
         "attribute": config.mitigation.attribute,
         "group": config.remedies.group,
@@ -257,7 +267,7 @@ def _thresholds(
     if config.fairness.epsilon is None:
         return []
     bootstrap = GapBootstrap(
-        [decided_about(runner.plain.consortium, runner.config) for runner in runners],
+        [decided_about(runner.plain.held_out.records, runner.config) for runner in runners],
         config.remedies.group,
         generator=numpy_generator(config.seed, "bootstrap", "thresholds"),
         num_resamples=config.evaluation.num_bootstrap,
