@@ -31,6 +31,7 @@ from common.encoders.interface import Encoder, FeatureKeys, Tower
 from common.encoders.lora import adapted
 from common.encoders.tone import with_tone
 from common.encoders.whitened_head import WhitenedHead
+from common.encoders.words import refuse_public_words
 from common.errors import ConfigError
 from common.types import Image
 
@@ -55,6 +56,7 @@ def build(config: EncoderConfig) -> Encoder:
         raise ConfigError(
             "encoder.trainable=lora: there is no block to adapt; set encoder.trainable_blocks to 1 or more"
         )
+    refuse_public_words(config)
     return with_tone(HubEncoder(config), config.tone)
 
 

@@ -32,6 +32,7 @@ from common.encoders.hub_backbone import Backbone, folder_digest, load_report_ba
 from common.encoders.interface import Encoder, FeatureKeys, Tower
 from common.encoders.tone import with_tone
 from common.encoders.whitened_head import WhitenedHead
+from common.encoders.words import refuse_public_words
 from common.errors import ConfigError
 from common.files import sha256_of_file
 from common.types import Image
@@ -54,6 +55,7 @@ def build(config: EncoderConfig) -> Encoder:
             f"encoder.trainable={config.trainable}: the pretrained networks stay as they are; "
             "set encoder.trainable=heads, or take encoder.name=hub or scratch"
         )
+    refuse_public_words(config)
     encoder = PretrainedEncoder(
         image_weights=image_weights(), report_folder=report_folder(), embedding_dim=config.embedding_dim
     )

@@ -79,6 +79,7 @@ REMEDIES = {
     "score_level": "score level",
     "adversary": "adversary",
     "tone": "equalised pictures",
+    "words": "public words",
 }
 RULES = {
     "mean": "mean",

@@ -77,7 +77,7 @@ class Trial:
 
 def decided_about(records: Sequence[StudyRecord], config: RunConfig) -> Queries:
     """The images of held-out studies that a trial decides about: those of the patients who set no threshold."""
-    cut, kept = cut_of(config), np.flatnonzero(~_sets(records, config))
+    cut, kept = cut_of(config), np.flatnonzero(~_sets(records, config)).tolist()
     return Queries(
         np.array([records[row].patient_id for row in kept]),
         np.array([cut.groups[cut.group_of(records[row])] for row in kept]),

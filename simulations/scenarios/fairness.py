@@ -3,7 +3,8 @@
 A cell is one federation. Its accuracy is the recall at 10 over one gallery of all sites, its gap how much less of the
 group's images find their report than of all others'. Both are held against the untreated federation at the same
 epsilon, on the same patients, and are means over seeds, each with its own cut of the patients and its own first model.
-What remedies read of the untreated federation, the recall of each site, is read as that one released it.
+What remedies read of the untreated federation, the recall of each site, is read as that one released it. What
+thresholds by group make of the untreated federation's decisions is told beside (`group_thresholds.py`).
 
 What is measured is kept at once, so that a scenario that was stopped goes on with the next cell. The report shows the
 sites of one federation: the first seed's untreated one at the last epsilon.
@@ -24,7 +25,7 @@ import numpy as np
 from client.site import HeldOut
 from client.training.calibrate import calibrate
 from common.config.load import config_as_yaml, config_digest
-from common.config.schema import RunConfig
+from common.config.schema import EncoderConfig, RunConfig
 from common.encoders.dual import DualEncoder
 from common.encoders.public_fit import fresh_adversary
 from common.encoders.public_parts import part_public
@@ -116,16 +117,16 @@ def released_recall(state: RunState) -> dict[str, float]:
 
 
 def _prepared(config: RunConfig, folder: Path, clock: Clock) -> _Runner:
-    """What runs the cells of one seed: its studies read, and its first model fitted, in each tone of the cells."""
+    """What runs the cells of one seed: its studies read, and a first model fitted, for each encoder of the cells."""
     plain = untreated(config)
 
-    def seen_in(tone: str) -> _Seen:
-        own = folder if tone == plain.encoder.tone else folder / tone
-        shown = replace(plain, encoder=replace(plain.encoder, tone=tone))
-        return _Seen(*prepare(shown, clock, kept=own / PUBLIC_MODEL_FILE))
+    def seen_by(encoder: EncoderConfig) -> _Seen:
+        own = folder if encoder == plain.encoder else folder / f"{encoder.tone}-{encoder.words}"
+        return _Seen(encoder, *prepare(replace(plain, encoder=encoder), clock, kept=own / PUBLIC_MODEL_FILE))
 
-    tones = dict.fromkeys([plain.encoder.tone, *(cell.changed(config, {}).encoder.tone for cell in cells_of(config))])
-    runner = _Runner(config, {tone: seen_in(tone) for tone in tones}, folder)
+    encoders = [plain.encoder, *(cell.changed(config, {}).encoder for cell in cells_of(config))]
+    distinct = [encoder for place, encoder in enumerate(encoders) if encoder not in encoders[:place]]
+    runner = _Runner(config, tuple(seen_by(encoder) for encoder in distinct), folder)
     check_cohort(config, len(runner.plain.consortium.sites))
     return runner
 
@@ -134,6 +135,7 @@ def _prepared(config: RunConfig, folder: Path, clock: Clock) -> _Runner:
 class _Seen:
     """Studies as the frozen part of a first model sees them, and the part that trains on top of it."""
 
+    encoder: EncoderConfig
     consortium: Consortium
     start: DualEncoder
 
@@ -168,18 +170,22 @@ class _Runner:
 
     Attributes:
         config: The scenario's, with that seed.
-        seen: The studies, by the tone of their pictures.
+        seen: The studies, by each encoder of the cells, that of the untreated federation first.
         folder: What is kept of the seed.
     """
 
     config: RunConfig
-    seen: Mapping[str, _Seen]
+    seen: tuple[_Seen, ...]
     folder: Path
 
     @property
     def plain(self) -> _Seen:
         """The studies as the untreated federation sees them."""
-        return self.seen[untreated(self.config).encoder.tone]
+        return self.seen[0]
+
+    def seen_by(self, config: RunConfig) -> _Seen:
+        """The studies as a cell's federation sees them."""
+        return next(seen for seen in self.seen if seen.encoder == config.encoder)
 
     @property
     def queries(self) -> Queries:
@@ -204,14 +210,14 @@ class _Runner:
 
     def found(self, cell: Cell, trained: Trained) -> Found:
         """What a cell's federation came to."""
-        seen = self.seen[trained.config.encoder.tone]
+        seen = self.seen_by(trained.config)
         hits = [round(float(hit), 6) for hit in seen.hits(trained.model, trained.config)]
         decisions = seen.decisions(trained) if cell.remedy == NONE else None
         return {"hits": hits, "site_recall": released_recall(trained.state), "decisions": decisions}
 
     def _config_of(self, cell: Cell, site_recall: Mapping[str, float]) -> RunConfig:
         config = cell.changed(self.config, site_recall)
-        seen = self.seen[config.encoder.tone]
+        seen = self.seen_by(config)
         config = in_cohort(config, seen.consortium, each_its_own(seen.consortium))
         if not config.privacy.calibrate:
             return config
@@ -219,7 +225,7 @@ class _Runner:
         return calibrate(config, anchors, seen.start_of(config), bands_of(seen.consortium)).config
 
     def _train(self, cell: Cell, config: RunConfig, folder: Path) -> Trained:
-        seen = self.seen[config.encoder.tone]
+        seen = self.seen_by(config)
         cut, start = each_its_own(seen.consortium), seen.start_of(config)
         trained = train(config, seen.consortium, start, cut=cut, folder=folder, observer=Unwatched())
         if trained.problem is not None:

@@ -14,6 +14,7 @@ from common.config.load import config_as_json, config_from_json
 from common.config.registry import near
 from common.config.schema import RunConfig
 from common.encoders.tone import RECORDED
+from common.encoders.words import ALL_WORDS
 from common.errors import ConfigError
 from common.fairness.emphasis import SAMPLING, WEIGHT, cut_of
 from common.losses.composition import with_term, without_term
@@ -24,7 +25,7 @@ NONE = "none"
 SCORE_LEVEL = "score_level"
 """Name of the term, and of the remedy that adds it."""
 
-OFF: tuple[object, ...] = ({}, 0.0, RECORDED)
+OFF: tuple[object, ...] = ({}, 0.0, RECORDED, ALL_WORDS)
 """Strengths of a remedy that does nothing."""
 
 SiteRecall = Mapping[str, float]
@@ -118,7 +119,7 @@ def untreated(config: RunConfig) -> RunConfig:
         config,
         mitigation=replace(config.mitigation, emphasis={}, shares={}, site_recall={}, adversary_weight=0.0),
         loss=replace(config.loss, name=without_term(config.loss, SCORE_LEVEL)),
-        encoder=replace(config.encoder, tone=RECORDED),
+        encoder=replace(config.encoder, tone=RECORDED, words=ALL_WORDS),
     )
 
 
@@ -148,7 +149,12 @@ def _tone(given: RunConfig, untreated: RunConfig, site_recall: SiteRecall) -> Ru
     return replace(untreated, encoder=replace(untreated.encoder, tone=given.encoder.tone))
 
 
+def _words(given: RunConfig, untreated: RunConfig, site_recall: SiteRecall) -> RunConfig:  # noqa: ARG001 - others
+    return replace(untreated, encoder=replace(untreated.encoder, words=given.encoder.words))
+
+
 REMEDIES = {
+    "words": Remedy("encoder.words", _words),
     "tone": Remedy("encoder.tone", _tone),
     "sampling": Remedy("mitigation.emphasis", _emphasis(SAMPLING)),
     "weight": Remedy("mitigation.emphasis", _emphasis(WEIGHT)),

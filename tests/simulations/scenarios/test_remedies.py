@@ -42,6 +42,7 @@ def test_each_remedy_turns_on_its_own_part_alone(name: str) -> None:
         "site_weights": found.mitigation.site_recall == FIGURES,
         "score_level": found.loss.name == f"{given.loss.name}+score_level",
         "tone": found.encoder.tone == "equalised",
+        "words": found.encoder.words == "public",
         "adversary": found.mitigation.adversary_weight == given.mitigation.adversary_weight,
     }
     assert [one for one, is_on in on.items() if is_on] == [name]
