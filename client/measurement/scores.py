@@ -64,18 +64,10 @@ def scored_by(site: Site, arrays: NamedArrays) -> Scores:
         nothing = np.zeros((0, NUM_BINS), dtype=np.int64)
         return Scores(relevant=nothing, irrelevant=nothing)
     seen, own = embed_in_batches(site.model, public.images, public.reports)
-    scale = _scale(seen.embedding, own.embedding, public.patients)
+    scale = scale_of(seen.embedding, own.embedding, public.patients)
     image, report = embed_in_batches(site.model, held_out.images, held_out.reports)
     _, others = embed_in_batches(site.model, anchors.images, anchors.reports)
     return scores_of(scale, image.embedding, report.embedding, others.embedding)
-
-
-def scores_of(scale: ScoreScale, image_ND: Tensor, report_ND: Tensor, public_KD: Tensor) -> Scores:
-    """The scores of N studies among their own and K public reports."""
-    own_N1 = (image_ND * report_ND).sum(dim=1, keepdim=True)
-    # Some at a time: N and K are tens of thousands at a large hospital.
-    others = [_in_bins(scale, images @ public_KD.T) for images in image_ND.split(_AT_ONCE)]
-    return Scores(relevant=_in_bins(scale, own_N1), irrelevant=np.concatenate(others))
 
 
 def _by_patient(pairs_NB: NDArray[np.int64], patient_N: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -86,8 +78,8 @@ def _by_patient(pairs_NB: NDArray[np.int64], patient_N: NDArray[np.intp]) -> NDA
     return shares_B
 
 
-def _scale(image_VD: Tensor, report_VD: Tensor, patients_V: Tensor) -> ScoreScale:
-    """Each image with its own report, and with as many of other patients' as `_MOST_OTHERS`, spread over all."""
+def scale_of(image_VD: Tensor, report_VD: Tensor, patients_V: Tensor) -> ScoreScale:
+    """The curve through V public pairs: each image with its own report, and with others', spread over all of them."""
     relevant_V = (image_VD * report_VD).sum(dim=1)
     num = len(image_VD)
     shifts = np.unique(np.linspace(1, num - 1, min(_MOST_OTHERS, num - 1), dtype=np.int64)).tolist() if num > 1 else []
@@ -99,6 +91,14 @@ def _scale(image_VD: Tensor, report_VD: Tensor, patients_V: Tensor) -> ScoreScal
     if not len(found):
         return ScoreScale(0.0, 0.0)
     return ScoreScale.of_pairs(relevant_V.cpu().double().numpy(), found.double().numpy())
+
+
+def scores_of(scale: ScoreScale, image_ND: Tensor, report_ND: Tensor, public_KD: Tensor) -> Scores:
+    """The scores of N studies among their own and K public reports."""
+    own_N1 = (image_ND * report_ND).sum(dim=1, keepdim=True)
+    # Some at a time: N and K are tens of thousands at a large hospital.
+    others = [_in_bins(scale, images @ public_KD.T) for images in image_ND.split(_AT_ONCE)]
+    return Scores(relevant=_in_bins(scale, own_N1), irrelevant=np.concatenate(others))
 
 
 def _in_bins(scale: ScoreScale, similarity_NK: Tensor) -> NDArray[np.int64]:

@@ -100,6 +100,8 @@ RANGES: dict[str, tuple[float, float]] = {
 CHOICES: dict[str, tuple[str, ...]] = {
     "data.synthetic.planted": ("scanner", "marker", "phrases"),
     "data.same_patients": ("exact", "folded"),
+    "encoder.words": ("all", "public"),
+    "encoder.tone": ("recorded", "equalised"),
     "encoder.trainable": ("all", "heads", "lora"),
     "training.optimizer": ("sgd", "adam"),
     "training.precision": ("float32", "bfloat16"),

@@ -52,6 +52,8 @@ class EncoderConfig:
 
     name: str = MISSING
     embedding_dim: int = MISSING
+    tone: str = MISSING
+    words: str = MISSING
     trainable: str = MISSING
     lora_rank: int = MISSING
     image_size: int = MISSING

@@ -29,7 +29,9 @@ from common.encoders.hub_backbone import (
 )
 from common.encoders.interface import Encoder, FeatureKeys, Prefix, Tower
 from common.encoders.lora import adapted
+from common.encoders.tone import with_tone
 from common.encoders.whitened_head import WhitenedHead
+from common.encoders.words import refuse_public_words
 from common.errors import ConfigError
 from common.types import Image
 
@@ -54,7 +56,8 @@ def build(config: EncoderConfig) -> Encoder:
         raise ConfigError(
             "encoder.trainable=lora: there is no block to adapt; set encoder.trainable_blocks to 1 or more"
         )
-    return HubEncoder(config)
+    refuse_public_words(config)
+    return with_tone(HubEncoder(config), config.tone)
 
 
 class HubEncoder:

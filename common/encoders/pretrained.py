@@ -30,7 +30,9 @@ from common.encoders.efficientnet_lite import (
 )
 from common.encoders.hub_backbone import Backbone, HiddenStates, folder_digest, load_report_backbone
 from common.encoders.interface import Encoder, FeatureKeys, Prefix, Tower
+from common.encoders.tone import with_tone
 from common.encoders.whitened_head import WhitenedHead
+from common.encoders.words import refuse_public_words
 from common.errors import ConfigError
 from common.files import sha256_of_file
 from common.types import Image
@@ -53,9 +55,11 @@ def build(config: EncoderConfig) -> Encoder:
             f"encoder.trainable={config.trainable}: the pretrained networks stay as they are; "
             "set encoder.trainable=heads, or take encoder.name=hub or scratch"
         )
-    return PretrainedEncoder(
+    refuse_public_words(config)
+    encoder = PretrainedEncoder(
         image_weights=image_weights(), report_folder=report_folder(), embedding_dim=config.embedding_dim
     )
+    return with_tone(encoder, config.tone)
 
 
 class PretrainedEncoder:

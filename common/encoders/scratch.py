@@ -21,9 +21,11 @@ from torch import Tensor, nn
 
 from common.config.schema import EncoderConfig
 from common.encoders.attention import attention
-from common.encoders.interface import Prefix, Tower
+from common.encoders.interface import Encoder, FeatureKeys, Prefix, Tower
 from common.encoders.lora import adapted
+from common.encoders.tone import with_tone
 from common.encoders.whitened_head import WhitenedHead
+from common.encoders.words import PUBLIC_WORDS
 from common.errors import ConfigError
 from common.types import Image
 
@@ -91,6 +93,8 @@ class ImageTrunk(nn.Module):
 class ReportTrunk(nn.Module):
     """Transformer over word numbers `[B, T]` (0 is padding) to the mean of its words `[B, W]`."""
 
+    known: Tensor
+
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.words = nn.Embedding(config.vocabulary, config.width)
@@ -99,9 +103,20 @@ class ReportTrunk(nn.Module):
             Block(width=config.width, num_heads=config.num_heads) for _ in range(config.report_depth)
         )
         self.norm = nn.LayerNorm(config.width)
+        self.reads_public_words = config.words == PUBLIC_WORDS
+        if self.reads_public_words:
+            self.register_buffer("known", torch.ones(config.vocabulary))
+
+    def learn_words(self, words: Tensor) -> None:
+        """Keep in mind which words public reports `[N, T]` have, where no others are to be read."""
+        if self.reads_public_words:
+            self.known.zero_()
+            self.known[words.unique()] = 1.0
 
     def forward(self, words: Tensor) -> Tensor:
         """Word numbers `[B, T]` to `[B, W]`."""
+        if self.reads_public_words:
+            words = _without_unknown(words, self.known)
         present = words != PADDING
         tokens = self.words(words) + self.positions
         mask = present[..., None, None, :]
@@ -110,6 +125,14 @@ class ReportTrunk(nn.Module):
         weight = present[..., None].to(tokens.dtype)
         normed: Tensor = self.norm(tokens)
         return (normed * weight).sum(dim=-2) / weight.sum(dim=-2).clamp(min=1)
+
+
+def _without_unknown(words: Tensor, known: Tensor) -> Tensor:
+    """Word numbers `[B, T]` less those that are not known; the rest moves up. A report without a known word stays."""
+    is_read = (known[words] > 0) & (words != PADDING)
+    kept = torch.where(is_read | ~is_read.any(dim=-1, keepdim=True), words, PADDING)
+    order = torch.argsort((kept == PADDING).to(torch.int8), dim=-1, stable=True)
+    return torch.gather(kept, -1, order)
 
 
 class TrunkTower(Tower):
@@ -125,6 +148,11 @@ class TrunkTower(Tower):
         self.head = nn.Linear(config.width, config.embedding_dim)
         self._config = config
         self._adapter_seed = adapter_seed
+
+    def fit_to_public(self, features: Tensor) -> None:
+        """See `Tower`; the words of the anchors are those that a report trunk may be told to read alone."""
+        if isinstance(self.trunk, ReportTrunk):
+            self.trunk.learn_words(features)
 
     def forward(self, features: Tensor) -> Tensor:
         """Embeddings `[B, D]`."""
@@ -175,7 +203,7 @@ class AdaptedTower(Tower):
 class ScratchEncoder:
     """Pixels and word numbers as features, transformers as towers."""
 
-    keys = None
+    keys: FeatureKeys | None = None
 
     def __init__(self, config: EncoderConfig) -> None:
         self._config = config
@@ -219,7 +247,7 @@ def word_numbers(report: str, *, vocabulary: int) -> list[int]:
     return [1 + zlib.crc32(word.encode()) % (vocabulary - 1) for word in words]
 
 
-def build(config: EncoderConfig) -> ScratchEncoder:
+def build(config: EncoderConfig) -> Encoder:
     """The scratch encoder of a config.
 
     Raises:
@@ -231,7 +259,7 @@ def build(config: EncoderConfig) -> ScratchEncoder:
         )
     if config.width % config.num_heads:
         raise ConfigError(f"encoder.width={config.width} is not a multiple of encoder.num_heads={config.num_heads}")
-    return ScratchEncoder(config)
+    return with_tone(ScratchEncoder(config), config.tone)
 
 
 def _start(tower: nn.Module, generator: torch.Generator) -> None:

@@ -174,7 +174,7 @@ def _grid_headlines(summary: Summary) -> list[Headline]:
         note = f"keep {words.whole_percent(robustness.HOLDS)}% under every attack"
         headlines.append(Headline("Rules that hold", held, note, marked))
     for one in summary["robustness"]["references"][:1] if rows else ():
-        note = f"right report in first 10, {robustness.privacy(one['epsilon'])}"
+        note = f"right report in first 10, {words.privacy(one['epsilon'])}"
         headlines.append(Headline("Unattacked mean", words.percent(one["recall_at_10"]), note, marked))
     return headlines
 

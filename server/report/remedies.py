@@ -85,6 +85,13 @@ def remedies_verdict(summary: Summary) -> str | None:
     )
 
 
+def thresholds_verdict(summary: Summary) -> str | None:
+    """What thresholds by group make of decisions, in a sentence for each epsilon; None where none were tried."""
+    remedies = summary.get("remedies") or {}
+    sentences = [_threshold_sentence(row, remedies["group"]) for row in remedies.get("thresholds", ())]
+    return " ".join(sentences) or None
+
+
 def remedies_figure(rows: Sequence[RemedyRow]) -> dict[str, Any]:
     """Gap against recall, a mark for each remedy with both intervals; plotly's JSON.
 
@@ -131,7 +138,7 @@ def _row(number: int, cell: Mapping[str, Any]) -> RemedyRow:
     return RemedyRow(
         number=number,
         remedy=words.remedy(cell["remedy"]),
-        epsilon="no noise" if cell["epsilon"] is None else f"epsilon {cell['epsilon']:g}",
+        epsilon=words.privacy(cell["epsilon"]),
         recall=_figure(cell["recall_at_10"]),
         gap=_figure(cell["gap"]),
         kept=_figure(cell["kept"]),
@@ -160,6 +167,21 @@ def _sentence(rows: Sequence[RemedyRow], group: str) -> str:
         else f"no remedy halves it and keeps {words.whole_percent(LEAST_KEPT)}% of what is found"
     )
     return f"{where} {group} is found less often than the others by {told}; {done}."
+
+
+def _threshold_sentence(row: Mapping[str, Any], group: str) -> str:
+    """What they make of decisions at one epsilon."""
+    where = words.capital(f"with {words.privacy(row['epsilon'])}")
+    before, after = (row[at]["odds"] for at in ("public", "own"))
+    return (
+        f"{where} {group} and the others are {_points(before)} off "
+        f"equalised odds at one threshold for all, and {_points(after)} at each group's own."
+    )
+
+
+def _points(figure: Mapping[str, float]) -> str:
+    value, low, high = (100 * figure[end] for end in ("value", "low", "high"))
+    return f"{value:.1f} points ({low:.1f} to {high:.1f})"
 
 
 def _bars(figures: Sequence[tuple[float, Interval]], colour: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from server.report.fairness.make_up import make_ups
 from server.report.fairness.release_gate import withheld_because
 from server.report.fairness.three_answers import are_marked, three_answers
 from server.report.outcome import outcome
-from server.report.remedies import LEAST_KEPT, remedies_figure, remedies_verdict, remedy_rows
+from server.report.remedies import LEAST_KEPT, remedies_figure, remedies_verdict, remedy_rows, thresholds_verdict
 from server.report.statistic import Statistics
 from server.report.watched import stepped_back, watched_figure, watched_rounds
 
@@ -156,6 +156,7 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
             least_group=summary.get("least_group", LEAST_GROUP),
             remedies=remedies,
             remedies_verdict=remedies_verdict(summary),
+            remedies_thresholds=thresholds_verdict(summary),
             remedies_marked=not statistics.is_private("remedies"),
             least_kept=LEAST_KEPT,
             baselines=baselines,

@@ -59,7 +59,7 @@ class Grid:
     def title(self) -> str:
         """For example `Two of ten hospitals attack, epsilon 8`."""
         few = f"{words.spelled(self.num_byzantine)} of {words.plural(self.num_sites, 'hospital')}"
-        return f"{words.capital(few)} attack{'s' if self.num_byzantine == 1 else ''}, {privacy(self.epsilon)}"
+        return f"{words.capital(few)} attack{'s' if self.num_byzantine == 1 else ''}, {words.privacy(self.epsilon)}"
 
     @property
     def worst(self) -> tuple[Worst | None, ...]:
@@ -101,11 +101,6 @@ class BackdoorRow:
     rule: str
     success: tuple[float | None, ...]
     control: tuple[float | None, ...]
-
-
-def privacy(epsilon: float | None) -> str:
-    """An epsilon in a title."""
-    return "no noise" if epsilon is None else f"epsilon {epsilon:g}"
 
 
 def grids(summary: Summary) -> list[Grid]:

@@ -78,6 +78,8 @@ REMEDIES = {
     "site_weights": "weights of hospitals",
     "score_level": "score level",
     "adversary": "adversary",
+    "tone": "equalised pictures",
+    "words": "public words",
 }
 RULES = {
     "mean": "mean",
@@ -385,6 +387,11 @@ def drop_reason(code: str) -> str:
 def remedy(name: str) -> str:
     """A remedy against a gap in plain words, those that go together joined by plus signs; an unknown name verbatim."""
     return " + ".join(REMEDIES.get(part, part) for part in name.split("+"))
+
+
+def privacy(epsilon: float | None) -> str:
+    """An epsilon in a title."""
+    return "no noise" if epsilon is None else f"epsilon {epsilon:g}"
 
 
 def rule(name: str) -> str:

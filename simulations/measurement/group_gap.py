@@ -54,6 +54,10 @@ class Figure:
     low: float
     high: float
 
+    def as_json(self) -> dict[str, float]:
+        """A plain JSON object."""
+        return {"value": self.value, "low": self.low, "high": self.high}
+
 
 @dataclass(frozen=True, kw_only=True)
 class GapFigures:
@@ -105,6 +109,19 @@ class GapBootstrap:
             kept=_figure(kept_R),
             left=_figure(left_R) if is_gap else None,
         )
+
+    def gap(self, hits: Sequence[Hits]) -> Figure:
+        """How much less of the group's queries hit than of all others'."""
+        return _figure(self._recall_and_gap(hits)[1])
+
+    def odds(self, true: Sequence[Hits], false: Sequence[Hits]) -> Figure:
+        """How far off equalised odds are: the greater of both gaps, whoever has less; resamples of none lie above 0.
+
+        Args:
+            true: Whether each query's right pair is found.
+            false: The share of its wrong pairs that is.
+        """
+        return _figure(np.maximum(*(np.abs(self._recall_and_gap(hits)[1]) for hits in (true, false))))
 
     def _recall_and_gap(self, hits: Sequence[Hits]) -> tuple[Hits, Hits]:
         everybody = [np.ones_like(own_Q) for own_Q in self._of_group]

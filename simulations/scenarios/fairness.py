@@ -3,7 +3,8 @@
 A cell is one federation. Its accuracy is the recall at 10 over one gallery of all sites, its gap how much less of the
 group's images find their report than of all others'. Both are held against the untreated federation at the same
 epsilon, on the same patients, and are means over seeds, each with its own cut of the patients and its own first model.
-What remedies read of the untreated federation, the recall of each site, is read as that one released it.
+What remedies read of the untreated federation, the recall of each site, is read as that one released it. What
+thresholds by group make of the untreated federation's decisions is told beside (`group_thresholds.py`).
 
 What is measured is kept at once, so that a scenario that was stopped goes on with the next cell. The report shows the
 sites of one federation: the first seed's untreated one at the last epsilon.
@@ -20,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from client.site import HeldOut
 from client.training.calibrate import calibrate
-from common.config.schema import RunConfig
+from common.config.schema import EncoderConfig, RunConfig
 from common.encoders.dual import DualEncoder
 from common.encoders.public_fit import fresh_adversary
 from common.encoders.public_parts import part_public
@@ -32,7 +34,8 @@ from server.checkpoint import RunState
 from server.model.ended_run import PUBLIC_MODEL_FILE
 from server.report.write import write_run
 from simulations.federation.federate import check_cohort, each_its_own, in_cohort
-from simulations.measurement.group_gap import Figure, GapBootstrap, GapFigures, Hits, Queries
+from simulations.measurement.group_gap import GapBootstrap, GapFigures, Hits, Queries
+from simulations.measurement.group_thresholds import decided_about, threshold_trial
 from simulations.measurement.pooled import first_ten
 from simulations.scenarios.all_cells import Scenario, measure_all
 from simulations.scenarios.cells import Found, GridWatcher, Unwatched
@@ -87,34 +90,95 @@ def released_recall(state: RunState) -> dict[str, float]:
 
 
 def _prepared(config: RunConfig, folder: Path, clock: Clock) -> _Runner:
-    """What runs the cells of one seed: its studies read, its first model fitted."""
-    consortium, start = prepare(untreated(config), clock, kept=folder / PUBLIC_MODEL_FILE)
-    check_cohort(config, len(consortium.sites))
-    return _Runner(config, consortium, start, folder)
+    """What runs the cells of one seed: its studies read, and a first model fitted, for each encoder of the cells."""
+    plain = untreated(config)
+
+    def seen_by(encoder: EncoderConfig) -> _Seen:
+        own = folder if encoder == plain.encoder else folder / f"{encoder.tone}-{encoder.words}"
+        return _Seen(encoder, *prepare(replace(plain, encoder=encoder), clock, kept=own / PUBLIC_MODEL_FILE))
+
+    encoders = [plain.encoder, *(cell.changed(config, {}).encoder for cell in cells_of(config))]
+    distinct = [encoder for place, encoder in enumerate(encoders) if encoder not in encoders[:place]]
+    runner = _Runner(config, tuple(seen_by(encoder) for encoder in distinct), folder)
+    check_cohort(config, len(runner.plain.consortium.sites))
+    return runner
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Studies as the frozen part of a first model sees them, and the part that trains on top of it."""
+
+    encoder: EncoderConfig
+    consortium: Consortium
+    start: DualEncoder
+
+    @property
+    def held_out(self) -> HeldOut:
+        """The held-out studies of all sites."""
+        return self.consortium.held_out(self.consortium.sites)
+
+    def hits(self, model: DualEncoder, config: RunConfig) -> Hits:
+        """What a model finds of the held-out images."""
+        return first_ten(model, self.held_out.to(config.device))[0]
+
+    def decisions(self, trained: Trained) -> dict[str, Any] | None:
+        """What thresholds by group make of a federation's decisions; None where its sites tell no scores."""
+        public = part_public(self.consortium.public().to(trained.config.device), trained.config)
+        trial = threshold_trial(trained.model, self.held_out.to(trained.config.device), public, trained.config)
+        return None if trial is None else trial.as_json()
+
+    def start_of(self, config: RunConfig) -> DualEncoder:
+        """The one start of all cells, with an adversary where the cell has one."""
+        adversary = fresh_adversary(config)
+        if adversary is None:
+            return self.start
+        start = copy.deepcopy(self.start)
+        start.adversary = adversary.to(config.device)
+        return start
 
 
 @dataclass(frozen=True)
 class _Runner:
-    """Runs cells over one prepared consortium."""
+    """Runs the cells of one seed over one cut of the patients.
+
+    Attributes:
+        config: The scenario's, with that seed.
+        seen: The studies, by each encoder of the cells, that of the untreated federation first.
+        folder: What is kept of the seed.
+    """
 
     config: RunConfig
-    consortium: Consortium
-    start: DualEncoder
+    seen: tuple[_Seen, ...]
     folder: Path
+
+    @property
+    def consortium(self) -> Consortium:
+        """The studies of the untreated federation."""
+        return self.plain.consortium
+
+    @property
+    def start(self) -> DualEncoder:
+        """Its first model."""
+        return self.plain.start
+
+    @property
+    def plain(self) -> _Seen:
+        """The studies as the untreated federation sees them."""
+        return self.seen[0]
+
+    def seen_by(self, config: RunConfig) -> _Seen:
+        """The studies as a cell's federation sees them."""
+        return next(seen for seen in self.seen if seen.encoder == config.encoder)
 
     @property
     def queries(self) -> Queries:
         """Whose the held-out images are."""
         cut = cut_of(self.config)
-        records = self.consortium.held_out(self.consortium.sites).records
+        records = self.plain.held_out.records
         return Queries(
             np.array([record.patient_id for record in records]),
             np.array([cut.groups[cut.group_of(record)] for record in records]),
         )
-
-    def hits(self, model: DualEncoder) -> Hits:
-        """What a model finds of them."""
-        return first_ten(model, self.consortium.held_out(self.consortium.sites).to(self.config.device))[0]
 
     def shown(self, cell: Cell) -> Trained:
         """The federation that the report shows, with all its intervals; its checkpoint and ledgers stay."""
@@ -127,31 +191,26 @@ class _Runner:
         with tempfile.TemporaryDirectory(prefix="wardround-") as folder:
             return self.found(cell, self._train(cell, config, Path(folder) / "cell"))
 
-    def found(self, cell: Cell, trained: Trained) -> Found:  # noqa: ARG002 - as of any scenario
+    def found(self, cell: Cell, trained: Trained) -> Found:
         """What a cell's federation came to."""
-        hits = [round(float(hit), 6) for hit in self.hits(trained.model)]
-        return {"hits": hits, "site_recall": released_recall(trained.state)}
+        seen = self.seen_by(trained.config)
+        hits = [round(float(hit), 6) for hit in seen.hits(trained.model, trained.config)]
+        decisions = seen.decisions(trained) if cell.remedy == NONE else None
+        return {"hits": hits, "site_recall": released_recall(trained.state), "decisions": decisions}
 
     def _config_of(self, cell: Cell, site_recall: Mapping[str, float]) -> RunConfig:
-        config = in_cohort(cell.changed(self.config, site_recall), self.consortium, each_its_own(self.consortium))
+        config = cell.changed(self.config, site_recall)
+        seen = self.seen_by(config)
+        config = in_cohort(config, seen.consortium, each_its_own(seen.consortium))
         if not config.privacy.calibrate:
             return config
-        anchors = part_public(self.consortium.public(), config).anchors.to(config.device)
-        return calibrate(config, anchors, self._start_of(config), bands_of(self.consortium)).config
-
-    def _start_of(self, config: RunConfig) -> DualEncoder:
-        """The one start of all cells, with an adversary where the cell has one."""
-        adversary = fresh_adversary(config)
-        if adversary is None:
-            return self.start
-        start = copy.deepcopy(self.start)
-        start.adversary = adversary.to(config.device)
-        return start
+        anchors = part_public(seen.consortium.public(), config).anchors.to(config.device)
+        return calibrate(config, anchors, seen.start_of(config), bands_of(seen.consortium)).config
 
     def _train(self, cell: Cell, config: RunConfig, folder: Path) -> Trained:
-        cut = each_its_own(self.consortium)
-        start = self._start_of(config)
-        trained = train(config, self.consortium, start, cut=cut, folder=folder, observer=Unwatched())
+        seen = self.seen_by(config)
+        cut, start = each_its_own(seen.consortium), seen.start_of(config)
+        trained = train(config, seen.consortium, start, cut=cut, folder=folder, observer=Unwatched())
         if trained.problem is not None:
             raise type(trained.problem)(f"{cell.label}: {trained.problem}")
         return trained
@@ -179,23 +238,51 @@ def _compared(
         groups = {name: float(np.mean([one[name] for one in each])) for name in everywhere}
         return {**_as_json(bootstrap.figures(hits, reference)), "groups": groups}
 
-    start = [runner.hits(runner.start) for runner in runners]
+    start = [runner.plain.hits(runner.plain.start, config) for runner in runners]
     return {
         "attribute": config.mitigation.attribute,
         "group": config.remedies.group,
         "repeats": len(runners),
         "start": row(start, start),
         "cells": [{**asdict(cell), **row(hits_of(cell), hits_of(Cell(cell.epsilon, NONE)))} for cell in cells],
+        "thresholds": _thresholds(config, runners, found),
     }
 
 
-def _as_json(figures: GapFigures) -> dict[str, Any]:
-    def pair(figure: Figure) -> dict[str, float]:
-        return {"value": figure.value, "low": figure.low, "high": figure.high}
+def _thresholds(
+    config: RunConfig, runners: list[_Runner], found: Mapping[tuple[int, Cell], Found]
+) -> list[dict[str, Any]]:
+    """Of the untreated federation at each epsilon: decisions at one threshold, and at each group's own."""
+    if config.fairness.epsilon is None:
+        return []
+    bootstrap = GapBootstrap(
+        [decided_about(runner.plain.held_out.records, runner.config) for runner in runners],
+        config.remedies.group,
+        generator=numpy_generator(config.seed, "bootstrap", "thresholds"),
+        num_resamples=config.evaluation.num_bootstrap,
+    )
 
+    def gaps(trials: list[dict[str, Any]], at: str) -> dict[str, Any]:
+        true, false = ([np.array(trial[at][kind]) for trial in trials] for kind in ("true", "false"))
+        named = {"true_positive": bootstrap.gap(true), "false_positive": bootstrap.gap(false)}
+        return {name: figure.as_json() for name, figure in {**named, "odds": bootstrap.odds(true, false)}.items()}
+
+    rows = []
+    for epsilon in dict.fromkeys(config.remedies.epsilons):
+        trials = [found[runner.config.seed, Cell(epsilon, NONE)]["decisions"] for runner in runners]
+        each = {name: [trial["thresholds"][name] for trial in trials] for name in trials[0]["thresholds"]}
+        means = {
+            name: {end: float(np.mean([one[end] for one in own])) for end in ("value", "low", "high")}
+            for name, own in each.items()
+        }
+        rows.append({"epsilon": epsilon, "groups": means, "public": gaps(trials, "public"), "own": gaps(trials, "own")})
+    return rows
+
+
+def _as_json(figures: GapFigures) -> dict[str, Any]:
     return {
-        "recall_at_10": pair(figures.recall),
-        "gap": pair(figures.gap),
-        "kept": pair(figures.kept),
-        "gap_left": None if figures.left is None else pair(figures.left),
+        "recall_at_10": figures.recall.as_json(),
+        "gap": figures.gap.as_json(),
+        "kept": figures.kept.as_json(),
+        "gap_left": None if figures.left is None else figures.left.as_json(),
     }

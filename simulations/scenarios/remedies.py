@@ -1,6 +1,6 @@
 """The cells of `--scenario fairness`: a remedy against a group's gap, at an epsilon.
 
-Each remedy is turned on by itself, with the strength that the config's `mitigation` and `loss` give;
+Each remedy is turned on by itself, with the strength that the config's `mitigation`, `loss` and `encoder` give;
 `weight+score_level` turns on both.
 """
 
@@ -13,6 +13,8 @@ from operator import attrgetter
 from common.config.load import config_as_json, config_from_json
 from common.config.registry import near
 from common.config.schema import RunConfig
+from common.encoders.tone import RECORDED
+from common.encoders.words import ALL_WORDS
 from common.errors import ConfigError
 from common.fairness.emphasis import SAMPLING, WEIGHT, cut_of
 from common.losses.composition import with_term, without_term
@@ -22,6 +24,9 @@ from simulations.scenarios.cells import at_epsilon
 NONE = "none"
 SCORE_LEVEL = "score_level"
 """Name of the term, and of the remedy that adds it."""
+
+OFF: tuple[object, ...] = ({}, 0.0, RECORDED, ALL_WORDS)
+"""Strengths of a remedy that does nothing."""
 
 SiteRecall = Mapping[str, float]
 """Recall of each site as the untreated federation released it."""
@@ -97,15 +102,11 @@ def check_remedies(config: RunConfig) -> None:
         for part in _parts(name):
             if part not in REMEDIES:
                 raise ConfigError(f"remedies.names: {part}: unknown; {near(part, list(REMEDIES))}")
-            if not _strength(config, REMEDIES[part].strength):
+            if attrgetter(REMEDIES[part].strength)(config) in OFF:
                 raise ConfigError(f"remedies.names: {part}: has no strength; give {REMEDIES[part].strength}")
     for cell in cells_of(config):
         changed = cell.changed(config, {"any site": 0.5})
         check_names(config_from_json(config_as_json(changed)))
-
-
-def _strength(config: RunConfig, key: str) -> object:
-    return attrgetter(key)(config)
 
 
 def _parts(remedy: str) -> list[str]:
@@ -118,6 +119,7 @@ def untreated(config: RunConfig) -> RunConfig:
         config,
         mitigation=replace(config.mitigation, emphasis={}, shares={}, site_recall={}, adversary_weight=0.0),
         loss=replace(config.loss, name=without_term(config.loss, SCORE_LEVEL)),
+        encoder=replace(config.encoder, tone=RECORDED, words=ALL_WORDS),
     )
 
 
@@ -143,7 +145,17 @@ def _adversary(given: RunConfig, untreated: RunConfig, site_recall: SiteRecall) 
     return replace(untreated, mitigation=replace(untreated.mitigation, adversary_weight=weight))
 
 
+def _tone(given: RunConfig, untreated: RunConfig, site_recall: SiteRecall) -> RunConfig:  # noqa: ARG001 - others
+    return replace(untreated, encoder=replace(untreated.encoder, tone=given.encoder.tone))
+
+
+def _words(given: RunConfig, untreated: RunConfig, site_recall: SiteRecall) -> RunConfig:  # noqa: ARG001 - others
+    return replace(untreated, encoder=replace(untreated.encoder, words=given.encoder.words))
+
+
 REMEDIES = {
+    "words": Remedy("encoder.words", _words),
+    "tone": Remedy("encoder.tone", _tone),
     "sampling": Remedy("mitigation.emphasis", _emphasis(SAMPLING)),
     "weight": Remedy("mitigation.emphasis", _emphasis(WEIGHT)),
     "site_weights": Remedy("mitigation.site_power", _site_weights),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from server.report.remedies import remedies_figure, remedies_verdict, remedy_rows
+from server.report.remedies import remedies_figure, remedies_verdict, remedy_rows, thresholds_verdict
 from server.report.render import render
 from server.report.summary import validate
 
@@ -103,6 +103,30 @@ def test_page_holds_the_section_and_another_run_does_not(
     assert page.count("halves the gap") >= 1
     assert remedies_verdict(summary) is None
     assert "What helps who is served worse?" not in render(summary, rounds)
+
+
+@pytest.fixture
+def decided(compared: dict[str, Any]) -> dict[str, Any]:
+    """The same with decisions at thresholds by group."""
+    public = {"true_positive": figure(0.1), "false_positive": figure(-0.02), "odds": figure(0.1)}
+    own = {"true_positive": figure(0.01), "false_positive": figure(0.03), "odds": figure(0.03)}
+    row = {"epsilon": None, "groups": {"Black": figure(0.42), "White": figure(0.51)}, "public": public, "own": own}
+    return compared | {"remedies": compared["remedies"] | {"thresholds": [row]}}
+
+
+def test_thresholds_by_group_are_told_with_what_they_do_not_move(
+    decided: dict[str, Any], compared: dict[str, Any], rounds: list[dict[str, Any]]
+) -> None:
+    validate(decided)
+    page = render(decided, rounds)
+    assert thresholds_verdict(decided) == (
+        "With no noise Black and the others are 10.0 points (9.0 to 11.0) off equalised odds at one threshold for all, "
+        "and 3.0 points (2.0 to 4.0) at each group's own."
+    )
+    assert "It moves no rank" in page
+    assert "42.0%" in page
+    assert thresholds_verdict(compared) is None
+    assert "It moves no rank" not in render(compared, rounds)
 
 
 def test_names_from_a_config_are_escaped(compared: dict[str, Any], rounds: list[dict[str, Any]]) -> None:

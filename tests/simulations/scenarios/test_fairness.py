@@ -10,15 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from common.config.load import load_config
 from common.config.schema import RunConfig
 from common.errors import CheckpointError
 from server.checkpoint import RunState
 from server.report.summary import validate
+from simulations.measurement.group_thresholds import decided_about
 from simulations.scenarios import fairness
 from simulations.scenarios.fairness import RESULTS_FILE, released_recall, simulate_fairness
-from simulations.scenarios.simulate import Clock, prepare
+from simulations.scenarios.remedies import untreated
+from simulations.scenarios.simulate import PUBLIC_MODEL_FILE, Clock, prepare
 from simulations.studies.consortium import folder_of
 from tests.conftest import QuietWatcher
 
@@ -26,11 +29,11 @@ COMPARED = (
     "data.test_fraction=0.4",
     "remedies.repeats=1",
     "remedies.epsilons=[8]",
-    "remedies.names=[weight+adversary,site_weights]",
+    "remedies.names=[weight+adversary,site_weights,tone+words]",
     "federation.rounds=1",
     "training.steps_per_round=1",
 )
-CELLS = [(8.0, remedy) for remedy in ("none", "weight+adversary", "site_weights")]
+CELLS = [(8.0, remedy) for remedy in ("none", "weight+adversary", "site_weights", "tone+words")]
 
 
 class Counting(QuietWatcher):
@@ -82,7 +85,7 @@ def rows(resumed: tuple[Counting, dict[str, Any]]) -> dict[tuple[Any, ...], dict
 def test_killed_scenario_goes_on_with_the_next_cell_and_keeps_the_others(
     killed: list[dict[str, Any]], resumed: tuple[Counting, dict[str, Any]], folder: Path
 ) -> None:
-    assert resumed[0].begun == [3]
+    assert resumed[0].begun == [3, 4]
     kept = json.loads((folder / RESULTS_FILE).read_bytes())["cells"]
     assert all(cell in kept for cell in killed)
     assert len(kept) == len(CELLS)
@@ -130,13 +133,40 @@ def test_weights_of_hospitals_follow_from_what_was_released_at_the_same_epsilon(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(fairness._Runner, "shown", lambda runner, cell: None)  # noqa: ARG005 - as kept
-    monkeypatch.setattr(fairness._Runner, "found", lambda runner, trained: kept["cells"][0])  # noqa: ARG005 - as kept
+    monkeypatch.setattr(fairness._Runner, "found", lambda runner, cell, trained: kept["cells"][0])  # noqa: ARG005 - as kept
     monkeypatch.setattr(fairness, "train", stop)
     with pytest.raises(KeyboardInterrupt):
         simulate_fairness(config, again, watcher=Counting())
     assert asked[0].mitigation.site_recall == told
     assert set(told) <= {"northgate", "riverside", "st-marys"}
     assert asked[0].mitigation.emphasis == {}
+
+
+def test_an_encoder_is_a_remedy_with_a_first_model_of_its_own(
+    config: RunConfig, folder: Path, resumed: tuple[Counting, dict[str, Any]]
+) -> None:
+    assert resumed
+    seed = folder / f"seed-{config.seed}"
+    plain, own = (load_file(path / PUBLIC_MODEL_FILE) for path in (seed, seed / "equalised-public"))
+    assert own.keys() - plain.keys() == {"report_tower.trunk.known"}
+    assert not np.array_equal(plain["image_tower.trunk.patches.weight"], own["image_tower.trunk.patches.weight"])
+
+
+def test_decisions_by_group_are_those_of_the_kept_trial(
+    resumed: tuple[Counting, dict[str, Any]], folder: Path, config: RunConfig
+) -> None:
+    (row,) = resumed[1]["remedies"]["thresholds"]
+    kept = json.loads((folder / RESULTS_FILE).read_bytes())["cells"]
+    trial = next(cell["decisions"] for cell in kept if cell["remedy"] == "none")
+    assert [cell["decisions"] for cell in kept if cell["remedy"] != "none"] == [None] * 3
+    assert set(row["groups"]) == {"Asian", "Black", "Hispanic", "White", "other", "unknown"}
+    consortium = prepare(untreated(config), Clock(QuietWatcher()))[0]
+    is_black = decided_about(consortium.held_out(consortium.sites).records, config).groups == "Black"
+    for at in ("public", "own"):
+        true, false = (np.array(trial[at][kind]) for kind in ("true", "false"))
+        gaps = [kind[~is_black].mean() - kind[is_black].mean() for kind in (true, false)]
+        assert [row[at][name]["value"] for name in ("true_positive", "false_positive")] == pytest.approx(gaps)
+        assert row[at]["odds"]["value"] == pytest.approx(max(map(abs, gaps)))
 
 
 def test_results_of_another_config_are_refused(

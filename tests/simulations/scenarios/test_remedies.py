@@ -41,6 +41,8 @@ def test_each_remedy_turns_on_its_own_part_alone(name: str) -> None:
         "weight": found.mitigation.emphasis == given.mitigation.emphasis and found.mitigation.emphasis_by == "weight",
         "site_weights": found.mitigation.site_recall == FIGURES,
         "score_level": found.loss.name == f"{given.loss.name}+score_level",
+        "tone": found.encoder.tone == "equalised",
+        "words": found.encoder.words == "public",
         "adversary": found.mitigation.adversary_weight == given.mitigation.adversary_weight,
     }
     assert [one for one, is_on in on.items() if is_on] == [name]
@@ -65,6 +67,7 @@ def test_joined_remedies_are_both_on() -> None:
             ["loss.weights.score_level=0"],
             r"score_level: has no strength; give loss\.weights\.score_level",
         ),
+        (["encoder.tone=recorded"], r"tone: has no strength; give encoder\.tone"),
         (["privacy.noise=shared"], r"mitigation\.site_recall: noise that hospitals share"),
     ],
 )
