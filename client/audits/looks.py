@@ -4,9 +4,10 @@ The regions of RAVL (Varma et al., 2024, arXiv:2411.04097), with two changes for
 Crops are compared with those of the same place only, since medical pictures lie alike; and clusters are few, their
 unions count, too, so that a letter is seen whether it takes one of them or several.
 
-A crop is looked at less its blurred self: letters, edges and devices stay, exposure does not.
+A crop is looked at twice: for what is small and bright (its white top-hat: letters, wires and clips stay, while
+exposure, anatomy and the edge of the collimation go), and for shade (block means less the crop's own).
 
-Shapes: N pictures, F pixels of a crop, D components, L looks.
+Shapes: N pictures, F figures of a crop, D components, L looks.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ GRID = 7
 """Places in a row and in a column; each overlaps half of the next."""
 
 NUM_CLUSTERS = 16
-"""Of each place; with their unions there are about twice as many looks."""
+"""Of each place, seen in one of the two ways; with their unions there are about twice as many looks."""
 
 NUM_COMPONENTS = 8
-BLUR = 2.0
-"""Deviation of the blur in pixels of `SIDE`, as wide as a stroke of a letter."""
+SMALL = 5
+"""Pixels of `SIDE`; what is as wide and as high is not small."""
+
+BLOCK = 4
+"""Pixels of `SIDE` that a shade is the mean of."""
 
 Array = NDArray[np.float64]
 
@@ -80,35 +84,35 @@ def looks_of(pictures: Sequence[Image]) -> Looks:
     A look is a cluster of one place's crops, or a union of such; a place where all pictures are the same has none.
     """
     small_NHW = np.stack([small_picture(picture, SIDE) for picture in pictures]).astype(np.float64) / 255.0
-    detail_NHW = small_NHW - ndimage.gaussian_filter(small_NHW, (0.0, BLUR, BLUR))
+    bright_NHW = small_NHW - ndimage.grey_opening(small_NHW, size=(1, SMALL, SMALL))
     present: list[Array] = [np.zeros((len(pictures), 0))]
     places: list[Place] = []
     for place in map(Place, range(GRID**2)):
-        crop_NF = detail_NHW[:, *place.window(SIDE)].reshape(len(pictures), -1)
-        present.append(_clusters(crop_NF))
-        places += [place] * present[-1].shape[1]
+        window = place.window(SIDE)
+        for seen_NF in (bright_NHW[:, *window].reshape(len(pictures), -1), _shades(small_NHW[:, *window])):
+            present.append(_clusters(seen_NF))
+            places += [place] * present[-1].shape[1]
     return Looks(present=np.hstack(present), places=tuple(places))
 
 
-def _clusters(crop_NF: Array) -> Array:
+def _shades(crop_NHW: Array) -> Array:
+    """Block means less the crop's own, `[N, F]`."""
+    num, side = len(crop_NHW), crop_NHW.shape[1] // BLOCK
+    mean_NF = crop_NHW.reshape(num, side, BLOCK, side, BLOCK).mean(axis=(2, 4)).reshape(num, -1)
+    return np.asarray(mean_NF - mean_NF.mean(axis=1, keepdims=True))
+
+
+def _clusters(seen_NF: Array) -> Array:
     """Ones where a crop is in a cluster, or in one of the unions that Ward's tree of them makes, `[N, L]`."""
-    component_ND = _components(crop_NF)
-    num = min(NUM_CLUSTERS, len(np.unique(component_ND.round(6), axis=0)))
+    num = min(NUM_CLUSTERS, len(np.unique(seen_NF.round(6), axis=0)))
     if num < 2:
-        return np.zeros((len(crop_NF), 0))
+        return np.zeros((len(seen_NF), 0))
+    component_ND = PCA(min(NUM_COMPONENTS, *seen_NF.shape), random_state=0).fit_transform(seen_NF)
     fitted = KMeans(num, n_init=1, random_state=0).fit(component_ND)
     columns = list((fitted.labels_[:, None] == np.arange(num)).astype(np.float64).T)
     for first, second, _, _ in linkage(fitted.cluster_centers_, "ward")[:-1]:  # the last holds everything
         columns.append(columns[int(first)] + columns[int(second)])
     return np.stack(columns, axis=1)
-
-
-def _components(crop_NF: Array) -> Array:
-    """Principal components in units of their spread, without those that do not vary."""
-    fitted = PCA(min(NUM_COMPONENTS, len(crop_NF)), random_state=0).fit(crop_NF)
-    spread_D = np.sqrt(fitted.explained_variance_)
-    known_D = spread_D > 1e-6
-    return np.asarray(fitted.transform(crop_NF)[:, known_D] / spread_D[known_D])
 
 
 def _third(position: int) -> int:

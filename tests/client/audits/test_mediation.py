@@ -7,7 +7,9 @@ import pytest
 from scipy import stats
 
 from client.audits.interface import Verdict
-from client.audits.mediation import audit_mediation, parts_of_gap
+from client.audits.linear import folds_of
+from client.audits.mediation import audit_mediation, losses, parts_of_gap, quality
+from client.audits.permutation import PatientExchange, p_values
 from client.audits.studies import AuditedStudies
 from common.types import StudyRecord
 
@@ -59,3 +61,27 @@ def test_parts_are_slope_times_gap_in_quality_as_plain_regression_has_them() -> 
     assert images == pytest.approx(slope * (quality[~member, 0].mean() - quality[member, 0].mean()), rel=0.02)
     assert reports == pytest.approx(0.0, abs=0.01)
     assert images + reports == pytest.approx(match[~member].mean() - match[member].mean(), abs=0.01)
+
+
+def false_alarms(*, fitted_anew: bool) -> int:
+    """Of 200 draws where a group has nothing to do with anything; the broken variant fits for what was seen alone."""
+    alarms = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        half, truth = rng.normal(size=(60, 12)), rng.normal(size=(60, 3))
+        patients = [f"p{i}" for i in range(60)]
+        member, fold = (rng.permutation(60) < 25).astype(float), folds_of(patients)
+        member_XN = member[np.vstack([np.arange(60), PatientExchange(patients, ["here"] * 60, rng).orders(99)])]
+        if fitted_anew:
+            loss_X = losses(half, truth, fold, member_XN)
+        else:
+            quality_N = quality(half, truth, fold, member[None])[0]
+            loss_X = (1 - member_XN) @ quality_N / 35 - member_XN @ quality_N / 25
+        alarms += p_values(loss_X[:1], loss_X[1:, None])[0] <= 0.05
+    return alarms
+
+
+def test_false_alarms_are_as_rare_as_they_say_where_lines_are_fitted_anew_and_not_where_they_are_not() -> None:
+    """With n = 200 draws at level .05, alpha 1e-3."""
+    assert stats.binomtest(false_alarms(fitted_anew=True), 200, 0.05).pvalue > 1e-3
+    assert stats.binomtest(false_alarms(fitted_anew=False), 200, 0.05, "greater").pvalue < 1e-3
