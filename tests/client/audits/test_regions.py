@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from client.audits.audit import BiasAudit
 from client.audits.features import fit_features
 from client.audits.interface import Audited, Verdict
-from client.audits.looks import GRID, Place, looks_of
+from client.audits.looks import GRID, Looks, Place, looks_of
 from client.audits.page import render
 from client.audits.regions import LATE, Example, audit_regions
 from client.audits.studies import AuditedStudies
@@ -28,17 +28,24 @@ def lettered(seed: int, bearing: np.ndarray, *, side: int = 64) -> np.ndarray:
     pictures = level + rng.normal(0.0, 6.0, size=(len(bearing), side, side))
     scale = side // 64
     letter = LETTER.repeat(scale, axis=0).repeat(scale, axis=1)
-    for picture in pictures[bearing]:
-        picture[54 * scale : 59 * scale, 4 * scale : 7 * scale][letter] = 250.0
+    for row in np.flatnonzero(bearing):
+        pictures[row, 54 * scale : 59 * scale, 4 * scale : 7 * scale][letter] = 250.0
     return np.clip(pictures, 0, 255).astype(np.uint8)
+
+
+def best(looks: Looks, bearing: np.ndarray) -> tuple[int, float]:
+    """The look that goes best with what bears the letter, and their correlation."""
+    agreement = [np.corrcoef(bearing, present)[0, 1] for present in looks.present.T]
+    return int(np.argmax(agreement)), float(np.max(agreement))
 
 
 @pytest.mark.parametrize("side", [64, 128])
 def test_a_letter_is_a_look_of_its_place_whatever_the_exposure(side: int) -> None:
     bearing = np.arange(120) % 3 == 0
     looks = looks_of(list(lettered(0, bearing, side=side)))
-    same = (looks.present == bearing[:, None]).all(axis=0)
-    assert {looks.places[look].words for look in np.flatnonzero(same)} == {"lower left"}
+    look, agreement = best(looks, bearing)
+    assert looks.places[look].words == "lower left"
+    assert agreement > 0.85
     assert set(np.unique(looks.present)) == {0.0, 1.0}
 
 
@@ -96,8 +103,7 @@ def test_a_look_of_one_patients_many_studies_goes_with_nothing() -> None:
     records[:15] = [replace(record, patient_id="often") for record in records[:15]]
     pictures = lettered(3, np.arange(len(records)) < 15)
     many = replace(drawn, records=tuple(records), pictures=pictures)
-    looks = looks_of(list(pictures))
-    assert any((looks.present[:, look] == (np.arange(len(records)) < 15)).all() for look in range(len(looks.places)))
+    assert best(looks_of(list(pictures)), np.arange(len(records)) < 15)[1] > 0.85
     assert "race, by region" not in {finding.subject for finding in audited(many).found}
     apart = replace(many, records=tuple(replace(r, patient_id=r.study_id) for r in records))
     assert "race, by region" in {finding.subject for finding in audited(apart).found}
