@@ -37,6 +37,9 @@ from common.types import Image
 
 QUESTION = "Which parts of the pictures go with a group, with studies that are not found again, or with a finding?"
 LATE = "studies that are not found again"
+MOST_FINDINGS = 10
+"""The most frequent ones; they are shown for a person to judge, and who looks through more?"""
+
 MOST_EXAMPLES = 4
 
 
@@ -115,7 +118,7 @@ def _lateness(studies: AuditedStudies, images_ND: Components, reports_NE: Compon
 
 def _of_findings(studies: AuditedStudies) -> Iterator[_Asked]:
     names, finding_NK = finding_labels(studies)
-    for name, label_N in zip(names, finding_NK.T, strict=True):
+    for name, label_N in zip(names[:MOST_FINDINGS], finding_NK.T[:MOST_FINDINGS], strict=True):
         yield _Asked(name=name, value=label_N[:, None], rows=np.arange(len(label_N)), there=Verdict.EXPECTED)
 
 

@@ -121,6 +121,5 @@ def test_marker_is_found_as_a_region_of_race_and_of_studies_that_are_misfiled() 
         marked = studies(seed, "marker", images=True, patients=PATIENTS)
         power.update(found(audit_regions, marked) & {"race, by region"})
         power.update(found(audit_regions, misfiled(seed, patients=MORE_PATIENTS)) & {LATE})
-        clean = [studies(seed, images=True, patients=patients) for patients in (PATIENTS, MORE_PATIENTS)]
-        alarms += any(found(audit_regions, drawn) for drawn in clean)
+        alarms += bool(found(audit_regions, studies(seed, images=True, patients=PATIENTS)))
     hold("regions", power, alarms)
