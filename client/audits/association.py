@@ -1,6 +1,6 @@
 """How far two traits of a study go together, exactly and over exchanges of patients.
 
-Shapes: N studies, C classes, K labels, M exchanges; classes and labels are zeros and ones.
+Shapes: N studies, C values of a trait, K labels, M exchanges.
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-def phi(class_NC: Array, label_NK: Array, order_MN: NDArray[np.int64]) -> Array:
-    """Phi coefficient of each class with each label, `[M, C, K]`, when studies get the classes of others.
+def correlations(value_NC: Array, label_NK: Array, order_MN: NDArray[np.int64]) -> Array:
+    """Correlation of each value with each label, `[M, C, K]`, when studies get the values of others.
+
+    Of zeros and ones it is the phi coefficient. Where one of the two does not vary it is 0.
 
     Args:
-        class_NC: Classes; a study may be of several.
+        value_NC: Values of one trait or more.
         label_NK: Labels.
-        order_MN: Whose classes each study gets.
+        order_MN: Whose values each study gets.
     """
-    share_C, share_K = class_NC.mean(axis=0), label_NK.mean(axis=0)
-    both_MCK = np.stack([column_N[order_MN] @ label_NK for column_N in class_NC.T], axis=1) / len(label_NK)
-    spread_CK = np.sqrt(np.outer(share_C * (1.0 - share_C), share_K * (1.0 - share_K)))
-    return np.asarray((both_MCK - np.outer(share_C, share_K)) / np.where(spread_CK > 0, spread_CK, np.inf))
+    mean_C, mean_K = value_NC.mean(axis=0), label_NK.mean(axis=0)
+    both_MCK = np.stack([column_N[order_MN] @ label_NK for column_N in value_NC.T], axis=1) / len(label_NK)
+    spread_CK = np.outer(value_NC.std(axis=0), label_NK.std(axis=0))
+    return np.asarray((both_MCK - np.outer(mean_C, mean_K)) / np.where(spread_CK > 1e-12, spread_CK, np.inf))
 
 
 def cramers_v(phi_coefficient: float, num: int) -> float:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from client.audits.association import cramers_v, phi
+from client.audits.association import correlations, cramers_v
 from client.audits.features import Components
 from client.audits.interface import ALPHA, Audited, Finding, Verdict
 from client.audits.linear import agreement, area_under_curve, cross_fitted, folds_of
@@ -114,8 +114,8 @@ def _going_together(
     trait: Trait, against: str, names: Sequence[str], label_NK: Components, order_MN: NDArray[np.int64]
 ) -> _Tested:
     num = len(label_NK)
-    seen_CK = np.abs(phi(trait.member, label_NK, np.arange(num)[None])[0])
-    exchanged_MCK = np.abs(phi(trait.member, label_NK, order_MN))
+    seen_CK = np.abs(correlations(trait.member, label_NK, np.arange(num)[None])[0])
+    exchanged_MCK = np.abs(correlations(trait.member, label_NK, order_MN))
     p_CK = p_values(seen_CK.ravel(), exchanged_MCK.reshape(len(order_MN), -1)).reshape(seen_CK.shape)
     row, column = divmod(int(np.argmin(p_CK - 1e-6 * seen_CK)), seen_CK.shape[1])
     return _Tested(

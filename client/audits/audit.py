@@ -11,6 +11,7 @@ from client.audits.features import fit_features
 from client.audits.interface import Audited
 from client.audits.language import audit_language
 from client.audits.mediation import audit_mediation
+from client.audits.regions import audit_regions
 from client.audits.studies import AuditedStudies
 from client.audits.swaps import audit_swaps
 from client.audits.terms import Terms
@@ -78,3 +79,4 @@ def _audits(studies: AuditedStudies, terms: Terms, encoder: Encoder | None) -> I
     yield audit_attributes(studies, {"image": images, "report": reports})
     yield audit_mediation(studies, images, reports)
     yield audit_swaps(studies, features, images, reports)
+    yield audit_regions(studies, images, reports)

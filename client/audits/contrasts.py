@@ -47,9 +47,7 @@ class Contrast:
         return self.inside - self.outside
 
 
-def contrasts(
-    figures_NK: Figures, grouped: Grouped, *, rng: np.random.Generator, of: str | None = None
-) -> list[Contrast]:
+def contrasts(figures_NK: Figures, grouped: Grouped, *, rng: np.random.Generator) -> list[Contrast]:
     """Each group of an attribute against everybody else with a group, one-sided: is the figure higher in the group?
 
     Groups of fewer than `LEAST_PATIENTS`, or with fewer outside, are left out.
@@ -58,11 +56,9 @@ def contrasts(
         figures_NK: The figures of each study with a group.
         grouped: Those studies.
         rng: Decides exchanges and bootstrap.
-        of: The one group that is compared; all where it is left out.
     """
     groups, patients = grouped.groups, grouped.patients
-    asked = sorted(set(groups)) if of is None else [of]
-    names = [group for group in asked if _is_large(group, groups, patients)]
+    names = [group for group in sorted(set(groups)) if _is_large(group, groups, patients)]
     if not names:
         return []
     member_GN = np.array([[group == name for group in groups] for name in names], dtype=np.float64)
@@ -70,7 +66,7 @@ def contrasts(
     seen_GK = _difference(member_GN, figures_NK)
     exchanged_MGK = np.stack([_difference(member_N[order_MN], figures_NK) for member_N in member_GN], axis=1)
     p_GK = p_values(seen_GK.ravel(), exchanged_MGK.reshape(len(order_MN), -1)).reshape(seen_GK.shape)
-    low_GK, high_GK = _interval(member_GN, figures_NK, patients, rng)
+    low_GK, high_GK = interval(member_GN, figures_NK, patients, rng)
     inside_GK = member_GN @ figures_NK / member_GN.sum(axis=1, keepdims=True)
     return [
         Contrast(
@@ -99,7 +95,7 @@ def _difference(member_XN: Figures, figures_NK: Figures) -> Figures:
     return np.asarray(inside_XK / size_X1 - outside_XK / (member_XN.shape[1] - size_X1))
 
 
-def _interval(
+def interval(
     member_GN: Figures, figures_NK: Figures, patients: Sequence[str], rng: np.random.Generator
 ) -> tuple[Figures, Figures]:
     """Percentile bootstrap of the difference over patients, whose studies stay together."""

@@ -46,6 +46,41 @@ def cross_fitted(components_ND: Array, target_NT: Array, fold_N: NDArray[np.int6
     return said_NT
 
 
+def cross_fitted_without(
+    components_ND: Array, target_NT: Array, fold_N: NDArray[np.int64], left_out_MN: Array
+) -> tuple[Array, Array]:
+    """What lines say that learnt from neither a study's fold nor any study left out, and what is true, `[M, N, T]`.
+
+    Both less the mean of what the line learnt from. Each of M choices is a full refit: a fold's share of the normal
+    equations is summed once, and the line of the others solves what is left of all.
+
+    Args:
+        components_ND: Components of the studies.
+        target_NT: What is to be told.
+        fold_N: The fold of each.
+        left_out_MN: Ones where a choice leaves a study out.
+    """
+    num_D, learns_MN = components_ND.shape[1], 1.0 - left_out_MN
+    known_NX = np.hstack([components_ND, target_NT, np.ones((len(fold_N), 1))])
+    folds = [fold_N == fold for fold in np.unique(fold_N)]
+    shares = [_sums(known_NX[own_N], learns_MN[:, own_N]) for own_N in folds]
+    total_MXX = np.sum(shares, axis=0)
+    said_MNT, true_MNT = (np.zeros((*left_out_MN.shape, target_NT.shape[1])) for _ in range(2))
+    for own_N, share_MXX in zip(folds, shares, strict=True):
+        sums_MXX = total_MXX - share_MXX
+        centre_M1T = sums_MXX[:, -1:, num_D:-1] / np.maximum(sums_MXX[:, -1:, -1:], 1.0)
+        gram_MDD = sums_MXX[:, :num_D, :num_D] + RIDGE * np.eye(num_D)
+        cross_MDT = sums_MXX[:, :num_D, num_D:-1] - sums_MXX[:, :num_D, -1:] * centre_M1T
+        said_MNT[:, own_N] = components_ND[own_N] @ np.linalg.solve(gram_MDD, cross_MDT)
+        true_MNT[:, own_N] = target_NT[own_N] - centre_M1T
+    return said_MNT, true_MNT
+
+
+def _sums(known_NX: Array, learns_MN: Array) -> Array:
+    """Sums of products over the studies that each choice learns from, `[M, X, X]`."""
+    return np.stack([(known_NX * learns_N[:, None]).T @ known_NX for learns_N in learns_MN])
+
+
 def agreement(score_NM: Array, member_NM: Array) -> Array:
     """Correlation of scores and members in each column, `[M]`; 0 where one of them does not vary."""
     score_NM = score_NM - score_NM.mean(axis=0)

@@ -5,16 +5,24 @@ The plots are drawings in the page itself (SVG), so it holds no script, and its 
 
 from __future__ import annotations
 
+import base64
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from PIL import Image as PillowImage
 
 from client.audits import words
 from client.audits.audit import BiasAudit
 from client.audits.interface import Audited
+from client.audits.looks import Place
 from common.errors import ConfigError
 from common.files import write_atomically
+from common.types import Image
+
+DRAWN_SIDE = 800
+"""Side of the grid on which a place is drawn; a multiple of its steps."""
 
 LABEL_HEIGHT = 15.0
 """Least distance between two labels of the plane, in the drawing's units."""
@@ -57,11 +65,15 @@ def render(bias: BiasAudit) -> str:
         figures={audit.name: _drawn(audit) for audit in bias.audits},
         style=(here / "page.css").read_text(encoding="utf-8"),
         words=words,
+        png=_png,
+        window=_window,
     )
 
 
 def _drawn(audit: Audited) -> dict[str, Any] | None:
     figure = dict(audit.figure)
+    if "examples" in figure:
+        return figure | {"kind": "regions"}
     if not figure or not figure["label"]:
         return None
     if "utility" in figure:
@@ -77,3 +89,17 @@ def _spread_labels(utility: list[float]) -> list[float]:
         last = min(354.0 - 320.0 * utility[i] / most, last - LABEL_HEIGHT)
         heights[i] = last
     return heights
+
+
+def _png(picture: Image) -> str:
+    """A grey picture as a data URI, so that the page needs no other file."""
+    written = BytesIO()
+    PillowImage.fromarray(picture).save(written, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode('ascii')}"
+
+
+def _window(place: Place) -> tuple[float, float, float]:
+    """Left, top and side of a place in a picture of 100 x 100."""
+    rows, columns = place.window(DRAWN_SIDE)
+    scale = 100.0 / DRAWN_SIDE
+    return columns.start * scale, rows.start * scale, (rows.stop - rows.start) * scale

@@ -3,8 +3,8 @@
 Studies of a patient are alike, so exchanging the groups of single studies would find patterns where there are none.
 Here patients exchange, with all of their studies, and only with patients of the same hospital that have as many: so
 what hospitals differ in, and who is imaged often, is the same in every exchange. Under the hypothesis that a group
-has nothing to do with what is measured, each exchange is as likely as what was seen, and the p-values are exact
-where the statistic treats all exchanges alike; of mediation (`mediation.py`) they are approximate
+has nothing to do with what is measured, each exchange is as likely as what was seen, and the p-values are exact:
+every statistic treats all exchanges alike, down to the lines that are fitted for it
 (Phipson and Smyth, 2010, 10.2202/1544-6115.1585, count what was seen among the exchanges).
 
 Shapes: N studies, M exchanges, T tests, S patients of a stratum, B studies of each.

@@ -2,10 +2,11 @@
 
 The list is a table that a hospital may edit, or replace by one in its language: words (forms between `|`; a hyphen
 also matches a space or nothing), category, source, and what the words are innocent in (between `;`). The sources
-are studies of clinical notes; the forms are written for radiology reports, so words that are plain findings there
-("denies", "complains of", "apparently") are left out. Two more categories steer the reading: `negation`, words
-before which nothing that follows in the clause within `SCOPE` words counts, and `quoted term`, words after which
-quotation marks hold a name ("the 'bat wing' sign").
+are studies of clinical notes and of the words in them, each looked up; a row that none of them carries says
+`wardround`, for the project's own judgement. The forms are written for radiology reports, so words that are plain
+findings there ("denies", "complains of", "apparently") are left out. Two more categories steer the reading:
+`negation`, words before which nothing that follows in the clause within `SCOPE` words counts, and `quoted term`,
+words after which quotation marks hold a name ("the 'bat wing' sign").
 
 Quotation marks around a few words of the patient count as doubt (Beach et al., 2021, 10.1007/s11606-021-06682-z).
 """

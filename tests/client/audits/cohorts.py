@@ -30,6 +30,18 @@ def studies(seed: int, *planted: str, images: bool = False, patients: int = 300)
     return gather(_study(phantom, seed, images=images) for phantom in draw_cohort(plan))
 
 
+def misfiled(seed: int, *, patients: int) -> AuditedStudies:
+    """Studies with a planted marker, where those that bear it have each other's reports."""
+    plan = replace(PLAN, seed=seed, planted=("marker",), patients_per_site=patients)
+    bearing = {phantom.study_id for phantom in draw_cohort(plan) if phantom.views[0].exposure.portable}
+    drawn = studies(seed, "marker", images=True, patients=patients)
+    rows = [i for i, record in enumerate(drawn.records) if record.study_id in bearing]
+    records = list(drawn.records)
+    for row, other in zip(rows, np.random.default_rng(seed).permutation(rows), strict=True):
+        records[row] = replace(drawn.records[row], report=drawn.records[other].report)
+    return replace(drawn, records=tuple(records))
+
+
 def _study(phantom: PhantomStudy, seed: int, *, images: bool) -> Study:
     patient = phantom.patient
     record = StudyRecord(

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import matthews_corrcoef, roc_auc_score
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
-from client.audits.association import cramers_v, phi
+from client.audits.association import correlations, cramers_v
 from client.audits.attributes import audit_attributes
 from client.audits.features import Components, fit_features
 from client.audits.interface import Audited, Verdict
@@ -114,7 +114,7 @@ def test_area_under_curve_agrees_with_scikit_learn(pairs: list[tuple[int, bool]]
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=4, max_size=40))
 def test_phi_agrees_with_scikit_learn(pairs: list[tuple[bool, bool]]) -> None:
     one, other = (np.array(column, dtype=np.float64)[:, None] for column in zip(*pairs, strict=True))
-    coefficient = phi(one, other, np.arange(len(one))[None])[0, 0, 0]
+    coefficient = correlations(one, other, np.arange(len(one))[None])[0, 0, 0]
     varies = 0 < one.sum() < len(one) and 0 < other.sum() < len(other)
     assert coefficient == pytest.approx(matthews_corrcoef(one.ravel(), other.ravel()) if varies else 0.0)
 

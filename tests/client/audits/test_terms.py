@@ -78,7 +78,7 @@ def test_innocent_words_do_not_count(text: str) -> None:
 def test_every_row_of_the_list_names_a_source_and_reads_its_own_words() -> None:
     for pattern, category, source, _ in TERMS.rows:
         assert category in CATEGORIES
-        assert "10." in source
+        assert source == "wardround" or ", 10." in source
         assert pattern.pattern
     assert len(TERMS.rows) > 25
 

@@ -27,6 +27,7 @@ def test_audit_bias_finds_what_was_planted_in_image_and_edit(
         "attributes",
         "mediation",
         "swaps",
+        "regions",
         "image edits",
     ]
     found = {

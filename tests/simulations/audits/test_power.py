@@ -1,12 +1,14 @@
 """Planted bias is found and its clean twin is silent, over 20 seeds; each rate with its Clopper-Pearson interval.
 
-One hospital of 250 patients, `site_shift` .5, images of 64 pixels. The figures are printed: `pytest -n 0 -s -m slow`.
+One hospital of 250 patients, or 400 where it is said, `site_shift` .5, images of 64 pixels. The figures are printed:
+`pytest -n 0 -s -m slow`.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -16,17 +18,20 @@ from client.audits.attributes import audit_attributes
 from client.audits.features import fit_features
 from client.audits.interface import Audited
 from client.audits.language import audit_language
+from client.audits.mediation import audit_mediation
+from client.audits.regions import LATE, audit_regions
+from client.audits.studies import AuditedStudies
 from client.audits.swaps import audit_swaps
 from client.audits.terms import read_terms
 from simulations.audits.image_edits import audit_image_edits
 from simulations.cohorts.write import draw_cohort
-from tests.client.audits.cohorts import PLAN, studies
+from tests.client.audits.cohorts import PLAN, misfiled, studies
 from tests.client.audits.test_language import with_races_exchanged
 from tests.client.audits.test_swaps import audited as audited_swaps
 from tests.client.audits.test_swaps import worded
 
 SEEDS = range(100, 120)
-PATIENTS = 250
+PATIENTS, MORE_PATIENTS = 250, 400
 KINDS = ("scanner", "marker", "phrases")
 WANTED = {
     "language": {"race Black: doubt", "race Black: blame", "race Black: stigma"},
@@ -79,3 +84,42 @@ def test_planted_bias_is_found_and_clean_twins_are_silent() -> None:
     least, most = 0.9 * len(SEEDS), 0.1 * len(SEEDS)
     assert all(power[f"{name}, {subject}"] >= least for name, wanted in WANTED.items() for subject in wanted)
     assert all(alarms[name] <= most for name in WANTED)
+
+
+def found(audit: Callable[..., Audited], drawn: AuditedStudies) -> set[str]:
+    features = fit_features(drawn)
+    images, reports = features.images(list(drawn.pictures)), features.reports([r.report for r in drawn.records])
+    return {finding.subject for finding in audit(drawn, images, reports).found}
+
+
+def hold(name: str, power: Counter[str], alarms: int) -> None:
+    for subject, count in sorted(power.items()):
+        told(f"power, {name}, {subject}", count)
+    told(f"false alarms, {name}", alarms)
+    assert min(power.values()) >= 0.9 * len(SEEDS)
+    assert alarms <= 0.1 * len(SEEDS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_gap_is_found_in_both_halves_and_in_no_clean_twin() -> None:
+    """400 patients; power at least .9, and no false alarm of any group or half in more than .1 of 20 seeds."""
+    power, alarms = Counter({"race Black, through images": 0, "race Black, through reports": 0}), 0
+    for seed in SEEDS:
+        planted = studies(seed, "scanner", "phrases", images=True, patients=MORE_PATIENTS)
+        power.update(found(audit_mediation, planted) & set(power))
+        alarms += bool(found(audit_mediation, studies(seed, images=True, patients=MORE_PATIENTS)))
+    hold("mediation", power, alarms)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_marker_is_found_as_a_region_of_race_and_of_studies_that_are_misfiled() -> None:
+    """A marker alone, 250 patients; and where studies with it have each other's reports, 400 patients."""
+    power, alarms = Counter({"race, by region": 0, LATE: 0}), 0
+    for seed in SEEDS:
+        marked = studies(seed, "marker", images=True, patients=PATIENTS)
+        power.update(found(audit_regions, marked) & {"race, by region"})
+        power.update(found(audit_regions, misfiled(seed, patients=MORE_PATIENTS)) & {LATE})
+        alarms += bool(found(audit_regions, studies(seed, images=True, patients=PATIENTS)))
+    hold("regions", power, alarms)
