@@ -35,13 +35,17 @@ class Distillation:
     coupling: ClassVar[Coupling] = Coupling.NONE
     of_codes: ClassVar[bool] = True
     reads_anchors: ClassVar[bool] = True
+    of_pairs: ClassVar[bool] = True
 
     def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
         """See `Term`."""
-        return (self._one_way(image, public.report) + self._one_way(report, public.image)) / 2
+        first_B = distilled(image, public.report, temperature=self.temperature)
+        return (first_B + distilled(report, public.image, temperature=self.temperature)) / 2
 
-    def _one_way(self, own: Embedded, anchors: Embedded) -> Tensor:
-        sharpness = TEACHER_SHARPNESS / self.temperature
-        teacher_BA = softmax((own.embedding.detach() @ anchors.embedding.T) * sharpness, dim=-1)
-        code_BA = normalize(own.code, dim=-1) @ normalize(anchors.code, dim=-1).T
-        return -(teacher_BA * log_softmax(code_BA * sharpness, dim=-1)).sum(dim=-1)
+
+def distilled(own: Embedded, anchors: Embedded, *, temperature: float) -> Tensor:
+    """Values `[B]` of one half of the studies over the anchors' other half."""
+    sharpness = TEACHER_SHARPNESS / temperature
+    teacher_BA = softmax((own.embedding.detach() @ anchors.embedding.T) * sharpness, dim=-1)
+    code_BA = normalize(own.code, dim=-1) @ normalize(anchors.code, dim=-1).T
+    return -(teacher_BA * log_softmax(code_BA * sharpness, dim=-1)).sum(dim=-1)
