@@ -348,7 +348,7 @@ def open_site(
     frozen, model = split_frozen(whole.to(run.device))
     _load(model, bundle.start)
     start = model_arrays(model)
-    own, public = OwnStudies.of(config, prepared), part_public(prepared.anchors.features, run)
+    own, public = OwnStudies.of(config, prepared, run.loss), part_public(prepared.anchors.features, run)
     anchors, public_pairs = public.anchors.to(run.device), public.unseen.to(run.device)
     if frozen is not None:
         own = own.encoded_by(frozen, device=run.device, folder=config.state_folder / PREPARED_FOLDER)
