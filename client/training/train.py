@@ -31,6 +31,7 @@ from client.dp.step import GradientSource, Sampler
 from client.dp.views import Views
 from client.site import Site
 from client.training.ahead import drawn_ahead
+from common.config.schema import RunConfig
 from common.encoders.adversary import FORGETTING
 from common.encoders.dual import DualEncoder, trainable_names
 from common.errors import LedgerError
@@ -95,6 +96,11 @@ def train(
     return {name: model.get_parameter(name).detach().cpu().numpy() - arrays[name] for name in names}
 
 
+def views_of(config: RunConfig) -> Views:
+    """The views that a step of a run reads."""
+    return Views(config.training.augmentations, compared=compares_views(config.loss))
+
+
 def gradient_source(
     site: Site, objective: Objective, *, round_number: int, round_noise: RoundNoise | None = None
 ) -> GradientSource:
@@ -104,7 +110,7 @@ def gradient_source(
         LedgerError: The run's noise is to be shared, and with whom was not said: it would be too little.
     """
     training, randomness = site.config.training, site.randomness(round_number)
-    views = Views(training.augmentations, compared=compares_views(site.config.loss))
+    views = views_of(site.config)
     if site.privacy is None:
         return PlainGradient(
             objective=objective,

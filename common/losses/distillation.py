@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn.functional import log_softmax, normalize, softmax
+from torch.nn.functional import normalize
 
 from common.encoders.dual import Embedded
-from common.losses.anchor_contrast import TEACHER_SHARPNESS
+from common.losses.anchor_contrast import TEACHER_SHARPNESS, disagreement
 from common.losses.interface import Coupling
 from common.losses.public import Public
 
@@ -39,13 +39,19 @@ class Distillation:
 
     def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
         """See `Term`."""
-        first_B = distilled(image, public.report, temperature=self.temperature)
-        return (first_B + distilled(report, public.image, temperature=self.temperature)) / 2
+        ways = ((image, public.report), (report, public.image))
+        first_B, second_B = (
+            distilled(own.embedding @ anchors.embedding.T, code_cosines(own, anchors), temperature=self.temperature)
+            for own, anchors in ways
+        )
+        return (first_B + second_B) / 2
 
 
-def distilled(own: Embedded, anchors: Embedded, *, temperature: float) -> Tensor:
-    """Values `[B]` of one half of the studies over the anchors' other half."""
-    sharpness = TEACHER_SHARPNESS / temperature
-    teacher_BA = softmax((own.embedding.detach() @ anchors.embedding.T) * sharpness, dim=-1)
-    code_BA = normalize(own.code, dim=-1) @ normalize(anchors.code, dim=-1).T
-    return -(teacher_BA * log_softmax(code_BA * sharpness, dim=-1)).sum(dim=-1)
+def code_cosines(own: Embedded, anchors: Embedded) -> Tensor:
+    """Cosines `[B, A]` of codes with the anchors'."""
+    return normalize(own.code, dim=-1) @ normalize(anchors.code, dim=-1).T
+
+
+def distilled(embedding_BA: Tensor, code_BA: Tensor, *, temperature: float) -> Tensor:
+    """Cross-entropy `[B]` of the codes' profile under the embeddings', both from cosines with the anchors."""
+    return disagreement(code_BA * (TEACHER_SHARPNESS / temperature), embedding_BA, temperature=temperature)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from common.encoders.dual import Embedded
 from common.losses.anchor_contrast import disagreement
-from common.losses.distillation import distilled
+from common.losses.distillation import code_cosines, distilled
 from common.losses.interface import Coupling
 from common.losses.public import Public
 
@@ -48,14 +48,15 @@ class Unpaired:
         """See `Term`."""
         if image.present is None or report.present is None:
             return torch.zeros_like(image.code[:, 0])
-        image_B = self._alone(image, public.image, public.report)
-        report_B = self._alone(report, public.report, public.image)
-        of_reports_B = torch.where(report.present & ~image.present, report_B, 0.0)
-        return torch.where(image.present & ~report.present, image_B, of_reports_B)
+        of_image_B1 = image.present[:, None]
 
-    def _alone(self, own: Embedded, same: Embedded, other: Embedded) -> Tensor:
-        student_BA = own.embedding @ other.embedding.T / self.temperature
-        teacher_BA = own.embedding @ same.embedding.T
-        return disagreement(student_BA, teacher_BA, temperature=self.temperature) + distilled(
-            own, other, temperature=self.temperature
-        )
+        def fit(where_image: Tensor, where_report: Tensor) -> Tensor:
+            return torch.where(of_image_B1, where_image, where_report)
+
+        own = Embedded(fit(image.embedding, report.embedding), fit(image.code, report.code))
+        to_image_BA, to_report_BA = (own.embedding @ half.embedding.T for half in (public.image, public.report))
+        other_BA, same_BA = fit(to_report_BA, to_image_BA), fit(to_image_BA, to_report_BA)
+        code_BA = fit(code_cosines(own, public.report), code_cosines(own, public.image))
+        value_B = disagreement(other_BA / self.temperature, same_BA, temperature=self.temperature)
+        value_B = value_B + distilled(other_BA, code_BA, temperature=self.temperature)
+        return torch.where(image.present & report.present, 0.0, value_B)

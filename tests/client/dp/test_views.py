@@ -65,12 +65,12 @@ def test_views_of_features_that_are_not_pixels_are_refused(make_case: Any, name:
 
 
 def test_views_leave_the_sensitivity_as_it_is(make_case: Any) -> None:
-    """A patient of two studies and four views each moves the sum by one clip, not by eight."""
+    """A patient of four studies and four views each, with one more beside each, moves the sum by one clip."""
     case = make_case("towers")
-    views = Views(4).of(case.records, np.random.default_rng(0)).rows(slice(None))
+    views = Views(4, compared=True).of(case.records, np.random.default_rng(0)).rows(slice(None))
     engine = case.engine()
     kept = views.patients < views.num_patients - 1
-    fewer = Records(views.images[kept], views.reports[kept], views.patients[kept])
+    fewer = views.rows(kept.nonzero().flatten())
     whole, rest = (engine.clipped_sum(case.model, records, case.public) for records in (views, fewer))
     distance = torch.stack([(whole[name] - rest[name]).square().sum() for name in whole]).sum().sqrt()
     assert 0.1 < float(distance) <= 0.5 * (1 + 1e-4)
