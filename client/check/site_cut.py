@@ -61,7 +61,7 @@ def cut_site(
     patients, everybody = _patients_by_role(pairs, roles), _patients_by_role(records, roles)
     counts = Counter(patient for who in everybody.values() for patient in who)
     num_on_two_sides = sum(count > 1 for count in counts.values())
-    bad_fraction = num_bad_rows / max(1, num_bad_rows + len(records))
+    bad_fraction = num_bad_rows / max(1, num_bad_rows + len(pairs))
     return SiteCut(
         roles=roles,
         patients=patients,
