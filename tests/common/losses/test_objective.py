@@ -189,3 +189,27 @@ def test_unpaired_studies_beside_a_contrast_without_anchors_are_refused(contrast
     """What stands for an absent half would be a negative of the others."""
     with pytest.raises(ConfigError, match=rf"^loss\.name={contrast}\+unpaired: .*anchors, which {contrast} does not"):
         build_objective(replace(LOSS, name=f"{contrast}+unpaired"), CODE)
+
+
+@pytest.mark.parametrize("lacking", ["report", "image"])
+def test_objective_of_a_lone_half_does_not_read_what_stands_for_the_other(lacking: str) -> None:
+    """Contrast, every term and the adversary: another blank moves neither a value nor a gradient."""
+    encoder, *_, public = case()
+    objective, groups = build_objective(EVERY, CODE), torch.tensor([0, 1, 1, 0])
+    there, absent = torch.ones(4).bool(), torch.zeros(4).bool()
+    found = []
+    for blank in (6, 7):
+        images, reports = (
+            (features(4, 1), features(4, blank)) if lacking == "report" else (features(4, blank), features(4, 2))
+        )
+        image, report = encoder(images, reports)
+        logits = [half.embedding[:, :2] for half in (image, report)]
+        image = image._replace(group=logits[0], present=there if lacking == "report" else absent)
+        image = image._replace(view=encoder.embed_views(images.flip(1)))
+        report = report._replace(group=logits[1], present=absent if lacking == "report" else there)
+        value_B = objective(image, report, public, groups)
+        weights = [encoder.image_tower.weight, encoder.report_tower.weight]
+        found.append((value_B, *torch.autograd.grad(value_B.sum(), weights)))
+    for first, second in zip(*found, strict=True):
+        torch.testing.assert_close(first, second)
+    assert bool((found[0][0] > 0).all())
