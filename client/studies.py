@@ -13,7 +13,7 @@ from client.site import HeldOut
 from common.config.schema import RunConfig
 from common.encoders.public_fit import AnchorFeatures
 from common.fairness.emphasis import SAMPLING, cut_of, emphasis_of
-from common.types import StudyRecord
+from common.types import Lacks, StudyRecord
 
 
 class EncodedStudies(Protocol):
@@ -50,7 +50,20 @@ def anchors_among(studies: EncodedStudies, rows: Iterable[int]) -> AnchorFeature
 def private_among(studies: EncodedStudies, rows: Iterable[int]) -> Records:
     """Some of the studies as private training studies."""
     ordered = by_patient(studies.records, rows)
-    return Records(studies.images[ordered], studies.reports[ordered], patient_numbers(studies.records, ordered))
+    return Records(
+        studies.images[ordered],
+        studies.reports[ordered],
+        patient_numbers(studies.records, ordered),
+        halves=halves_of(studies.records[i] for i in ordered),
+    )
+
+
+def halves_of(records: Iterable[StudyRecord]) -> Tensor | None:
+    """Whether each study has its image, and its report, `[N, 2]`, bool; None where all have both."""
+    lacks = [record.lacks for record in records]
+    if not any(lacks):
+        return None
+    return torch.tensor([[which is not Lacks.IMAGE, which is not Lacks.REPORT] for which in lacks])
 
 
 def by_group(studies: PrivateStudies, records: Sequence[StudyRecord], config: RunConfig) -> PrivateStudies:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -11,6 +11,13 @@ from numpy.typing import NDArray
 
 Image: TypeAlias = NDArray[np.uint8]
 """Grey image, `[height, width]`, 0 black to 255 white, already windowed for display."""
+
+
+class Lacks(StrEnum):
+    """The half that an unpaired study has not."""
+
+    REPORT = "report"
+    IMAGE = "image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,7 @@ class StudyRecord:
         findings: Names of findings, where the data set labels them.
         split_group: Studies of one group never stand on both sides of a split; the patient unless given.
         unread: Optional fields that held something that was not understood, and count as not known.
+        lacks: The half that the study has not, where it is read to be trained on all the same; None where it has both.
     """
 
     study_id: str
@@ -44,6 +52,7 @@ class StudyRecord:
     findings: tuple[str, ...] = ()
     split_group: str = ""
     unread: tuple[str, ...] = ()
+    lacks: Lacks | None = None
 
     def __post_init__(self) -> None:
         if not self.split_group:
@@ -65,26 +74,21 @@ class Study:
     other_images: tuple[Image, ...] = ()
 
 
-class Lacks(StrEnum):
-    """The half that an unpaired study has not."""
-
-    REPORT = "report"
-    IMAGE = "image"
-
-
 @dataclass(frozen=True, slots=True)
 class Unpaired:
-    """A study that by its archive has no report, or no image: it is kept and counted, and not yet trained on.
+    """A study that by its archive has no report, or no image: it is kept and counted, and trained on where a run asks.
 
     Attributes:
         record: What is known of it; the report is "" where it has none.
         lacks: What it has not.
         remedy: What would bring that, in the hospital's words, without patient data.
+        images: Its images, its main one first, where they were decoded.
     """
 
     record: StudyRecord
     lacks: Lacks
     remedy: str
+    images: tuple[Image, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

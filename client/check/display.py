@@ -66,7 +66,10 @@ def show(result: DryRun, site: SiteConfig, console: Console) -> None:
 
 def _remarks(data: Readiness) -> Iterator[str]:
     if data.unpaired and data.num_studies:
-        yield f"unpaired studies are counted and not trained on yet: {'; '.join(data.unpaired.remedies)}"
+        yield (
+            "unpaired studies are trained on where a run's loss.name names unpaired, and measured in none: "
+            f"{'; '.join(data.unpaired.remedies)}"
+        )
     yield from data.remarks.sentences()[1:]
 
 
@@ -147,6 +150,8 @@ def _data_rows(data: Readiness, site: SiteConfig) -> Iterator[tuple[str, str, st
     )
     yield "on two sides", f"{data.num_on_two_sides:,}", WRONG if data.num_on_two_sides else FINE
     yield "patients band", f"{data.patients_band}: what the server learns of it", ""
+    if data.unpaired:
+        yield "with unpaired", f"{data.most_patients_band}: the same of a run that trains on unpaired studies", ""
     too_large = site.budget.delta > data.delta
     yield "delta", f"{site.budget.delta:.1e}, at most {data.delta:.1e} for the band", WRONG if too_large else FINE
     blank = [f"{name} {count:,}" for name, count in data.missing.items() if count]
@@ -162,7 +167,8 @@ def _data_rows(data: Readiness, site: SiteConfig) -> Iterator[tuple[str, str, st
     yield "repeated study ids", f"{data.num_repeated:,}", REMARK if data.num_repeated else FINE
     yield "same image", _copies_in_words(data.same_images), _copies_mark(data.same_images)
     yield "same report", _copies_in_words(data.same_reports), _copies_mark(data.same_reports)
-    yield "unpaired studies", data.unpaired.in_words, REMARK if data.unpaired else FINE
+    lone = f"; {data.num_lone_patients:,} training patients have no others" if data.num_lone_patients else ""
+    yield "unpaired studies", f"{data.unpaired.in_words}{lone}", REMARK if data.unpaired else FINE
     yield "unreadable rows", f"{len(data.bad_rows):,}", REMARK if data.bad_rows else FINE
     yield "burned-in text", *_burned_in(data, site)
 

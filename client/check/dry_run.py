@@ -93,7 +93,7 @@ def dry_run(
         LedgerError: The ledger is damaged.
     """
     readiness = examine(site.data, progress=progress, sheet=sheet)
-    problems = (*readiness.problems, *delta_problems(site, readiness.patients_band))
+    problems = (*readiness.problems, *delta_problems(site, readiness.most_patients_band))
     if run is None:
         budget = check_budget(site, run="", planned={}, planned_alone={})
         return DryRun(
@@ -106,16 +106,17 @@ def dry_run(
             line=None,
         )
     cohort = cohort if cohort is not None else tuple(run.privacy.cohort.values()) or None
-    _refuse_others(cohort, readiness.patients_band)
-    check_shared_noise(run, readiness.patients_band)
-    plan, digest, arrays = privacy_plan(run, readiness.patients_band), config_digest(run), _arrays(run)
+    band = readiness.band_of_run(run)
+    _refuse_others(cohort, band)
+    check_shared_noise(run, band)
+    plan, digest, arrays = privacy_plan(run, band), config_digest(run), _arrays(run)
     request = RunRequest(
         config=run,
         config_digest=digest,
         bundle_hash=None if approval is None else approval.bundle,
         events=() if plan is None else (plan.event,),
         rounds=run.federation.rounds,
-        patients_band=readiness.patients_band,
+        patients_band=band,
         cohort=cohort,
         arrays=None if arrays is None else arrays.update,
         device=run.device,
@@ -133,7 +134,7 @@ def dry_run(
             planned=planned_events(run, plan),
             planned_alone=planned_events(run, plan, alone=True),
         ),
-        forecast=forecast_known(run, own=readiness.patients_band, cohort=cohort),
+        forecast=forecast_known(run, own=band, cohort=cohort),
         line=None if arrays is None else LineTime.of(arrays, run),
     )
 

@@ -15,9 +15,11 @@ from client.data.identity import StudyDigest, content_digest, content_of
 from client.data.images import is_nearly_flat
 from client.data.remarks import Remarks, remarks_on
 from client.data.splits import Role
-from client.data.unpaired import UnpairedCount, UnpairedTally
+from client.data.unpaired import UnpairedCount, UnpairedTally, with_blank
 from client.policy.site_config import study_folder
 from client.policy.site_schema import SiteData
+from common.config.schema import RunConfig
+from common.losses.composition import trains_unpaired
 from common.privacy.bands import band_of, delta_for
 from common.types import BadRow, Study, StudyRecord, Unpaired
 
@@ -56,13 +58,15 @@ class Readiness:
         missing: Blank fields by column.
         same_images: Studies with identical pixels.
         same_reports: Studies with identical text.
-        unpaired: Studies that lack their report or image, and so take no part.
+        unpaired: Studies that lack their report or image; no other figure but the digest counts them.
+        num_lone_patients: Training patients who have such studies alone.
         bad_rows: Rows and files that cannot be read, with file, row and reason.
         num_repeated: Those of them whose identifier repeats an earlier one's.
         num_burned_in: Those of them that declare burned-in text.
         num_on_two_sides: Patients with studies on more than one side of the split.
         patients_band: Band of the training patients: all that the server learns of their number.
-        delta: Greatest delta that the band allows.
+        most_patients_band: The same where a run trains on unpaired studies, too.
+        delta: Greatest delta that the bands allow.
         content_digest: Digest of the studies; as private as they are.
         problems: Why the data cannot be used as they are, each with its remedy; none where they can.
         remarks: What was noticed of the table.
@@ -76,16 +80,22 @@ class Readiness:
     same_images: Copies
     same_reports: Copies
     unpaired: UnpairedCount
+    num_lone_patients: int
     bad_rows: tuple[BadRow, ...]
     num_repeated: int
     num_burned_in: int
     num_on_two_sides: int
     patients_band: str
+    most_patients_band: str
     delta: float
     content_digest: str
     problems: tuple[str, ...]
     remarks: Remarks
     num_flat: int
+
+    def band_of_run(self, run: RunConfig) -> str:
+        """Band of the patients that a run trains on."""
+        return self.most_patients_band if trains_unpaired(run.loss) else self.patients_band
 
 
 def examine(data: SiteData, *, progress: Progress, sheet: ContactSheet | None = None) -> Readiness:
@@ -106,8 +116,9 @@ def examine(data: SiteData, *, progress: Progress, sheet: ContactSheet | None = 
         if sheet is not None and isinstance(item, Study):
             sheet.add(item)
         progress(number)
-    cut = cut_site(data, survey.records, num_bad_rows=len(survey.bad_rows), unpaired=survey.unpaired.count)
-    band = band_of(len(cut.patients[Role.TRAIN]))
+    listed = [*survey.records, *survey.lone]
+    cut = cut_site(data, listed, num_bad_rows=len(survey.bad_rows), unpaired=survey.unpaired.count)
+    most_band = band_of(cut.most_trained)
     reasons = [row.reason for row in survey.bad_rows]
     return Readiness(
         num_studies=len(survey.records),
@@ -117,15 +128,17 @@ def examine(data: SiteData, *, progress: Progress, sheet: ContactSheet | None = 
         same_images=_copies((study.image, study.patient_id) for study in survey.digests),
         same_reports=_copies((study.report, study.patient_id) for study in survey.digests),
         unpaired=survey.unpaired.count,
+        num_lone_patients=len(cut.lone),
         bad_rows=tuple(survey.bad_rows),
         num_repeated=sum(REPEATED in reason for reason in reasons),
         num_burned_in=sum(BURNED_IN in reason for reason in reasons),
         num_on_two_sides=cut.num_on_two_sides,
-        patients_band=band,
-        delta=delta_for(band),
-        content_digest=content_digest(survey.digests),
+        patients_band=band_of(len(cut.patients[Role.TRAIN])),
+        most_patients_band=most_band,
+        delta=delta_for(most_band),
+        content_digest=content_digest([*survey.digests, *survey.lone_digests]),
         problems=cut.problems,
-        remarks=remarks_on(survey.records, cut.roles, written=folder.written()),
+        remarks=remarks_on(listed, cut.roles, written=folder.written()),
         num_flat=survey.num_flat,
     )
 
@@ -137,6 +150,8 @@ class _Survey:
     bad_rows: list[BadRow] = field(default_factory=list)
     unpaired: UnpairedTally = field(default_factory=UnpairedTally)
     num_flat: int = 0
+    lone: list[StudyRecord] = field(default_factory=list)
+    lone_digests: list[StudyDigest] = field(default_factory=list)
 
     def add(self, item: Study | Unpaired | BadRow) -> None:
         if isinstance(item, BadRow):
@@ -144,12 +159,18 @@ class _Survey:
             return
         if isinstance(item, Unpaired):
             self.unpaired.add(item)
+            study = with_blank(item)
+            self.lone.append(study.record)
+            self.lone_digests.append(_digest_of(study))
             return
-        record = item.record
-        self.records.append(record)
+        self.records.append(item.record)
         self.num_flat += is_nearly_flat(item.image)
-        image, report = content_of(item)
-        self.digests.append(StudyDigest(record.study_id, record.patient_id, image, report))
+        self.digests.append(_digest_of(item))
+
+
+def _digest_of(study: Study) -> StudyDigest:
+    image, report = content_of(study)
+    return StudyDigest(study.record.study_id, study.record.patient_id, image, report)
 
 
 def _copies(pairs: Iterable[tuple[str, str]]) -> Copies:

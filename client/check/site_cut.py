@@ -27,15 +27,22 @@ class SiteCut:
 
     Attributes:
         roles: The side of each split group; a study of another group takes no part.
-        patients: The patients on each side.
+        patients: The patients on each side, of those who have a study with both halves.
+        lone: Patients of the training side who have unpaired studies alone: trained on where a run asks for it.
         num_on_two_sides: Patients with studies on more than one side.
         problems: Why the studies cannot be used as they are, each with its remedy; none where they can.
     """
 
     roles: Mapping[str, Role]
     patients: Mapping[Role, frozenset[str]]
+    lone: frozenset[str]
     num_on_two_sides: int
     problems: tuple[str, ...]
+
+    @property
+    def most_trained(self) -> int:
+        """Training patients of a run that trains on unpaired studies, too."""
+        return len(self.patients[Role.TRAIN]) + len(self.lone)
 
 
 def cut_site(
@@ -45,21 +52,23 @@ def cut_site(
 
     Args:
         data: What its site.yaml says of them.
-        records: Every study that can be read and has both report and image.
+        records: Every study that can be read, whatever it lacks: its patient stays put when the report comes.
         num_bad_rows: Rows that cannot be read.
-        unpaired: Studies that lack a half: neither readable rows nor bad ones.
+        unpaired: How many lack a half.
     """
     roles, fault = _roles(data, records)
-    patients = _patients_by_role(records, roles)
-    counts = Counter(patient for who in patients.values() for patient in who)
+    pairs = [record for record in records if record.lacks is None]
+    patients, everybody = _patients_by_role(pairs, roles), _patients_by_role(records, roles)
+    counts = Counter(patient for who in everybody.values() for patient in who)
     num_on_two_sides = sum(count > 1 for count in counts.values())
-    bad_fraction = num_bad_rows / max(1, num_bad_rows + len(records))
+    bad_fraction = num_bad_rows / max(1, num_bad_rows + len(pairs))
     return SiteCut(
         roles=roles,
         patients=patients,
+        lone=everybody[Role.TRAIN] - patients[Role.TRAIN],
         num_on_two_sides=num_on_two_sides,
         problems=tuple(_problems(data, patients, bad_fraction, fault, num_on_two_sides))
-        if records
+        if pairs
         else (_nothing(unpaired),),
     )
 

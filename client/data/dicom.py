@@ -25,7 +25,7 @@ from client.data.images import locate
 from client.data.interface import Adapter
 from client.data.rows import DEFAULT_SITE_COLUMN, Row, how_written, read_table
 from common.errors import UnusableRow
-from common.types import BadRow, Lacks, Study, StudyRecord, Unpaired
+from common.types import BadRow, Image, Lacks, Study, StudyRecord, Unpaired
 
 T = TypeVar("T")
 V = TypeVar("V", int, str)
@@ -59,7 +59,10 @@ class DicomAdapter:
 
     def records(self) -> Iterator[StudyRecord | Unpaired | BadRow]:
         """See `Adapter`; headers alone are read."""
-        return self._items(with_pixels=False, made_of=lambda record, dataset: record)  # noqa: ARG005 - no image
+        return self._items(
+            with_pixels=False,
+            made_of=lambda record, dataset: record if record.report else _unpaired(record),  # noqa: ARG005 - no image
+        )
 
     def studies(self) -> Iterator[Study | Unpaired | BadRow]:
         """Studies, images without report and bad files by path, then reports without image by line.
@@ -67,11 +70,9 @@ class DicomAdapter:
         Raises:
             DataError: `reports.csv` cannot be read at all.
         """
-        return self._items(with_pixels=True, made_of=lambda record, dataset: Study(record, grey_image(dataset)))
+        return self._items(with_pixels=True, made_of=_study)
 
-    def _items(
-        self, *, with_pixels: bool, made_of: Callable[[StudyRecord, Dataset], T]
-    ) -> Iterator[T | Unpaired | BadRow]:
+    def _items(self, *, with_pixels: bool, made_of: Callable[[StudyRecord, Dataset], T]) -> Iterator[T | BadRow]:
         table = read_table(self.root / REPORTS, required=REQUIRED, site_column=self.site_column)
         reports: dict[str, Row] = {}
         for row in table.rows:
@@ -83,7 +84,7 @@ class DicomAdapter:
             try:
                 dataset = read_instance(locate(self.root, name), with_pixels=with_pixels)
                 record = self._admitted(dataset, reports=reports, asked=asked, seen=seen)
-                yield made_of(record, dataset) if record.report else Unpaired(record, Lacks.REPORT, REPORT_REMEDY)
+                yield made_of(record, dataset)
             except UnusableRow as error:
                 yield BadRow(name, 0, str(error))
         for row in table.rows:
@@ -140,6 +141,15 @@ def dicom(
 ) -> Adapter:
     """Adapter over the DICOM files under `root`; see `DicomAdapter`."""
     return DicomAdapter(root, allow_burned_in, site_column)
+
+
+def _unpaired(record: StudyRecord, *images: Image) -> Unpaired:
+    return Unpaired(record, Lacks.REPORT, REPORT_REMEDY, images)
+
+
+def _study(record: StudyRecord, dataset: Dataset) -> Study | Unpaired:
+    image = grey_image(dataset)
+    return Study(record, image) if record.report else _unpaired(record, image)
 
 
 def _unused(row: Row, reports: dict[str, Row], asked: set[str]) -> BadRow | None:

@@ -14,9 +14,9 @@ class Adapter(Protocol):
     Contract: each study yields exactly one `Study`, `Unpaired` or `BadRow`, and so does each row or file that belongs
     to none, in a fixed order. Images are decoded when their study is yielded and may be dropped by the caller after
     use, so that memory stays bounded; several of one study are views of one record. A study is unpaired where its
-    archive has no report or names no image; an image that is named and missing is a bad row. Those of an unpaired
-    study are found, not decoded. Nothing is skipped silently; a missing or unreadable index file raises `DataError`
-    before the first item.
+    archive has no report or names no image, and comes with its images where it has some; an image that is named and
+    missing is a bad row. Nothing is skipped silently; a missing or unreadable index file raises `DataError` before the
+    first item.
     """
 
     def written(self) -> str:

@@ -8,7 +8,7 @@ view less: what a model learns of a patient shall not depend on which file broke
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,16 +76,16 @@ class ListedStudies:
         """See `Adapter`."""
         for item in self.listed():
             found = self._located(item)
-            yield found if isinstance(found, Unpaired | BadRow) else found[0].record
+            yield found if isinstance(found, BadRow) else self._unpaired(found[0]) or found[0].record
 
     def studies(self) -> Iterator[Study | Unpaired | BadRow]:
         """See `Adapter`."""
         for item in self.listed():
             found = self._located(item)
-            yield found if isinstance(found, Unpaired | BadRow) else self._study(*found)
+            yield found if isinstance(found, BadRow) else self._study(*found)
 
-    def _located(self, item: ListedStudy | BadRow) -> tuple[ListedStudy, tuple[Path, ...]] | Unpaired | BadRow:
-        """The files of a study's views, where it has all that a study needs."""
+    def _located(self, item: ListedStudy | BadRow) -> tuple[ListedStudy, tuple[Path, ...]] | BadRow:
+        """The files of a study's views."""
         if isinstance(item, BadRow):
             return item
         if not (item.record.report or item.views):
@@ -96,18 +96,22 @@ class ListedStudies:
                 paths.append(locate(self.root, view.path))
             except UnusableRow as error:
                 return BadRow(item.file, view.row, str(error))
-        if not item.views:
-            return Unpaired(item.record, Lacks.IMAGE, self.image_remedy)
-        if not item.record.report:
-            return Unpaired(item.record, Lacks.REPORT, self.report_remedy)
         return item, tuple(paths)
 
-    def _study(self, item: ListedStudy, paths: tuple[Path, ...]) -> Study | BadRow:
+    def _unpaired(self, item: ListedStudy) -> Unpaired | None:
+        """The study, where it lacks a half."""
+        if not item.views:
+            return Unpaired(item.record, Lacks.IMAGE, self.image_remedy)
+        return None if item.record.report else Unpaired(item.record, Lacks.REPORT, self.report_remedy)
+
+    def _study(self, item: ListedStudy, paths: tuple[Path, ...]) -> Study | Unpaired | BadRow:
         views: list[ViewImage] = []
         for listed, path in zip(item.views, paths, strict=True):
             try:
                 views.append(self.read(path))
             except UnusableRow as error:
                 return BadRow(item.file, listed.row, str(error))
-        first, *others = sorted(views, key=lambda view: rank_of(view.position))
-        return Study(item.record, first.image, tuple(view.image for view in others))
+        images = tuple(view.image for view in sorted(views, key=lambda view: rank_of(view.position)))
+        if (unpaired := self._unpaired(item)) is not None:
+            return replace(unpaired, images=images)
+        return Study(item.record, images[0], images[1:])

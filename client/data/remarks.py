@@ -59,7 +59,7 @@ def remarks_on(records: Iterable[StudyRecord], roles: Mapping[str, Role], *, wri
     unread = Counter(name for record in records for name in record.unread)
     sides: dict[str, dict[Role, set[str]]] = defaultdict(lambda: defaultdict(set))
     for record in records:
-        if (role := roles.get(record.split_group)) is not None:
+        if record.report and (role := roles.get(record.split_group)) is not None:
             sides[record.report][role].add(record.patient_id)
     return Remarks(
         written=written,

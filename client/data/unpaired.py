@@ -1,12 +1,21 @@
-"""Studies that lack their report or their image, counted; none is trained on yet."""
+"""Studies that lack their report or their image: counted, and made whole with blanks to be encoded with the others.
+
+A blank image is black, a blank report has no words: both public, the same at every hospital. What a study lacks stays
+written in its record, and the objective asks nothing of a blank (`common/losses/unpaired.py`).
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from common.types import Lacks, Unpaired
+import numpy as np
+
+from common.types import BadRow, Image, Lacks, Study, StudyRecord, Unpaired
+
+BLANK_SIDE = 64
+"""Pixels of a blank image's side; each encoder makes of it what it makes of any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +44,25 @@ class UnpairedCount:
     def only_problem(self) -> str:
         """What to say where no study has both."""
         return f"no study has both a report and an image: {self.in_words}; {'; '.join(self.remedies)}"
+
+
+def with_blank(item: Unpaired) -> Study:
+    """The study with a blank for what it lacks, which its record names."""
+    record = replace(item.record, lacks=item.lacks)
+    images = item.images or (blank_image(),)
+    return Study(record, images[0], images[1:])
+
+
+def listed_record(item: StudyRecord | Unpaired | BadRow) -> StudyRecord | None:
+    """The record of what a folder lists, with what the study lacks; None of a bad row."""
+    if isinstance(item, Unpaired):
+        return replace(item.record, lacks=item.lacks)
+    return item if isinstance(item, StudyRecord) else None
+
+
+def blank_image() -> Image:
+    """What stands for an image."""
+    return np.zeros((BLANK_SIDE, BLANK_SIDE), dtype=np.uint8)
 
 
 class UnpairedTally:

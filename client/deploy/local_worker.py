@@ -49,6 +49,7 @@ from client.site import Site, SiteAccounts
 from client.state_folder import KEY_FILE, LEDGER_FILE, LOG_FOLDER
 from client.store.store import PREPARED_FOLDER, Prepared
 from client.studies import by_group
+from client.training.train import views_of
 from common.bundle import Bundle
 from common.code_digest import code_digest
 from common.device import check_device
@@ -354,12 +355,13 @@ def open_site(
     frozen, model = split_frozen(whole.to(run.device))
     _load(model, bundle.start)
     start = model_arrays(model)
-    own, public = OwnStudies.of(config, prepared), part_public(prepared.anchors.features, run)
+    own, public = OwnStudies.of(config, prepared, run.loss), part_public(prepared.anchors.features, run)
     anchors, public_pairs = public.anchors.to(run.device), public.unseen.to(run.device)
     if frozen is not None:
         own = own.encoded_by(frozen, device=run.device, folder=config.state_folder / PREPARED_FOLDER)
         anchors, public_pairs = frozen.sees(anchors), frozen.sees(public_pairs)
     private = by_group(own.private(), own.private_records(), run)
+    views_of(run).refuse_features(private.rows(slice(0)).images)
     check_shared_noise(run, band_of(private.num_patients))
     training, held_out = accounts_of(config)
     return Site(

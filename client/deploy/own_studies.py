@@ -9,14 +9,16 @@ from pathlib import Path
 from client.check.dry_run import delta_problems
 from client.check.site_cut import SiteCut, cut_site
 from client.data.splits import Role
-from client.data.unpaired import UnpairedCount, UnpairedTally
+from client.data.unpaired import UnpairedCount, UnpairedTally, listed_record
 from client.policy.site_schema import SiteConfig
 from client.site import HeldOut
 from client.store.rows import StoredRecords, StoredRows
 from client.store.store import Prepared
-from client.studies import by_patient, patient_numbers
+from client.studies import by_patient, halves_of, patient_numbers
+from common.config.schema import LossConfig
 from common.encoders.public_fit import FrozenPart
 from common.errors import DataError
+from common.losses.composition import trains_unpaired
 from common.privacy.bands import band_of
 from common.types import BadRow, StudyRecord, Unpaired
 
@@ -30,28 +32,31 @@ class OwnStudies:
         images: Image features `[N, ...]`, as the model sees them.
         reports: Report features `[N, ...]`.
         cut: On which side each stands.
+        loss: Of the run, which trains on unpaired studies or does not.
     """
 
     prepared: Prepared
     images: StoredRows
     reports: StoredRows
     cut: SiteCut
+    loss: LossConfig
 
     @classmethod
-    def of(cls, site: SiteConfig, prepared: Prepared) -> OwnStudies:
-        """The prepared studies of a hospital, cut.
+    def of(cls, site: SiteConfig, prepared: Prepared, loss: LossConfig) -> OwnStudies:
+        """The prepared studies of a hospital, cut, for a run with this loss.
 
         Raises:
             DataError: They cannot be used as they are; `wardround site check` says more.
         """
         cut = _usable_cut(site, prepared.records, num_bad_rows=prepared.num_bad_rows)
-        return cls(prepared=prepared, images=prepared.images, reports=prepared.reports, cut=cut)
+        return cls(prepared=prepared, images=prepared.images, reports=prepared.reports, cut=cut, loss=loss)
 
     def private(self) -> StoredRecords:
         """The training studies, sorted by patient."""
         ordered = self._ordered()
         numbers = patient_numbers(self.prepared.records, ordered)
-        return StoredRecords(self.images.among(ordered), self.reports.among(ordered), numbers)
+        halves = halves_of(self.prepared.records[i] for i in ordered)
+        return StoredRecords(self.images.among(ordered), self.reports.among(ordered), numbers, halves=halves)
 
     def private_records(self) -> list[StudyRecord]:
         """The records of the same studies, in their order."""
@@ -63,7 +68,7 @@ class OwnStudies:
         Raises:
             DataError: The texts of their reports cannot be read.
         """
-        rows = list(self._rows(Role.TEST))
+        rows = [i for i in self._rows(Role.TEST) if self.prepared.records[i].lacks is None]
         texts = self.prepared.texts(rows)
         records = (replace(self.prepared.records[i], report=text) for i, text in zip(rows, texts, strict=True))
         return HeldOut(self.images.among(rows), self.reports.among(rows), tuple(records))
@@ -84,7 +89,8 @@ class OwnStudies:
         return replace(self, images=images, reports=reports)
 
     def _ordered(self) -> list[int]:
-        return by_patient(self.prepared.records, self._rows(Role.TRAIN))
+        records, lone = self.prepared.records, trains_unpaired(self.loss)
+        return by_patient(records, (i for i in self._rows(Role.TRAIN) if lone or records[i].lacks is None))
 
     def _rows(self, role: Role) -> Iterator[int]:
         roles = self.cut.roles
@@ -99,10 +105,10 @@ def check_listed(site: SiteConfig, listed: Iterable[StudyRecord | Unpaired | Bad
     """
     records, num_bad_rows, tally = [], 0, UnpairedTally()
     for item in listed:
-        if isinstance(item, StudyRecord):
-            records.append(item)
-        elif isinstance(item, Unpaired):
+        if isinstance(item, Unpaired):
             tally.add(item)
+        if (record := listed_record(item)) is not None:
+            records.append(record)
         else:
             num_bad_rows += 1
     _usable_cut(site, records, num_bad_rows=num_bad_rows, unpaired=tally.count)
@@ -112,7 +118,7 @@ def _usable_cut(
     site: SiteConfig, records: Sequence[StudyRecord], *, num_bad_rows: int, unpaired: UnpairedCount | None = None
 ) -> SiteCut:
     cut = cut_site(site.data, records, num_bad_rows=num_bad_rows, unpaired=unpaired)
-    problems = [*cut.problems, *delta_problems(site, band_of(len(cut.patients[Role.TRAIN])))]
+    problems = [*cut.problems, *delta_problems(site, band_of(cut.most_trained))]
     if problems:
         raise DataError(f"{site.data.root}: {problems[0]}; wardround site check shows all")
     return cut

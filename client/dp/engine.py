@@ -2,9 +2,10 @@
 
 Guarantee: `steps` calls are (epsilon, delta)-differentially private with the epsilon that the accountant
     gives for `PatientDpSgd.event(steps)` (Abadi et al., arXiv 1607.00133, with the patient as the unit).
-Unit of privacy: the patient. All studies of a patient, and all views of them, are averaged before the clip. A study of
-    several images is read with one of them, drawn for it alone: whichever it is, the patient's mean is clipped, and the
-    other patients' draws do not read it; the guarantee holds for every outcome of them, and so for their mixture.
+Unit of privacy: the patient. All studies of a patient, whatever they lack, and all views of them, are averaged before
+    the clip. A study of several images is read with one of them, drawn for it alone: whichever it is, the patient's
+    mean is clipped, and the other patients' draws do not read it; the guarantee holds for every outcome of them, and so
+    for their mixture.
 Neighbouring relation: add or remove one patient. The number of patients never enters the result: the normaliser is the
     public `expected_patients`.
 Sensitivity: `clip_norm`, and `clip_norm * (1 + ROUNDING_MARGIN)` in floating point, which the noise is scaled to. A

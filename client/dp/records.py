@@ -3,6 +3,10 @@
 A patient may count for less than others (`common/fairness/emphasis.py`), by that patient's own group alone: be sampled
 more rarely, or be weighed down after the clip.
 
+A study may lack its image or its report. Something public stands in its place, the same for all, and `halves` tells the
+objective that it is not there. Whatever a study lacks, it is one of its patient's: sampled, averaged and clipped with
+the others.
+
 Shapes: N studies, R studies of a chunk.
 """
 
@@ -111,6 +115,8 @@ class Records(PrivateStudies):
         weights: See `Sample`.
         groups: See `Sample`.
         kept: See `PrivateStudies`; a sample's patients were kept already.
+        halves: Whether each study has its image, and its report, `[N, 2]`, bool; None where all have both.
+        views: Another view of each image, `[N, ...]`, that the objective compares with it; None where it asks for none.
     """
 
     images: Tensor
@@ -119,6 +125,8 @@ class Records(PrivateStudies):
     weights: Tensor | None = None
     groups: Tensor | None = None
     kept: Tensor | None = None
+    halves: Tensor | None = None
+    views: Tensor | None = None
 
     def rows(self, rows: Tensor | slice) -> Records:
         """See `Sample`."""
@@ -126,8 +134,8 @@ class Records(PrivateStudies):
 
     def among(self, studies: Tensor | slice, patients: Tensor) -> Records:
         """See `PrivateStudies`."""
-        weights, groups = some(self.weights, studies), some(self.groups, studies)
-        return Records(self.images[studies], self.reports[studies], patients, weights, groups)
+        told = {name: some(getattr(self, name), studies) for name in ("weights", "groups", "halves", "views")}
+        return Records(self.images[studies], self.reports[studies], patients, **told)
 
     def by_group(
         self, *, kept: Tensor | None = None, weights: Tensor | None = None, groups: Tensor | None = None

@@ -1,8 +1,9 @@
-"""Augmentation multiplicity: several views of each study, averaged before the clip (De et al., arXiv 2204.13650).
+"""Views of a study: several that are averaged before the clip, and one beside each that the objective compares with it.
 
-Views are more rows of the same patient, so the sensitivity stays the clip norm and no privacy is spent. A view's shift
-and gain must be as secret as the noise, or removing one patient would change the views of the others in a known way:
-under privacy they come from the operating system's entropy.
+Augmentation multiplicity (De et al., arXiv 2204.13650): views are more rows of the same patient. A view beside a row is
+part of that row (`common/losses/invariance.py`). Either way the patient's clip covers them: the sensitivity stays the
+clip norm. A view's shift and gain must be as secret as the noise, or removing one patient would change the views of the
+others in a known way: under privacy they come from the operating system's entropy.
 
 Shapes: R studies, V views, H height, W width.
 """
@@ -33,12 +34,14 @@ class Views:
 
     Attributes:
         number: V; 1 reads the study itself.
+        compared: Whether each row that is read has one more view beside it.
     """
 
     number: int
+    compared: bool = False
 
     def refuse_features(self, images: Tensor) -> None:
-        """Return where images as the tower sees them are pixels, or one view is asked for.
+        """Return where images as the tower sees them are pixels, or no view is asked for.
 
         Args:
             images: Some or none of them.
@@ -46,19 +49,26 @@ class Views:
         Raises:
             ConfigError: They are not.
         """
-        if self.number > 1 and (images.dtype != torch.uint8 or images.dim() != _PIXEL_DIMENSIONS):
-            raise ConfigError(
-                f"training.augmentations={self.number}: views are made from pixels, and this encoder trains on "
-                "computed features; set training.augmentations=1, or a scratch encoder with encoder.trainable=all"
-            )
+        if images.dtype == torch.uint8 and images.dim() == _PIXEL_DIMENSIONS:
+            return
+        for is_asked, key, remedy in (
+            (self.number > 1, f"training.augmentations={self.number}", "set training.augmentations=1"),
+            (self.compared, "loss.name: invariance", "leave invariance out"),
+        ):
+            if is_asked:
+                raise ConfigError(
+                    f"{key}: views are made from pixels, and this encoder trains on computed features; {remedy}, or "
+                    "take a scratch encoder with encoder.trainable=all"
+                )
 
     def secret(self, sample: Sample) -> Sample:
         """The views that a private step reads, from the operating system's entropy."""
         return self.of(sample, np.random.default_rng())
 
     def of(self, sample: Sample, generator: np.random.Generator) -> Sample:
-        """V rows for each study, in the order of the studies; they are drawn when they are read."""
-        return sample if self.number == 1 else _Viewed(sample, self.number, generator)
+        """V rows for each study, in the order of the studies; views are drawn when they are read."""
+        rows = sample if self.number == 1 else _Viewed(sample, self.number, generator)
+        return _Beside(rows, generator) if self.compared else rows
 
 
 class _Viewed(Sample):
@@ -77,6 +87,19 @@ class _Viewed(Sample):
         read = self._sample.rows(studies.to(self._sample.patients.device))
         each = read.rows(row_of_R.to(read.patients.device))
         return replace(each, images=_view(each.images, self._generator))
+
+
+class _Beside(Sample):
+    """A sample, each row with one more view of its image."""
+
+    def __init__(self, sample: Sample, generator: np.random.Generator) -> None:
+        self._sample, self._generator = sample, generator
+        self.patients, self.weights, self.groups = sample.patients, sample.weights, sample.groups
+
+    def rows(self, rows: Tensor | slice) -> Records:
+        """See `Sample`."""
+        read = self._sample.rows(rows)
+        return replace(read, views=_view(read.images, self._generator))
 
 
 NO_VIEWS = Views(1)

@@ -21,7 +21,7 @@ from common.canonical import digest
 from common.errors import DataError
 from common.files import sha256_of_file, write_atomically
 
-_FORMAT = 2
+_FORMAT = 3
 IMAGES, REPORTS = "images", "reports"
 """Kinds of features."""
 
@@ -58,7 +58,7 @@ class Index:
         encodings: Name of the encoding of `images` and of `reports`.
         source: Digest of the folders as they were (`client/store/source.py`).
         num_public: Public studies, the first ones.
-        num_own: The hospital's own, after them.
+        num_own: The hospital's own, after them, unpaired ones among them.
         num_bad_rows: Rows of its own that could not be read.
         table: The table of all studies.
         arrays: The array of each kind.

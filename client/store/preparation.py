@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from client.data.unpaired import with_blank
 from client.store.arrays import ArrayWriter
 from client.store.encoded import Encoded
 from client.store.index import IMAGES, REPORTS, Index, StoredFile, indexes_in, open_array, open_table
@@ -82,12 +83,15 @@ class Preparation:
     def take(self, items: Sequence[Study | Unpaired | BadRow], table: TableWriter) -> int:
         """Encode a few studies and note them in the table; how many images and reports had to be encoded.
 
+        An unpaired study is one of them: a blank stands for what it lacks.
+
         Raises:
             ConfigError: The disk is full.
             DataError: The disk is full.
         """
-        studies = [item for item in items if isinstance(item, Study)]
-        self._num_bad_rows += sum(isinstance(item, BadRow) for item in items)
+        there = [item for item in items if not isinstance(item, BadRow)]
+        studies = [with_blank(item) if isinstance(item, Unpaired) else item for item in there]
+        self._num_bad_rows += len(items) - len(studies)
         if not studies:
             return 0
         contents = [Contents.of(study) for study in studies]

@@ -162,6 +162,7 @@ class StoredRecords(PrivateStudies):
         weights: See `Sample`; likewise.
         groups: See `Sample`; likewise.
         kept: See `PrivateStudies`; likewise.
+        halves: See `Records`; likewise.
     """
 
     images: StoredRows
@@ -170,6 +171,7 @@ class StoredRecords(PrivateStudies):
     weights: Tensor | None = None
     groups: Tensor | None = None
     kept: Tensor | None = None
+    halves: Tensor | None = None
 
     def rows(self, rows: Tensor | slice) -> Records:
         """See `Sample`.
@@ -183,13 +185,15 @@ class StoredRecords(PrivateStudies):
             self.patients[rows],
             some(self.weights, rows),
             some(self.groups, rows),
+            halves=some(self.halves, rows),
         )
         return told.to(self.images.device)
 
     def among(self, studies: Tensor, patients: Tensor) -> StoredRecords:
         """See `PrivateStudies`."""
         images, reports = self.images.among(studies), self.reports.among(studies)
-        return StoredRecords(images, reports, patients, some(self.weights, studies), some(self.groups, studies))
+        told = {name: some(getattr(self, name), studies) for name in ("weights", "groups", "halves")}
+        return StoredRecords(images, reports, patients, **told)
 
     def by_group(
         self, *, kept: Tensor | None = None, weights: Tensor | None = None, groups: Tensor | None = None

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from client.data.identity import image_digest, report_digest
 from common.errors import DataError
-from common.types import Study, StudyRecord
+from common.types import Lacks, Study, StudyRecord
 
-_COLUMNS = "study_id, patient_id, sex, age, race, scanner, language, site, findings, split_group, unread"
+_COLUMNS = "study_id, patient_id, sex, age, race, scanner, language, site, findings, split_group, unread, lacks"
 _TABLES = f"""
 CREATE TABLE studies (position INTEGER PRIMARY KEY, {_COLUMNS}, first_image INTEGER, num_images INTEGER);
 CREATE TABLE reports (position INTEGER PRIMARY KEY, digest BLOB, text TEXT);
@@ -178,7 +178,7 @@ def _row_of(record: StudyRecord) -> tuple[object, ...]:
     """The columns of a record; a split group that is the patient's is left out, and put in again as the same text."""
     group = None if record.split_group == record.patient_id else record.split_group
     told = (record.sex, record.age, record.race, record.scanner, record.language, record.site, _list(record.findings))
-    return (record.study_id, record.patient_id, *told, group, _list(record.unread))
+    return (record.study_id, record.patient_id, *told, group, _list(record.unread), record.lacks)
 
 
 def _list(names: tuple[str, ...]) -> str | None:
@@ -197,6 +197,7 @@ def _record(
     findings: str | None,
     split_group: str | None,
     unread: str | None,
+    lacks: str | None,
 ) -> StudyRecord:
     return StudyRecord(
         study_id=study_id,
@@ -211,4 +212,5 @@ def _record(
         findings=tuple(json.loads(findings)) if findings else (),
         split_group=split_group or "",
         unread=tuple(json.loads(unread)) if unread else (),
+        lacks=None if lacks is None else Lacks(lacks),
     )

@@ -217,7 +217,8 @@ def _gradient_norm(
     values: list[Tensor] = []
     for row in rows:  # one study at a time: a loss of pairs would couple a patient's own studies
         image, report = model(anchors.images[row : row + 1], anchors.reports[row : row + 1])
-        values.append(objective(image, report, public))
+        # A view that is the image itself asks nothing: only studies have others.
+        values.append(objective(image._replace(view=image), report, public))
     gradients = torch.autograd.grad(torch.cat(values).mean(), parameters, materialize_grads=True)
     return float(torch.cat([gradient.flatten() for gradient in gradients]).norm())
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from client.dp.engine import PatientDpSgd
 from client.dp.grid_noise import GridNoise
 from client.dp.pair_clip import PairClipDpSgd
-from client.dp.paths.interface import autocast
+from client.dp.paths.interface import autocast, embedded
 from client.dp.randomness import Noise, Randomness
 from client.dp.records import Gradients, PrivateStudies, Records, sample_patients
 from client.dp.round_noise import RoundNoise
@@ -31,9 +31,11 @@ from client.dp.step import GradientSource, Sampler
 from client.dp.views import Views
 from client.site import Site
 from client.training.ahead import drawn_ahead
+from common.config.schema import RunConfig
 from common.encoders.adversary import FORGETTING
 from common.encoders.dual import DualEncoder, trainable_names
 from common.errors import LedgerError
+from common.losses.composition import compares_views
 from common.losses.in_batch import InBatchContrast
 from common.losses.objective import Objective, build_objective
 from common.losses.public import Public, embed_public
@@ -94,6 +96,11 @@ def train(
     return {name: model.get_parameter(name).detach().cpu().numpy() - arrays[name] for name in names}
 
 
+def views_of(config: RunConfig) -> Views:
+    """The views that a step of a run reads."""
+    return Views(config.training.augmentations, compared=compares_views(config.loss))
+
+
 def gradient_source(
     site: Site, objective: Objective, *, round_number: int, round_noise: RoundNoise | None = None
 ) -> GradientSource:
@@ -103,6 +110,7 @@ def gradient_source(
         LedgerError: The run's noise is to be shared, and with whom was not said: it would be too little.
     """
     training, randomness = site.config.training, site.randomness(round_number)
+    views = views_of(site.config)
     if site.privacy is None:
         return PlainGradient(
             objective=objective,
@@ -110,7 +118,7 @@ def gradient_source(
             expected_patients=expected_patients(site.config, middle_of(site.patients_band)),
             randomness=randomness,
             precision=training.precision,
-            views=Views(training.augmentations),
+            views=views,
             view_generator=numpy_generator(site.config.seed, "views", site.name, round_number),
         )
     if (site.privacy.pair_law is None) != (round_noise is None):
@@ -140,7 +148,7 @@ def gradient_source(
         clipping=site.config.privacy.clipping,
         gradients=training.gradients,
         precision=training.precision,
-        views=Views(training.augmentations),
+        views=views,
         round_noise=round_noise,
     )
 
@@ -198,8 +206,7 @@ class PlainGradient(GradientSource):
         if studies.weights is not None:
             weight = weight * studies.weights.to(weight)
         with autocast(self.precision, studies.images.device):
-            image, report = model(studies.images, studies.reports)
-            values = self.objective(image, report, public, studies.groups)
+            values = self.objective(*embedded(model, studies), public, studies.groups)
         total = (values * weight).sum() / self.expected_patients
         return dict(zip(names, torch.autograd.grad(total, parameters), strict=True))
 

@@ -24,6 +24,7 @@ class SyntheticConfig:
     image_size: int = MISSING
     site_shift: float = MISSING
     confounder: bool = MISSING
+    unpaired: float = MISSING
     planted: list[str] = MISSING
 
 
@@ -90,6 +91,8 @@ class TermWeights:
     balance: float = MISSING
     decorrelation: float = MISSING
     score_level: float = MISSING
+    invariance: float = MISSING
+    unpaired: float = MISSING
 
 
 @dataclass

@@ -26,11 +26,15 @@ class Embedded(NamedTuple):
         embedding: `[B, D]`, of unit length.
         code: `[B, K]`, relaxed code in (-1, 1); its sign is the code.
         group: `[B, G]`, what an adversary makes of both; None where the model has none.
+        present: `[B]`, bool, which studies have this half; None where all have. What stands for others is public.
+        view: The same images in another view, which the invariance compares; None where there is none.
     """
 
     embedding: Tensor
     code: Tensor
     group: Tensor | None = None
+    present: Tensor | None = None
+    view: Embedded | None = None
 
 
 class DualEncoder(nn.Module):
@@ -53,17 +57,24 @@ class DualEncoder(nn.Module):
         """Embeddings and relaxed codes of report features `[B, ...]`."""
         return self._embed(self.report_tower(features))
 
+    def embed_views(self, features: Tensor) -> Embedded:
+        """As `embed_images`, of images in another view: an adversary reads none of them."""
+        return self._coded(self.image_tower(features))
+
     def forward(self, images: Tensor, reports: Tensor) -> tuple[Embedded, Embedded]:
         """Both modalities of B pairs."""
         return self.embed_images(images), self.embed_reports(reports)
 
     def _embed(self, raw: Tensor) -> Embedded:
+        coded = self._coded(raw)
+        if self.adversary is None:
+            return coded
+        return coded._replace(group=self.adversary(self.adversary.seen(coded.embedding, coded.code)))
+
+    def _coded(self, raw: Tensor) -> Embedded:
         embedding = normalize(raw, dim=-1)
         # Detached: the code's losses train the hash head alone, so that codes never cost retrieval by embedding.
-        code = relaxed_codes(self.hash_head, embedding.detach())
-        if self.adversary is None:
-            return Embedded(embedding, code)
-        return Embedded(embedding, code, self.adversary(self.adversary.seen(embedding, code)))
+        return Embedded(embedding, relaxed_codes(self.hash_head, embedding.detach()))
 
 
 def unfitted(

@@ -53,11 +53,19 @@ class AnchorContrast:
         contrast_B = softplus(torch.logsumexp(image_to_reports_BK, dim=-1) - own_B) + softplus(
             torch.logsumexp(report_to_images_BK, dim=-1) - own_B
         )
-        agreement_B = self._disagreement(image_to_reports_BK, report_BD @ anchor_report_KD.T) + self._disagreement(
-            report_to_images_BK, image_BD @ anchor_image_KD.T
-        )
+        agreement_B = disagreement(
+            image_to_reports_BK, report_BD @ anchor_report_KD.T, temperature=self.temperature
+        ) + disagreement(report_to_images_BK, image_BD @ anchor_image_KD.T, temperature=self.temperature)
         return (contrast_B + self.agreement_weight * agreement_B) / 2
 
-    def _disagreement(self, student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
-        profile_BK = softmax(teacher_BK.detach() * (TEACHER_SHARPNESS / self.temperature), dim=-1)
-        return -(profile_BK * log_softmax(student_BK, dim=-1)).sum(dim=-1)
+
+def disagreement(student_BK: Tensor, teacher_BK: Tensor, *, temperature: float) -> Tensor:
+    """Cross-entropy `[B]` of two profiles over the anchors.
+
+    Args:
+        student_BK: Similarities over the temperature.
+        teacher_BK: Similarities; taken without gradient.
+        temperature: Of the contrast.
+    """
+    profile_BK = softmax(teacher_BK.detach() * (TEACHER_SHARPNESS / temperature), dim=-1)
+    return -(profile_BK * log_softmax(student_BK, dim=-1)).sum(dim=-1)

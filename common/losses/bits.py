@@ -29,6 +29,7 @@ class Balance:
     coupling: ClassVar[Coupling] = Coupling.NONE
     of_codes: ClassVar[bool] = True
     reads_anchors: ClassVar[bool] = True
+    of_pairs: ClassVar[bool] = True
 
     def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
         """See `Term`."""
@@ -44,6 +45,7 @@ class Decorrelation:
     coupling: ClassVar[Coupling] = Coupling.NONE
     of_codes: ClassVar[bool] = True
     reads_anchors: ClassVar[bool] = True
+    of_pairs: ClassVar[bool] = True
 
     def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
         """See `Term`."""

@@ -6,6 +6,8 @@ from common.config.schema import LossConfig
 from common.errors import ConfigError
 
 JOIN = "+"
+UNPAIRED, INVARIANCE = "unpaired", "invariance"
+"""Terms that ask for more than the studies that have both halves, as they are."""
 
 
 def contrast_of(loss: LossConfig) -> str:
@@ -23,6 +25,16 @@ def terms_of(loss: LossConfig) -> tuple[str, ...]:
     if len(set(terms)) < len(terms):
         raise ConfigError(f"loss.name={loss.name}: names a term twice; remove one")
     return terms
+
+
+def trains_unpaired(loss: LossConfig) -> bool:
+    """Whether studies that lack a half are trained on."""
+    return UNPAIRED in terms_of(loss)
+
+
+def compares_views(loss: LossConfig) -> bool:
+    """Whether each image is compared with a view of it."""
+    return INVARIANCE in terms_of(loss)
 
 
 def with_term(loss: LossConfig, term: str) -> str:

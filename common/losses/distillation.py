@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn.functional import log_softmax, normalize, softmax
+from torch.nn.functional import normalize
 
 from common.encoders.dual import Embedded
-from common.losses.anchor_contrast import TEACHER_SHARPNESS
+from common.losses.anchor_contrast import TEACHER_SHARPNESS, disagreement
 from common.losses.interface import Coupling
 from common.losses.public import Public
 
@@ -35,13 +35,23 @@ class Distillation:
     coupling: ClassVar[Coupling] = Coupling.NONE
     of_codes: ClassVar[bool] = True
     reads_anchors: ClassVar[bool] = True
+    of_pairs: ClassVar[bool] = True
 
     def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
         """See `Term`."""
-        return (self._one_way(image, public.report) + self._one_way(report, public.image)) / 2
+        ways = ((image, public.report), (report, public.image))
+        first_B, second_B = (
+            distilled(own.embedding @ anchors.embedding.T, code_cosines(own, anchors), temperature=self.temperature)
+            for own, anchors in ways
+        )
+        return (first_B + second_B) / 2
 
-    def _one_way(self, own: Embedded, anchors: Embedded) -> Tensor:
-        sharpness = TEACHER_SHARPNESS / self.temperature
-        teacher_BA = softmax((own.embedding.detach() @ anchors.embedding.T) * sharpness, dim=-1)
-        code_BA = normalize(own.code, dim=-1) @ normalize(anchors.code, dim=-1).T
-        return -(teacher_BA * log_softmax(code_BA * sharpness, dim=-1)).sum(dim=-1)
+
+def code_cosines(own: Embedded, anchors: Embedded) -> Tensor:
+    """Cosines `[B, A]` of codes with the anchors'."""
+    return normalize(own.code, dim=-1) @ normalize(anchors.code, dim=-1).T
+
+
+def distilled(embedding_BA: Tensor, code_BA: Tensor, *, temperature: float) -> Tensor:
+    """Cross-entropy `[B]` of the codes' profile under the embeddings', both from cosines with the anchors."""
+    return disagreement(code_BA * (TEACHER_SHARPNESS / temperature), embedding_BA, temperature=temperature)

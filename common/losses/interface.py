@@ -99,6 +99,11 @@ class Term(Protocol):
         """Whether it compares a record with anchors."""
         ...
 
+    @property
+    def of_pairs(self) -> bool:
+        """Whether it asks something of image and report together: then a study that lacks one of them counts zero."""
+        ...
+
     def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
         """Values `[B]` of B private pairs, given public quantities without gradient."""
         ...
@@ -122,5 +127,7 @@ TERMS: Registry[TermFactory] = Registry(
         "balance": "common.losses.bits:Balance",
         "decorrelation": "common.losses.bits:Decorrelation",
         "score_level": "common.losses.score_level:ScoreLevel",
+        "invariance": "common.losses.invariance:Invariance",
+        "unpaired": "common.losses.unpaired:Unpaired",
     },
 )

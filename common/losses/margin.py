@@ -38,6 +38,7 @@ class Margin:
     coupling: ClassVar[Coupling] = Coupling.NONE
     of_codes: ClassVar[bool] = True
     reads_anchors: ClassVar[bool] = True
+    of_pairs: ClassVar[bool] = True
 
     def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
         """See `Term`."""

@@ -5,7 +5,8 @@
 
 `loss.name` composes it: `anchor_contrast+distillation+margin` is a contrast and two terms, whose weights are in
 `loss.weights`. Every term of a record reads that record and public quantities only, unless one couples records;
-`Objective.coupling` says how far.
+`Objective.coupling` says how far. A study that lacks its image or its report counts in the terms that do not ask
+something of pairs, and zero in all else; without such a term it counts zero.
 
 Shapes: B batch of private pairs, K bits.
 """
@@ -21,7 +22,7 @@ from torch.nn.functional import cross_entropy, normalize
 from common.config.schema import CodeConfig, LossConfig
 from common.encoders.dual import Embedded
 from common.errors import ConfigError
-from common.losses.composition import contrast_of, terms_of
+from common.losses.composition import contrast_of, terms_of, trains_unpaired
 from common.losses.interface import LOSSES, TERMS, Coupling, Loss, Term
 from common.losses.public import Public
 
@@ -68,10 +69,11 @@ class Objective:
             public: What a pair is compared with.
             groups: Group `[B]` of each pair's patient, for the adversary; None asks nothing of it.
         """
-        value_B = self.contrast(image.embedding, report.embedding, public.image.embedding, public.report.embedding)
-        value_B = value_B + self.code_weight * self._of_codes(image, report, public) + self.rest(image, report, public)
-        if groups is not None and image.group is not None and report.group is not None:
-            value_B = value_B + (_surprise(image.group, groups) + _surprise(report.group, groups)) / 2
+        contrast_B = self.contrast(image.embedding, report.embedding, public.image.embedding, public.report.embedding)
+        contrast_B = contrast_B + self.code_weight * self._of_codes(image, report, public)
+        value_B = _of_pairs(contrast_B, image, report) + self.rest(image, report, public)
+        if groups is not None:
+            value_B = value_B + (_surprise(image, groups) + _surprise(report, groups)) / 2
         return value_B
 
     def of_public(self, contrast: Loss) -> Objective:
@@ -84,8 +86,9 @@ class Objective:
     def rest(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
         """Values `[B]` of the terms beside the contrast."""
         value_B = torch.zeros_like(image.code[:, 0])
-        for term in self.terms:
-            value_B = value_B + term(image, report, public)
+        for each in self.terms:
+            own_B = each(image, report, public)
+            value_B = value_B + (_of_pairs(own_B, image, report) if each.term.of_pairs else own_B)
         return value_B
 
     def _of_codes(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
@@ -97,8 +100,18 @@ class Objective:
         )
 
 
-def _surprise(logits_BG: Tensor, group_B: Tensor) -> Tensor:
-    return cross_entropy(logits_BG, group_B, reduction="none")
+def _of_pairs(value_B: Tensor, image: Embedded, report: Embedded) -> Tensor:
+    """The values of the studies that have both halves, and zero of the others."""
+    if image.present is None or report.present is None:
+        return value_B
+    return torch.where(image.present & report.present, value_B, 0.0)
+
+
+def _surprise(half: Embedded, group_B: Tensor) -> Tensor:
+    if half.group is None:
+        return torch.zeros_like(half.code[:, 0])
+    value_B = cross_entropy(half.group, group_B, reduction="none")
+    return value_B if half.present is None else torch.where(half.present, value_B, 0.0)
 
 
 def refuse_coupled(objective: Objective, *, allowed: Coupling = Coupling.NONE) -> None:
@@ -132,11 +145,17 @@ def build_objective(loss: LossConfig, code: CodeConfig) -> Objective:
     """The objective that a config names.
 
     Raises:
-        ConfigError: A name in `loss.name` is unknown, a term is named twice, or it does not begin with a contrast.
+        ConfigError: A name in `loss.name` is unknown, a term is named twice, it does not begin with a contrast, or
+            unpaired studies are to train beside one that takes other studies for negatives.
     """
     contrast = LOSSES.load(contrast_of(loss))(temperature=loss.temperature, agreement_weight=loss.agreement_weight)
     terms = tuple(
         WeightedTerm(TERMS.load(name)(temperature=loss.temperature), getattr(loss.weights, name))
         for name in terms_of(loss)
     )
+    if trains_unpaired(loss) and contrast.coupling is not Coupling.NONE:
+        raise ConfigError(
+            f"loss.name={loss.name}: unpaired studies train through the public anchors, which {contrast_of(loss)} does "
+            "not read; use loss.name=anchor_contrast+unpaired, or leave unpaired out"
+        )
     return Objective(contrast, code.weight, terms)

@@ -23,6 +23,7 @@ class Quantisation:
     coupling: ClassVar[Coupling] = Coupling.NONE
     of_codes: ClassVar[bool] = True
     reads_anchors: ClassVar[bool] = False
+    of_pairs: ClassVar[bool] = True
 
     def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:  # noqa: ARG002 - see `Term`
         """See `Term`."""

@@ -42,6 +42,7 @@ class ScoreLevel:
     coupling: ClassVar[Coupling] = Coupling.NONE
     of_codes: ClassVar[bool] = False
     reads_anchors: ClassVar[bool] = True
+    of_pairs: ClassVar[bool] = True
 
     def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
         """See `Term`."""

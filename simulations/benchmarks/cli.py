@@ -25,10 +25,11 @@ BENCHES: Registry[Callable[..., list[Row]]] = Registry(
         "encode": "simulations.benchmarks.encode:bench_encode",
         "round": "simulations.benchmarks.round:bench_round",
         "search": "simulations.benchmarks.search:bench_search",
+        "unpaired": "simulations.benchmarks.unpaired:bench_unpaired",
     },
 )
 
-CONFIGURED = ("attacks", "codes")
+CONFIGURED = ("attacks", "codes", "unpaired")
 """Benchmarks that take keys of the config."""
 
 
@@ -36,7 +37,7 @@ def bench_command(
     name: Annotated[str, typer.Argument(help=f"One of: {', '.join(BENCHES.names)}.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="With codes and attacks: keys of the config, as key=value.", show_default=False),
+        typer.Argument(help="With attacks, codes and unpaired: keys of the config, as key=value.", show_default=False),
     ] = None,
     *,
     deployment: Annotated[
@@ -44,11 +45,11 @@ def bench_command(
     ] = False,
     as_object: Annotated[bool, typer.Option("--json", help="Print the rows as one JSON object.")] = False,
 ) -> None:
-    """Measure speed, as ratios against a peer or a bound of the same run; with codes and attacks, what is found."""
+    """Measure speed, as ratios against a peer or a bound of the same run; some say what is found."""
     if deployment and name != "round":
         raise ConfigError("--deployment: goes with wardround bench round alone")
     if overrides and name not in CONFIGURED:
-        raise ConfigError(f"{overrides[0]}: settings go with wardround bench {' or '.join(CONFIGURED)} alone")
+        raise ConfigError(f"{overrides[0]}: settings go with wardround bench {', '.join(CONFIGURED)} alone")
     name = "deployment" if deployment else name
     bench = BENCHES.load(name)
     rows = bench(overrides) if overrides else bench()

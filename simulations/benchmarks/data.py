@@ -240,4 +240,4 @@ def _prepared(folder: Path, config: RunConfig) -> Prepared:
 
 
 def _own(folder: Path, prepared: Prepared) -> OwnStudies:
-    return OwnStudies.of(site_of(folder), prepared)
+    return OwnStudies.of(site_of(folder), prepared, load_config([]).loss)

@@ -30,6 +30,7 @@ class CohortPlan:
         confounder: Whether a marker follows one finding at every other site.
         seed: The run's seed.
         planted: Kinds of bias against one group of patients, of `PLANTED_KINDS`.
+        unpaired: Share of the reports that are missing, at every second site beginning with the first.
 
     Raises:
         ConfigError: A value is out of range; the key, the value and the range are named.
@@ -43,6 +44,7 @@ class CohortPlan:
     confounder: bool
     seed: int
     planted: tuple[str, ...] = ()
+    unpaired: float = 0.0
 
     def __post_init__(self) -> None:
         _check_range("num_sites", self.num_sites, least=1, most=1_000)
@@ -50,15 +52,16 @@ class CohortPlan:
         _check_range("public_patients", self.public_patients, least=0, most=1_000_000)
         _check_range("image_size", self.image_size, least=32, most=1_024)
         _check_range("site_shift", self.site_shift, least=0.0, most=1.0)
+        _check_range("unpaired", self.unpaired, least=0.0, most=0.95)
         for kind in self.planted:
             if kind not in PLANTED_KINDS:
                 raise ConfigError(f"data.synthetic.planted={kind}: unknown; {near(kind, list(PLANTED_KINDS))}")
 
     @property
     def description(self) -> dict[str, Any]:
-        """The plan as JSON; without planted bias it is that of a cohort drawn before there was any."""
+        """The plan as JSON; what came later is left out where it asks for nothing, as in a cohort drawn before."""
         described = asdict(self) | {"planted": sorted(set(self.planted))}
-        return described if self.planted else {key: value for key, value in described.items() if key != "planted"}
+        return {key: value for key, value in described.items() if value or key not in {"planted", "unpaired"}}
 
     @property
     def site_names(self) -> tuple[str, ...]:

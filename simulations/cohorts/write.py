@@ -21,6 +21,7 @@ from PIL import Image as PillowImage
 from common.canonical import canonical_json, digest
 from common.errors import ConfigError, DataError
 from common.files import named_in_errors, sha256_hex, sha256_of_file
+from common.seeds import numpy_generator
 from common.types import Image
 from simulations.cohorts.findings import DEVICES, FINDINGS
 from simulations.cohorts.patients import PhantomStudy, draw_patient
@@ -42,7 +43,7 @@ MANIFEST_COLUMNS = (
     "findings",
     "split_group",
 )
-Row = Mapping[str, object]
+Row = dict[str, object]
 
 
 def write_cohort(plan: CohortPlan, folder: Path) -> Path:
@@ -84,6 +85,14 @@ def draw_cohort(plan: CohortPlan) -> Iterator[PhantomStudy]:
             yield from draw_patient(profile, number, seed=plan.seed)
 
 
+def is_unreported(study: PhantomStudy, plan: CohortPlan) -> bool:
+    """Whether a study's report is missing, in all of its views; each study's own draw."""
+    site = study.patient.site
+    if site == PUBLIC or plan.site_names.index(site) % 2:
+        return False
+    return bool(numpy_generator(plan.seed, "unpaired", study.study_id).random() < plan.unpaired)
+
+
 def _is_taken(folder: Path) -> bool:
     return folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
 
@@ -106,7 +115,7 @@ def _write_files(plan: CohortPlan, folder: Path) -> None:
         (folder / "images" / profile.name).mkdir(parents=True)
     for study in draw_cohort(plan):
         for position, image in enumerate(render_views(study, size=plan.image_size, seed=plan.seed)):
-            row = _manifest_row(study, position)
+            row = _manifest_row(study, position) | ({"report": ""} if is_unreported(study, plan) else {})
             image_path, content = str(row["image_path"]), _png(image)
             (folder / image_path).write_bytes(content)
             image_digests[image_path] = sha256_hex(content)

@@ -21,6 +21,7 @@ from client.gate.recorder import NoRecorder as NoSiteRecorder
 from client.policy.simulated import simulation_policy
 from client.site import Site, SiteAccounts
 from client.studies import by_group
+from client.training.train import views_of
 from common.config.load import config_digest
 from common.config.schema import RunConfig
 from common.device import CPU
@@ -249,6 +250,7 @@ def build_sites(members: Members) -> list[Site]:
         held_out = consortium.held_out(held)
         if poison is not None and name in attackers:
             private = poison(consortium, held, config)
+        views_of(config).refuse_features(private.rows(slice(0)).images)
         band = band_of(private.num_patients)
         privacy = privacy_plan(config, band)
         sites.append(

@@ -175,6 +175,7 @@ def _train(
 ) -> Trained:
     config = copy.deepcopy(repeat)
     baseline.change(config)
+    consortium = consortium.trained_by(config.loss)
     config = in_cohort(config, consortium, cut)
     if config.privacy.calibrate:
         config = calibrated(config, consortium, start, folder, clock)

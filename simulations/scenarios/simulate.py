@@ -281,6 +281,7 @@ def facts_of(
             "num_unpaired": {
                 "without_report": consortium.unpaired.without_report,
                 "without_image": consortium.unpaired.without_image,
+                "trained": sum(record.lacks is not None for record in consortium.records),
             },
             "num_bad_rows": len(consortium.bad_rows),
             "bad_rows": [{"file": row.file, "row": row.row, "reason": row.reason} for row in consortium.bad_rows[:20]],

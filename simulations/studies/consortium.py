@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,17 +18,18 @@ from client.data.published_split import PUBLISHED, fixed_roles
 from client.data.remarks import Remarks, remarks_on
 from client.data.rows import DEFAULT_SITE_COLUMN
 from client.data.splits import PUBLIC_SITE, Role, draw_roles
-from client.data.unpaired import UnpairedCount, UnpairedTally
+from client.data.unpaired import UnpairedCount, UnpairedTally, listed_record, with_blank
 from client.dp.records import PrivateStudies, Records
 from client.site import HeldOut
 from client.store.rows import StoredRecords, StoredRows
-from client.studies import anchors_among, by_patient, held_out_among, patient_numbers, private_among
+from client.studies import anchors_among, by_patient, halves_of, held_out_among, patient_numbers, private_among
 from common.canonical import digest
-from common.config.schema import RunConfig
+from common.config.schema import LossConfig, RunConfig
 from common.encoders.cache import FeatureCache, cache_folder
 from common.encoders.interface import Encoder
 from common.encoders.public_fit import AnchorFeatures, FrozenPart
 from common.errors import ConfigError, DataError
+from common.losses.composition import trains_unpaired
 from common.privacy.bands import band_of
 from common.types import BadRow, Image, Study, StudyRecord, Unpaired
 from simulations.cohorts.plan import CohortPlan
@@ -50,7 +51,8 @@ class Consortium:
         records: Their records, N of them.
         roles: On which side of the split each stands.
         pictures: Grey images of held-out studies by position, for examples in the report.
-        unpaired: Studies that lack their report or image, and so take no part.
+        unpaired: Studies that lack their report or image; those of training patients are here where the loss trains on
+            them, each with a blank for what it lacks.
         bad_rows: Rows that could not be read.
         left_out: Sites of too few patients to take part, and the band of each; none of their studies is here.
         remarks: What was noticed of the table.
@@ -91,15 +93,26 @@ class Consortium:
             StoredRows.in_memory([torch.cat([self.images[[i]], self.other_images.get(i, nothing)]) for i in rows]),
             StoredRows.in_memory([self.reports[[i]] for i in rows]),
             patient_numbers(self.records, rows),
+            halves=halves_of(self.records[i] for i in rows),
         )
+
+    def trained_by(self, loss: LossConfig) -> Consortium:
+        """The same studies, but for the unpaired ones where the loss does not train on them."""
+        if trains_unpaired(loss):
+            return self
+        kept = [i for i, record in enumerate(self.records) if record.lacks is None]
+        if len(kept) == len(self.records):
+            return self
+        return self._among(kept)
 
     def private_records(self, sites: Sequence[str]) -> list[StudyRecord]:
         """The records of the same studies, in their order."""
         return [self.records[i] for i in by_patient(self.records, self._rows(Role.TRAIN, sites))]
 
     def private_with_first_images(self, sites: Sequence[str]) -> Records:
-        """The same studies with one image each."""
-        return private_among(self, self._rows(Role.TRAIN, sites))
+        """Those of the same studies that have both halves, with one image each."""
+        rows = (i for i in self._rows(Role.TRAIN, sites) if self.records[i].lacks is None)
+        return private_among(self, rows)
 
     def held_out(self, sites: Sequence[str]) -> HeldOut:
         """The held-out studies of some sites together, in the data's order."""
@@ -129,6 +142,19 @@ class Consortium:
             raise ConfigError("attack.name: paints no trigger on an image; use attack.name=backdoor")
         return replace(self, images=self.triggered, other_images={})
 
+    def _among(self, kept: Sequence[int]) -> Consortium:
+        """Some of the studies."""
+        return replace(
+            self,
+            images=self.images[kept],
+            reports=self.reports[kept],
+            records=tuple(self.records[i] for i in kept),
+            roles=tuple(self.roles[i] for i in kept),
+            pictures={at: self.pictures[i] for at, i in enumerate(kept) if i in self.pictures},
+            triggered=None if self.triggered is None else self.triggered[kept],
+            other_images={at: self.other_images[i] for at, i in enumerate(kept) if i in self.other_images},
+        )
+
     def _rows(self, role: Role, sites: Sequence[str]) -> Iterator[int]:
         wanted = set(sites)
         return (i for i, found in enumerate(self.roles) if found is role and self._site(i) in wanted)
@@ -153,23 +179,22 @@ def read_consortium(
         DataError: The folder cannot be read, has too many bad rows, or leaves a side of the split empty.
     """
     cached = CachedEncoder(encoder, FeatureCache(cache_folder(config.encoder.cache)))
-    reader = _Reader(config, cached, trigger)
     folder = folder_of(config)
     left_out = _left_out(config, folder)
-    kept_studies = (item for item in folder.studies() if _study_id(item) not in left_out.studies)
-    for studies in in_batches(kept_studies):
+    reader = _Reader(config, cached, left_out.studies, trigger)
+    for studies in in_batches(folder.studies()):
         reader.add(studies)
         progress(len(reader.records))
     reader.check_bad_rows()
-    if not reader.records:
+    if not any(record.lacks is None for record in reader.records):
         nothing = reader.unpaired.count.only_problem if reader.unpaired.count else "holds no study that can be read"
         raise DataError(f"data.root={config.data.root}: {nothing}")
     if config.data.merged_sites:
-        reader.records = merge_sites(reader.records, num_sites=config.data.merged_sites)
-    roles = _roles(config, reader.records)
-    kept = [i for i, record in enumerate(reader.records) if record.split_group in roles]
+        reader.merge_sites(config.data.merged_sites)
+    roles = _roles(config, reader.listed)
+    kept = [i for i, record in enumerate(reader.records) if _takes_part(record, roles)]
     found = tuple(roles[reader.records[i].split_group] for i in kept)
-    _check_sides(found)
+    _check_sides(found[position] for position, i in enumerate(kept) if reader.records[i].lacks is None)
     return Consortium(
         images=torch.cat(reader.images)[kept],
         reports=torch.cat(reader.reports)[kept],
@@ -183,7 +208,7 @@ def read_consortium(
         unpaired=reader.unpaired.count,
         bad_rows=tuple(reader.bad_rows),
         left_out=left_out.sites,
-        remarks=remarks_on(reader.records, roles, written=folder.written()),
+        remarks=remarks_on(reader.listed, roles, written=folder.written()),
         anchors_digest=anchors_digest(
             reader.digests[i] for position, i in enumerate(kept) if found[position] is Role.PUBLIC
         ),
@@ -196,6 +221,7 @@ def read_consortium(
 class _Reader:
     config: RunConfig
     encoder: CachedEncoder
+    left_out: frozenset[str]
     trigger: Trigger | None = None
     records: list[StudyRecord] = field(default_factory=list)
     digests: list[tuple[str, str]] = field(default_factory=list)
@@ -206,13 +232,21 @@ class _Reader:
     pictures: dict[int, Image] = field(default_factory=dict)
     bad_rows: list[BadRow] = field(default_factory=list)
     unpaired: UnpairedTally = field(default_factory=UnpairedTally)
+    not_trained: list[StudyRecord] = field(default_factory=list)
+    """Records of unpaired studies that the run's loss does not train on: the cut knows them all the same."""
+
+    @property
+    def listed(self) -> list[StudyRecord]:
+        """Records of all studies that can be read."""
+        return [*self.records, *self.not_trained]
+
+    def merge_sites(self, num_sites: int) -> None:
+        merged = merge_sites(self.listed, num_sites=num_sites)
+        self.records, self.not_trained = merged[: len(self.records)], merged[len(self.records) :]
 
     def add(self, items: Sequence[Study | Unpaired | BadRow]) -> None:
         self.bad_rows += [item for item in items if isinstance(item, BadRow)]
-        for item in items:
-            if isinstance(item, Unpaired):
-                self.unpaired.add(item)
-        studies = [item for item in items if isinstance(item, Study)]
+        studies = [study for item in items if (study := self._study(item)) is not None]
         if not studies:
             return
         images, reports = [study.image for study in studies], [study.record.report for study in studies]
@@ -228,6 +262,20 @@ class _Reader:
                 self.pictures[len(self.records)] = study.image
             self.records.append(study.record)
         self.digests += names
+
+    def _study(self, item: Study | Unpaired | BadRow) -> Study | None:
+        """What is to be encoded of an item, where anything is."""
+        if isinstance(item, Unpaired):
+            self.unpaired.add(item)
+        if isinstance(item, BadRow) or item.record.study_id in self.left_out:
+            return None
+        if isinstance(item, Study):
+            return item
+        study = with_blank(item)
+        if trains_unpaired(self.config.loss):
+            return study
+        self.not_trained.append(study.record)
+        return None
 
     def _add_other_images(self, studies: Sequence[Study]) -> None:
         others = [image for study in studies for image in study.other_images]
@@ -261,33 +309,38 @@ def _left_out(config: RunConfig, folder: StudyFolder) -> _LeftOut:
     Raises:
         DataError: The cut leaves a side empty, whatever the images are.
     """
-    records = [item for item in folder.records() if isinstance(item, StudyRecord)]
+    records = [record for item in folder.records() if (record := listed_record(item)) is not None]
     if config.data.merged_sites:
         records = merge_sites(records, num_sites=config.data.merged_sites)
     patients: dict[str, set[str]] = defaultdict(set)
     for record in records:
         if record.site != PUBLIC_SITE:
-            patients[site_of(record)].add(record.patient_id)
+            patients[site_of(record)] |= {record.patient_id} if record.lacks is None else set()
     small = {site: band_of(len(who)) for site, who in sorted(patients.items()) if len(who) < config.data.least_patients}
     kept = [record for record in records if record.site == PUBLIC_SITE or site_of(record) not in small]
-    if kept:
+    pairs = [record for record in kept if record.lacks is None]
+    if pairs:
         roles = _roles(config, kept)
-        _check_sides({roles[record.split_group] for record in kept if record.split_group in roles})
-    return _LeftOut(small, frozenset(record.study_id for record in records) - {record.study_id for record in kept})
+        _check_sides({roles[record.split_group] for record in pairs if record.split_group in roles})
+    told = {site: band for site, band in small.items() if patients[site]}
+    return _LeftOut(told, frozenset(record.study_id for record in records) - {record.study_id for record in kept})
 
 
-def _study_id(item: Study | Unpaired | BadRow) -> str | None:
-    return item.record.study_id if isinstance(item, Study) else None
+def _takes_part(record: StudyRecord, roles: Mapping[str, Role]) -> bool:
+    """Whether a study has a side; one that lacks a half can be trained on alone, neither measured nor an anchor."""
+    role = roles.get(record.split_group)
+    return role is Role.TRAIN if record.lacks is not None else role is not None
 
 
-def _check_sides(found: Collection[Role]) -> None:
-    """Return where there are studies on each side of the split.
+def _check_sides(found: Iterable[Role]) -> None:
+    """Return where there are studies with both halves on each side of the split.
 
     Raises:
         DataError: One is empty.
     """
+    there = set(found)
     for role in Role:
-        if role not in found:
+        if role not in there:
             raise DataError(
                 f"data.split: no {role} studies; change data.split, data.public_fraction or data.test_fraction"
             )

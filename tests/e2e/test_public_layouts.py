@@ -55,7 +55,11 @@ def test_one_round_on_a_published_split(mimic: Path, tiny_run: Any, tmp_path: Pa
     assert found.summary["status"] == "completed"
     assert found.summary["sites"].keys() == set(HOSPITALS)
     assert found.summary["data"]["num_studies"] == NUM_PATIENTS - NUM_UNREPORTED
-    assert found.summary["data"]["num_unpaired"] == {"without_report": NUM_UNREPORTED, "without_image": 1}
+    assert found.summary["data"]["num_unpaired"] == {
+        "without_report": NUM_UNREPORTED,
+        "without_image": 1,
+        "trained": 0,
+    }
     assert found.summary["data"]["num_bad_rows"] == 0
     assert found.summary["pooled"]["gallery"] == NUM_PATIENTS // 4 - 1  # patient 3 is held out and has no report
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

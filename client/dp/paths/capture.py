@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from client.dp.paths.interface import Differentiation
+from client.dp.paths.interface import Differentiation, embedded
 from client.dp.records import Records
-from common.encoders.dual import DualEncoder, Embedded
+from common.encoders.dual import DualEncoder
 from common.errors import ConfigError
 from common.losses.public import Public
 
@@ -59,8 +59,7 @@ def capture(
     modules = trained_modules(model)
     recorder = _Recorder(modules)
     with recorder, torch.enable_grad(), differentiation.autocast(chunk.images.device):
-        pair: tuple[Embedded, Embedded] = model(chunk.images, chunk.reports)
-        value_R = differentiation.objective(*pair, public, chunk.groups)
+        value_R = differentiation.objective(*embedded(model, chunk), public, chunk.groups)
     _refuse_other_uses(value_R, modules, recorder, path=path)
     outputs = [output for output, _ in recorder.calls]
     leaving = torch.autograd.grad(value_R.sum(), outputs)

@@ -11,6 +11,7 @@ their module, wrongly (facts and sources in `common/decisions/0012-per-patient-g
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from opacus.grad_sample import GradSampleModule
@@ -53,7 +54,7 @@ class GhostPath:
             if is_linear(module):
                 parts |= linear_parts(name, module, calls[name], weight_R, padding)
             else:
-                sampled = _sampled(module, _only(name, module, calls[name]))
+                sampled = _sampled(module, calls[name])
                 parts |= {
                     f"{name}.{own}": Materialised(mean_by_patient(sampled[parameter], chunk, weight_R))
                     for own, parameter in module.named_parameters(recurse=False)
@@ -62,18 +63,11 @@ class GhostPath:
         return PatientGradients([parts[name] for name in trainable_names(model)], num_bad)
 
 
-def _only(name: str, module: nn.Module, calls: list[Call]) -> Call:
-    if len(calls) != 1:
-        raise ConfigError(
-            f"training.gradients=ghost: {name} ({type(module).__name__}) is called {len(calls)} times, and only linear "
-            "maps may be called more or less than once; use training.gradients=vmap"
-        )
-    return calls[0]
-
-
-def _sampled(module: nn.Module, call: Call) -> dict[nn.Parameter, Tensor]:
-    entered = call.entered.float() if call.entered.is_floating_point() else call.entered
-    gradients: dict[nn.Parameter, Tensor] = GradSampleModule.GRAD_SAMPLERS[type(module)](
-        module, [entered], call.leaving.float()
-    )
-    return gradients
+def _sampled(module: nn.Module, calls: Sequence[Call]) -> dict[nn.Parameter, Tensor]:
+    """Gradients `[R, ...]` of each of a module's parameters: those of its calls, added up."""
+    total: dict[nn.Parameter, Tensor] = {}
+    for call in calls:
+        entered = call.entered.float() if call.entered.is_floating_point() else call.entered
+        gradients = GradSampleModule.GRAD_SAMPLERS[type(module)](module, [entered], call.leaving.float())
+        total = {parameter: total.get(parameter, 0) + gradient for parameter, gradient in gradients.items()}
+    return total

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from client.dp.records import Records
 from common.config.registry import Registry
-from common.encoders.dual import DualEncoder
+from common.encoders.dual import DualEncoder, Embedded
 from common.losses.objective import Objective
 from common.losses.public import Public
 
@@ -134,6 +134,31 @@ PATHS: Registry[PathFactory] = Registry(
         "ghost": "client.dp.paths.ghost:GhostPath",
     },
 )
+
+
+def embedded(model: DualEncoder, records: Records) -> tuple[Embedded, Embedded]:
+    """Both halves of some studies in one pass, each with what is told of it.
+
+    Views go through the tower by themselves: a row of a call is then one study, as the paths read it.
+    """
+    image, report = model(records.images, records.reports)
+    view = None if records.views is None else model.embed_views(records.views)
+    return with_told(image, report, halves=records.halves, view=view)
+
+
+def with_told(
+    image: Embedded, report: Embedded, *, halves: Tensor | None, view: Embedded | None
+) -> tuple[Embedded, Embedded]:
+    """Embedded studies with what is told of them.
+
+    Args:
+        image: Of each study.
+        report: Of each study.
+        halves: Which halves each has, `[R, 2]`; None where all have both.
+        view: The images in another view.
+    """
+    has_image, has_report = (None, None) if halves is None else halves.unbind(dim=-1)
+    return image._replace(present=has_image, view=view), report._replace(present=has_report)
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:

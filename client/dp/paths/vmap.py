@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from client.dp.paths.interface import Differentiation, Materialised, PatientGradients, mean_by_patient
+from client.dp.paths.interface import Differentiation, Materialised, PatientGradients, mean_by_patient, with_told
 from client.dp.records import Gradients, Records
 from common.encoders.dual import DualEncoder, Embedded, trainable_names
 from common.errors import ConfigError
@@ -52,18 +52,24 @@ class VmapPath:
         trained = {name: model.get_parameter(name).detach() for name in trainable_names(model)}
         frozen = {name: value for name, value in model.state_dict().items() if name not in trained}
 
-        def value(parameters: Gradients, image: Tensor, report: Tensor, group: Tensor | None) -> Tensor:
-            inputs = (image.unsqueeze(0), report.unsqueeze(0))
-            pair: tuple[Embedded, Embedded] = functional_call(model, {**parameters, **frozen}, inputs)
-            return self.differentiation.objective(*pair, public, None if group is None else group.unsqueeze(0)).squeeze(
-                0
-            )
+        def value(parameters: Gradients, record: dict[str, Tensor]) -> Tensor:
+            pair = _embedded({**parameters, **frozen}, record)
+            groups = record["groups"].unsqueeze(0) if "groups" in record else None
+            return self.differentiation.objective(*pair, public, groups).squeeze(0)
 
-        transformed = vmap(grad(value), in_dims=(None, 0, 0, None if chunk.groups is None else 0))
+        def _embedded(state: Gradients, record: dict[str, Tensor]) -> tuple[Embedded, Embedded]:
+            """The record's two halves; a view of its image goes through the tower beside it."""
+            images = torch.stack([record[name] for name in ("images", "views") if name in record])
+            both, report = functional_call(model, state, (images, record["reports"].unsqueeze(0)))
+            image, view = _row(both, slice(0, 1)), _row(both, slice(1, 2)) if "views" in record else None
+            halves = record["halves"].unsqueeze(0) if "halves" in record else None
+            return with_told(image, report, halves=halves, view=view)
+
+        transformed = vmap(grad(value), in_dims=(None, 0))
         where = _LastModule(model)
         try:
             with self.differentiation.autocast(chunk.images.device), where:
-                gradients: Gradients = transformed(trained, chunk.images, chunk.reports, chunk.groups)
+                gradients: Gradients = transformed(trained, _columns(chunk))
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, NotImplementedError) as error:
@@ -73,6 +79,17 @@ class VmapPath:
                 "write it without random draws, in-place changes and branches on data, or freeze it"
             ) from error
         return gradients
+
+
+def _columns(chunk: Records) -> dict[str, Tensor]:
+    """What the objective reads of each study, by name, where there is some of it."""
+    columns = {name: getattr(chunk, name) for name in ("images", "views", "reports", "groups", "halves")}
+    return {name: column for name, column in columns.items() if column is not None}
+
+
+def _row(both: Embedded, row: slice) -> Embedded:
+    """One of a record's images: the study's own, or its view."""
+    return Embedded(both.embedding[row], both.code[row], None if both.group is None else both.group[row])
 
 
 class _LastModule:

@@ -16,7 +16,9 @@ import pytest
 from client.check.readiness import OPTIONAL, Readiness, examine
 from client.data.splits import Role
 from client.policy.site_schema import SiteData
+from common.config.load import load_config
 from common.errors import DataError
+from common.privacy.bands import band_of, delta_for
 from common.types import BadRow
 
 Write = Callable[..., Path]
@@ -72,6 +74,14 @@ def test_unpaired_studies_are_counted_and_are_no_unreadable_rows(write_studies: 
     found = examined(folder, max_bad_fraction=0.0)
     assert (found.unpaired.without_report, found.unpaired.without_image) == (3, 1)
     assert (found.num_studies, found.num_patients, found.bad_rows, found.problems) == (GOOD, GOOD, (), ())
+
+
+def test_run_that_trains_on_unpaired_studies_sees_the_band_of_all_their_patients(write_studies: Write) -> None:
+    found = examined(write_studies(GOOD, *((f"a{n}", f"x{n}", "0.png", "", "F", "40") for n in range(60))))
+    bands = [found.band_of_run(load_config([f"loss.name=anchor_contrast{name}"])) for name in ("", "+unpaired")]
+    assert bands == [found.patients_band, found.most_patients_band]
+    assert bands[0] != bands[1] == band_of(found.num_by_role[Role.TRAIN] + found.num_lone_patients)
+    assert found.delta == delta_for(found.most_patients_band)
 
 
 def test_folder_of_unpaired_studies_alone_says_in_one_line_what_would_bring_the_rest(write_studies: Write) -> None:

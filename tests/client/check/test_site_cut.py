@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from client.check.site_cut import cut_site
 from client.data.splits import PUBLIC_SITE, Role
 from client.policy.site_schema import SiteData
-from common.types import StudyRecord
+from common.types import Lacks, StudyRecord
 
 
 def records(num_patients: int, *, site: str = "north", start: int = 0) -> list[StudyRecord]:
@@ -52,6 +53,23 @@ def test_patient_on_two_sides_is_a_problem(split_file: Path) -> None:
     cut = cut_site(data(root=split_file, split="fixed", least_patients=3), both, num_bad_rows=0)
     assert cut.num_on_two_sides == 1
     assert [problem.partition(" ")[0] for problem in cut.problems] == ["1"]
+
+
+def test_patient_stays_on_their_side_when_the_report_comes() -> None:
+    """Ten of forty have an image alone: who of them trains is told apart, and nobody moves when all have both."""
+    lacking = [replace(record, report="", lacks=Lacks.REPORT) for record in records(10)]
+    before = cut_site(data(), [*lacking, *records(30, start=10)], num_bad_rows=0)
+    after = cut_site(data(), records(40), num_bad_rows=0)
+    assert before.roles == after.roles
+    assert before.lone == {f"p{n}" for n in range(10)} & after.patients[Role.TRAIN]
+    assert before.patients[Role.TRAIN] | before.lone == after.patients[Role.TRAIN]
+    assert (before.most_trained, after.lone) == (after.most_trained, frozenset())
+
+
+def test_patient_whose_lone_half_stands_on_another_side_is_a_problem(split_file: Path) -> None:
+    lone = StudyRecord("s9", "p0", "", split_group="p1", lacks=Lacks.REPORT)
+    cut = cut_site(data(root=split_file, split="fixed", least_patients=3), [*records(4), lone], num_bad_rows=0)
+    assert cut.num_on_two_sides == 1
 
 
 @pytest.mark.parametrize(

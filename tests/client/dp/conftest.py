@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import pytest
@@ -21,6 +21,7 @@ from common.encoders.dual import DualEncoder, trainable_names
 from common.encoders.public_fit import fresh_model, split_frozen
 from common.encoders.scratch import build
 from common.losses.interface import TERMS
+from common.losses.invariance import Invariance
 from common.losses.objective import Objective, build_objective
 from common.losses.public import Public, embed_public
 
@@ -80,6 +81,14 @@ class Case:
                     total[name] += mean[name] * min(1.0, CLIP / math.sqrt(len(groups)) / norm if norm else 1.0)
         return total
 
+    def with_terms(self, *names: str) -> Case:
+        """The case with some terms of its objective alone; views are read where one compares them."""
+        kinds = [TERMS.load(name) for name in names]
+        objective = replace(
+            self.objective, terms=tuple(each for each in self.objective.terms if type(each.term) in kinds)
+        )
+        return replace(self, objective=objective, records=read_by(objective, self.records))
+
     def public_on(self, device: str) -> Public:
         """The public quantities on a device."""
         return self.public.to(device)
@@ -91,8 +100,15 @@ class Case:
         for row in rows:
             images, reports = (_double(part[row : row + 1]) for part in (self.records.images, self.records.reports))
             groups = None if self.records.groups is None else self.records.groups[row : row + 1]
-            value = self.objective(*model(images, reports), _public_double(self.public), groups)[0]
-            gradients = torch.autograd.grad(value, [model.get_parameter(name) for name in names])
+            image, report = model(images, reports)
+            if self.records.views is not None:
+                image = image._replace(view=model.embed_images(_double(self.records.views[row : row + 1])))
+            if self.records.halves is not None:
+                image = image._replace(present=self.records.halves[row : row + 1, 0])
+                report = report._replace(present=self.records.halves[row : row + 1, 1])
+            value = self.objective(image, report, _public_double(self.public), groups)[0]
+            parameters = [model.get_parameter(name) for name in names]
+            gradients = torch.autograd.grad(value, parameters, materialize_grads=True)
             for name, gradient in zip(names, gradients, strict=True):
                 mean[name] += gradient / len(rows)
         return mean
@@ -100,6 +116,8 @@ class Case:
 
 MakeCase = Callable[[str], Case]
 PATIENTS = (0, 0, 0, 1, 2, 2, 3, 4, 5, 5, 5, 5)
+WITHOUT_REPORT, WITHOUT_IMAGE = (1, 6, 9), (3, 5, 10)
+"""Studies that lack a half: of patients who have pairs besides, and of patients 1 and 3, who have none."""
 
 
 @pytest.fixture(scope="session")
@@ -151,8 +169,24 @@ def _parts(config: RunConfig) -> tuple[DualEncoder, Records, tuple[Tensor, Tenso
         model.image_tower.fit_to_public(images[-24:])
         model.report_tower.fit_to_public(reports[-24:])
     model.hash_head.set_prototypes(torch.randn(20, 8, generator=generator), generator=generator)
-    private = Records(images[:-24], reports[:-24], torch.tensor(PATIENTS))
-    return model, private, (images[-24:], reports[-24:])
+    private = Records(images[:-24], reports[:-24], torch.tensor(PATIENTS), halves=torch.ones(len(PATIENTS), 2).bool())
+    for half, features, without in ((0, private.images, WITHOUT_IMAGE), (1, private.reports, WITHOUT_REPORT)):
+        features[list(without)] = features.new_zeros(1) if half == 0 else reports[-24]
+        private.halves[list(without), half] = False
+    return model, replace(private, views=moved(private.images)), (images[-24:], reports[-24:])
+
+
+def read_by(objective: Objective, records: Records) -> Records:
+    """Records as a step of an objective reads them: with views where it compares them."""
+    compared = any(isinstance(each.term, Invariance) for each in objective.terms)
+    return records if compared else replace(records, views=None)
+
+
+def moved(images: Tensor) -> Tensor:
+    """Other views of images: pixels moved by one, features by a little."""
+    if images.dim() > 2:
+        return images.roll(1, dims=-1)
+    return images + 0.1 * torch.randn(images.shape, generator=torch.Generator().manual_seed(8))
 
 
 def _stir_adapters(model: DualEncoder) -> None:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, Dinov2Config, Dinov2Model, ViTConfig, ViTModel
 
-from client.dp.records import Records
 from common.encoders.dual import DualEncoder
 from common.encoders.hub import TransformerTower
 from common.encoders.hub_backbone import Tail
@@ -55,9 +54,8 @@ def hub_case(make_case: Any, image: str, *, adapters: bool) -> Any:
     states[1, ::2, 3:, -1] = 0.0
     model.train()
     public = embed_public(model, states[0, 12:], states[1, 12:])
-    return replace(
-        case, model=model, records=Records(states[0, :12], states[1, :12], case.records.patients), public=public
-    )
+    records = replace(case.records, images=states[0, :12], reports=states[1, :12], views=states[0, :12].roll(1, dims=1))
+    return replace(case, model=model, records=records, public=public)
 
 
 def flat(gradients: dict[str, torch.Tensor]) -> torch.Tensor:

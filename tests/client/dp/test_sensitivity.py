@@ -1,8 +1,9 @@
 """Sensitivity fuzz: the clipped sum never moves by more than C (1 + 1e-4) when a patient leaves.
 
 For each loss that does not couple records, each path, each precision and both rules of the clip, against patients made
-to be the worst. Three broken variants must fail the same fuzz: in-batch InfoNCE in the batched pass and under `vmap`,
-and a clip of each study by itself.
+to be the worst; patients of several studies lack the report of one and the image of another. Broken variants must fail
+the same fuzz: in-batch InfoNCE in the batched pass and under `vmap`, lone halves that learn from those of the batch, a
+clip of each study by itself, and one of a patient's lone halves apart from their pairs.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from common.encoders.dual import Embedded
 from common.losses.interface import LOSSES, TERMS, Coupling
 from common.losses.objective import Objective, WeightedTerm, build_objective
 from common.losses.public import Public, embed_public
+from common.losses.unpaired import Unpaired
+from tests.client.dp.conftest import read_by
 
 CLIP = 0.5
 BOUND = CLIP * (1 + 1e-4)
@@ -42,8 +45,10 @@ def objective_of(name: str) -> Objective:
 
 def objectives() -> list[Objective]:
     """Every contrast that couples nobody, with every term beside it."""
-    found = [objective_of("+".join([name, *TERMS.names])) for name in LOSSES.names]
-    return [objective for objective in found if objective.coupling is Coupling.NONE]
+    alone = [name for name in LOSSES.names if objective_of(name).coupling is Coupling.NONE]
+    found = [objective_of("+".join([name, *TERMS.names])) for name in alone]
+    assert all(objective.coupling is Coupling.NONE for objective in found)
+    return found
 
 
 class Nothing:
@@ -59,11 +64,20 @@ class Nothing:
 class Follows:
     """A term that is told to couple nobody, and reads the first code of the batch."""
 
-    coupling, reads_anchors = Coupling.NONE, False
+    coupling, reads_anchors, of_pairs = Coupling.NONE, False, False
 
     def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:  # noqa: ARG002
         """See `Term`."""
         return 10 * (image.code * image.code[:1].detach()).sum(dim=-1)
+
+
+class UnpairedInBatch(Unpaired):
+    """Takes the batch's own studies for anchors."""
+
+    def __call__(self, image: Embedded, report: Embedded, public: Public) -> Tensor:
+        """See `Term`."""
+        batch = [Embedded(half.embedding.detach(), half.code.detach()) for half in (image, report)]
+        return super().__call__(image, report, public._replace(image=batch[0], report=batch[1]))
 
 
 # Patients
@@ -84,11 +98,19 @@ def crowd(case: Any, probe: Callable[[Tensor], Tensor], *, studies: int) -> Reco
         else:
             value[:CROWD] = case.records.images[0] if value.dtype == torch.uint8 else case.records.reports[0]
     special = [probe(value).expand(studies, *value.shape[1:]) for value in (images, reports)]
+    both = torch.cat([special[0], images[:CROWD]])
     return Records(
-        torch.cat([special[0], images[:CROWD]]),
+        both,
         torch.cat([special[1], reports[:CROWD]]),
         torch.tensor([*[0] * studies, *range(1, CROWD + 1)]),
+        views=both.roll(1, dims=-1),
     )
+
+
+def with_lone_halves(records: Records) -> Records:
+    """The same studies, of which every third lacks its report and every third its image, the first patient's too."""
+    lacking = torch.arange(len(records.patients)) % 3
+    return replace(records, halves=torch.stack([lacking != 2, lacking != 1], dim=-1))
 
 
 def hub(values: Tensor) -> Tensor:
@@ -123,8 +145,8 @@ PROBES = [hub, duplicate, orthogonal, huge, not_a_number]
 
 
 def without_first_patient(records: Records) -> Records:
-    kept = records.patients > 0
-    return Records(records.images[kept], records.reports[kept], records.patients[kept] - 1)
+    kept = records.rows((records.patients > 0).nonzero().flatten())
+    return replace(kept, patients=kept.patients - 1)
 
 
 def flat(gradients: Gradients) -> Tensor:
@@ -132,6 +154,7 @@ def flat(gradients: Gradients) -> Tensor:
 
 
 def moved(engine: Any, case: Any, records: Records) -> float:
+    records = read_by(engine.objective, records)
     whole = flat(engine.clipped_sum(case.model, records, case.public))
     rest = flat(engine.clipped_sum(case.model, without_first_patient(records), case.public))
     assert whole.isfinite().all()
@@ -156,6 +179,7 @@ def test_sum_moves_by_at_most_the_clip(make_case: Any, name: str, path: str, pre
         for probe in PROBES:
             for studies, chunk_size, clipping in ((1, 1000, "flat"), (3, 7, "flat"), (3, 1000, "per_layer")):
                 records = crowd(case, probe, studies=studies)
+                records = records if studies == 1 else with_lone_halves(records)
                 distance = moved(replace(engine, chunk_size=chunk_size, clipping=clipping), case, records)
                 assert distance <= BOUND, (probe.__name__, studies, chunk_size, clipping)
 
@@ -167,7 +191,8 @@ def test_sum_moves_by_at_most_the_clip_for_each_term_alone(make_case: Any, term:
         objective_of("anchor_contrast"), contrast=Nothing(), terms=objective_of(f"anchor_contrast+{term}").terms
     )
     for probe in PROBES:
-        assert moved(case.engine(objective=alone, gradients="linear"), case, crowd(case, probe, studies=3)) <= BOUND
+        records = with_lone_halves(crowd(case, probe, studies=3))
+        assert moved(case.engine(objective=alone, gradients="linear"), case, records) <= BOUND
 
 
 @pytest.mark.gpu
@@ -194,7 +219,7 @@ def test_many_equal_patients_leave_room_for_rounding(make_case: Any) -> None:
     """1,000 patients whose gradients all point one way: the sum is 1,000 clips long, its error is not."""
     case = make_case("heads")
     images, reports = (value[:1].expand(1000, -1) for value in (case.records.images, case.records.reports))
-    records = Records(images, reports, torch.arange(1000))
+    records = Records(images, reports, torch.arange(1000), views=images)
     for path in ("vmap", "linear"):
         assert moved(case.engine(gradients=path, chunk_size=32), case, records) <= BOUND
 
@@ -208,8 +233,7 @@ def test_record_that_is_not_finite_counts_as_zero(make_case: Any, name: str, pat
     images[1] = math.nan
     broken = replace(records, images=images)
     found = flat(case.engine(gradients=path, clip_norm=1e6).clipped_sum(case.model, broken, case.public))
-    kept = torch.arange(len(images)) != 1
-    fewer = Records(records.images[kept], records.reports[kept], records.patients[kept])
+    fewer = records.rows(torch.tensor([0, *range(2, len(images))]))
     rest = without_first_patient(records)
     whole = flat(case.engine(gradients=path, clip_norm=1e6).clipped_sum(case.model, fewer, case.public))
     others = flat(case.engine(gradients=path, clip_norm=1e6).clipped_sum(case.model, rest, case.public))
@@ -227,6 +251,19 @@ def test_term_that_reads_the_batch_is_caught(make_case: Any) -> None:
     alone = Objective(Nothing(), 1.0, (WeightedTerm(Follows(), 1.0),))
     engine = case.engine(objective=alone, gradients="linear")
     assert max(moved(engine, case, crowd(case, probe, studies=1)) for probe in (hub, duplicate, orthogonal)) > 2 * BOUND
+
+
+def test_lone_halves_that_learn_from_the_batch_are_caught(make_case: Any) -> None:
+    case = make_case("heads")
+    distances = []
+    for probe in (hub, duplicate, orthogonal):
+        records = crowd(case, probe, studies=1)
+        lone = replace(records, halves=torch.tensor([[True, False]]).expand(len(records.patients), 2))
+        for term, worst in ((UnpairedInBatch, distances), (Unpaired, [])):
+            alone = Objective(Nothing(), 1.0, (WeightedTerm(term(temperature=0.02), 1.0),))
+            worst.append(moved(case.engine(objective=alone, gradients="linear"), case, lone))
+            assert term is UnpairedInBatch or worst[0] <= BOUND
+    assert max(distances) > 2 * BOUND
 
 
 def test_in_batch_contrast_in_the_batched_pass_is_caught(make_case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,3 +300,18 @@ def test_clip_of_each_study_by_itself_is_caught(make_case: Any, name: str, path:
     whole = flat(engine.clipped_sum(case.model, each_alone, case.public))
     rest = flat(engine.clipped_sum(case.model, without_first_patient(records), case.public))
     assert (whole - rest).norm() > 2 * BOUND
+
+
+@pytest.mark.parametrize(("name", "path"), CASES)
+def test_clip_of_lone_halves_apart_from_the_pairs_is_caught(make_case: Any, name: str, path: str) -> None:
+    """A patient of three pairs and three lone halves, each kind clipped by itself, moves the sum beyond a clip."""
+    case = make_case(name)
+    records = crowd(case, orthogonal, studies=6)
+    lacking = torch.tensor([0, 0, 0, 1, 1, 2, *[0] * CROWD])
+    whole = replace(records, halves=torch.stack([lacking != 2, lacking != 1], dim=-1))
+    engine = case.engine(gradients=path)
+    pairs, lone = (whole.rows(rows) for rows in (lacking.eq(0).nonzero().flatten(), lacking.nonzero().flatten()))
+    rest = flat(engine.clipped_sum(case.model, without_first_patient(whole), case.public))
+    apart = [flat(engine.clipped_sum(case.model, part, case.public)) for part in (pairs, lone)]
+    assert (apart[0] + apart[1] - rest).norm() > 1.3 * BOUND
+    assert (flat(engine.clipped_sum(case.model, whole, case.public)) - rest).norm() <= BOUND

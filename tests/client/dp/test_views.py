@@ -65,12 +65,38 @@ def test_views_of_features_that_are_not_pixels_are_refused(make_case: Any, name:
 
 
 def test_views_leave_the_sensitivity_as_it_is(make_case: Any) -> None:
-    """A patient of two studies and four views each moves the sum by one clip, not by eight."""
+    """A patient of four studies and four views each, with one more beside each, moves the sum by one clip."""
     case = make_case("towers")
-    views = Views(4).of(case.records, np.random.default_rng(0)).rows(slice(None))
+    views = Views(4, compared=True).of(case.records, np.random.default_rng(0)).rows(slice(None))
     engine = case.engine()
     kept = views.patients < views.num_patients - 1
-    fewer = Records(views.images[kept], views.reports[kept], views.patients[kept])
+    fewer = views.rows(kept.nonzero().flatten())
     whole, rest = (engine.clipped_sum(case.model, records, case.public) for records in (views, fewer))
     distance = torch.stack([(whole[name] - rest[name]).square().sum() for name in whole]).sum().sqrt()
     assert 0.1 < float(distance) <= 0.5 * (1 + 1e-4)
+
+
+def test_compared_views_stand_beside_their_studies_and_leave_them_as_they_are() -> None:
+    found = Views(1, compared=True).of(studies(), np.random.default_rng(0)).rows(slice(1, 3))
+    assert torch.equal(found.images, studies().images[1:3])
+    assert found.views is not None
+    assert (found.views.shape, found.views.dtype) == (found.images.shape, torch.uint8)
+    assert not torch.equal(found.views, found.images)
+    assert found.patients.tolist() == [0, 1]
+
+
+def test_compared_views_of_averaged_views_are_one_for_each_row() -> None:
+    found = Views(3, compared=True).of(studies(), np.random.default_rng(0)).rows(slice(None))
+    assert found.views is not None
+    assert len(found.views) == len(found.images) == 9
+    assert len({view.numpy().tobytes() for view in found.views}) > 6
+
+
+@pytest.mark.parametrize("name", ["heads", "lora"])
+def test_compared_views_of_features_that_are_not_pixels_are_refused(make_case: Any, name: str) -> None:
+    case = make_case(name)
+    features = case.records.images.float()
+    records = Records(features, case.records.reports, case.records.patients)
+    engine = case.engine(views=Views(1, compared=True))
+    with pytest.raises(ConfigError, match=r"^loss\.name: invariance: views are made from pixels.*leave invariance out"):
+        engine.gradient(case.model, records, case.public)

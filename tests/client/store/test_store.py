@@ -17,14 +17,16 @@ import pytest
 import torch
 
 from client.data.folder import StudyFolder
-from client.deploy.own_studies import check_listed
+from client.data.splits import Role
+from client.deploy.own_studies import OwnStudies, check_listed
 from client.policy.site_config import study_folder
 from client.policy.site_schema import SiteConfig
 from client.store.check import Whole, check_whole
 from client.store.store import PREPARED_FOLDER, STUDIES_A_STEP, PreparedElsewhere, StudyStore
+from common.config.load import load_config
 from common.config.schema import RunConfig
 from common.errors import DataError
-from common.types import BadRow, Study, StudyRecord
+from common.types import BadRow, Lacks, Study, StudyRecord
 from tests.client.store.conftest import NUM_OWN, NUM_PUBLIC, CountingEncoder
 
 OpenStore = Callable[[], StudyStore]
@@ -58,14 +60,46 @@ def test_opened_store_encodes_and_decodes_nothing(
     assert not encoder.images
 
 
-def test_unpaired_studies_are_neither_prepared_nor_counted_as_bad_rows(open_store: OpenStore, site: SiteConfig) -> None:
+def test_unpaired_studies_are_prepared_with_a_blank_and_are_no_bad_rows(
+    open_store: OpenStore, site: SiteConfig
+) -> None:
     with (site.data.root / "manifest.csv").open("a", encoding="utf-8") as table:
         table.write("u1,p1,0.png,,F,40\nu2,p2,,text,F,40\nbad,p3,gone.png,text,F,40\n")
     progress = list(open_store().prepare())
     assert progress[-1].done == progress[-1].total == NUM_OWN + NUM_PUBLIC + 3
     prepared = open_store().open()
     assert prepared is not None
-    assert (len(prepared.records), prepared.num_bad_rows) == (NUM_OWN, 1)
+    assert (len(prepared.records), prepared.num_bad_rows) == (NUM_OWN + 2, 1)
+    assert [record.lacks for record in prepared.records] == [None] * NUM_OWN + [Lacks.REPORT, Lacks.IMAGE]
+    assert prepared.texts([NUM_OWN, NUM_OWN + 1]) == ["", "text"]
+    assert (len(prepared.images), len(prepared.reports)) == (NUM_OWN + 2, NUM_OWN + 2)
+
+
+def test_unpaired_studies_train_where_the_loss_names_them_and_are_measured_in_no_run(
+    open_store: OpenStore, site: SiteConfig
+) -> None:
+    """Lone halves of all patients that train, of one who is held out, and of one who has nothing else."""
+    patients = [f"p{i}" for i in range(NUM_OWN)]
+    with (site.data.root / "manifest.csv").open("a", encoding="utf-8") as table:
+        table.writelines(f"u-{patient},{patient},{number}.png,,F,40\n" for number, patient in enumerate(patients[:4]))
+        table.writelines(f"alone-{number},new{number},,text,F,40\n" for number in range(8))
+    list(open_store().prepare())
+    prepared = open_store().open()
+    assert prepared is not None
+    losses = {name: load_config([f"loss.name=anchor_contrast{name}"]).loss for name in ("", "+unpaired")}
+    without, with_them = (OwnStudies.of(site, prepared, loss) for loss in losses.values())
+    trained = {record.patient_id for record in with_them.private_records()}
+    held_out = {record.patient_id for record in with_them.held_out().records}
+    assert all(record.lacks is None for record in without.private_records())
+    assert {record.lacks for record in with_them.private_records()} == {None, Lacks.IMAGE, Lacks.REPORT}
+    assert trained == set(with_them.cut.patients[Role.TRAIN] | with_them.cut.lone)
+    assert not trained & held_out
+    assert held_out == {record.patient_id for record in without.held_out().records}
+    halves = with_them.private().halves
+    assert halves is not None
+    lacks = [record.lacks for record in with_them.private_records()]
+    assert halves.tolist() == [[which is not Lacks.IMAGE, which is not Lacks.REPORT] for which in lacks]
+    assert without.private().halves is None
 
 
 def test_folder_of_unpaired_studies_alone_is_refused_before_an_image_is_decoded(site: SiteConfig) -> None:
@@ -168,7 +202,7 @@ def rot_last(path: Path) -> None:
 DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "index cut": ("*.json", lambda path: os.truncate(path, 100), ""),
     "index flipped": ("*.json", lambda path: path.write_bytes(path.read_bytes().replace(b"images", b"imagos", 1)), ""),
-    "another format": ("*.json", lambda path: path.write_bytes(path.read_bytes().replace(b": 2", b": 3", 1)), ""),
+    "another format": ("*.json", lambda path: path.write_bytes(path.read_bytes().replace(b": 3", b": 4", 1)), ""),
     "table cut": ("*.sqlite", lambda path: os.truncate(path, 4096), "is not what was written"),
     "table flipped": ("*.sqlite", flip_last, "is not what was written"),
     "images flipped": ("*.images.npy", flip_last, "is not what was written"),

@@ -26,6 +26,7 @@ CODE = CodeConfig(bit_width=48, weight=2.0, num_centres=3)
 WEIGHTS = TermWeights(
     quantisation=0.3, centres=0.7, distillation=0.2, margin=0.4, balance=0.5, decorrelation=0.6, score_level=0.8
 )
+WEIGHTS.invariance, WEIGHTS.unpaired = 0.9, 1.1
 LOSS = LossConfig(
     name="anchor_contrast+quantisation+centres", temperature=0.2, num_anchors=5, agreement_weight=0.5, weights=WEIGHTS
 )
@@ -89,7 +90,7 @@ def test_objective_is_the_documented_sum() -> None:
 
 def test_code_terms_do_not_reach_the_towers() -> None:
     encoder, image, report, public = case()
-    of_codes = JOIN.join(name for name in EVERY.name.split(JOIN) if name != "score_level")
+    of_codes = JOIN.join(["anchor_contrast", *(name for name in TERMS.names if TERMS.load(name).of_codes)])
     objective = build_objective(replace(EVERY, name=of_codes), CODE)
     towers = [encoder.image_tower.weight, encoder.report_tower.weight]
     whole = torch.autograd.grad(objective(image, report, public).sum(), towers, retain_graph=True)
@@ -137,12 +138,22 @@ def test_refuse_coupled_refuses_what_an_engine_cannot_clip(allowed: Coupling, re
             refuse_coupled(objective, allowed=allowed)
 
 
+def only(half: Embedded, rows: slice) -> Embedded:
+    """Some of the studies."""
+    view = None if half.view is None else only(half.view, rows)
+    present = None if half.present is None else half.present[rows]
+    return Embedded(half.embedding[rows], half.code[rows], present=present, view=view)
+
+
 def test_objective_of_a_record_does_not_read_another() -> None:
-    _, image, report, public = case()
+    encoder, image, report, public = case()
+    present = torch.tensor([[True, True], [True, False], [False, True], [True, True]])
+    image = image._replace(present=present[:, 0], view=encoder.embed_views(features(4, 5)))
+    report = report._replace(present=present[:, 1])
     objective = build_objective(EVERY, CODE)
     whole = objective(image, report, public)
     for row in range(4):
-        alone = objective(*(Embedded(*(part[row : row + 1] for part in half[:2])) for half in (image, report)), public)
+        alone = objective(*(only(half, slice(row, row + 1)) for half in (image, report)), public)
         torch.testing.assert_close(alone[0], whole[row])
 
 
@@ -171,3 +182,34 @@ def test_composition_that_cannot_be_is_a_config_error(name: str, said: str) -> N
 def test_unknown_loss_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match=r"^loss\.name=anchor: unknown; did you mean anchor_contrast\?$"):
         build_objective(replace(LOSS, name="anchor"), CODE)
+
+
+@pytest.mark.parametrize("contrast", ["pair_clip", "in_batch"])
+def test_unpaired_studies_beside_a_contrast_without_anchors_are_refused(contrast: str) -> None:
+    """What stands for an absent half would be a negative of the others."""
+    with pytest.raises(ConfigError, match=rf"^loss\.name={contrast}\+unpaired: .*anchors, which {contrast} does not"):
+        build_objective(replace(LOSS, name=f"{contrast}+unpaired"), CODE)
+
+
+@pytest.mark.parametrize("lacking", ["report", "image"])
+def test_objective_of_a_lone_half_does_not_read_what_stands_for_the_other(lacking: str) -> None:
+    """Contrast, every term and the adversary: another blank moves neither a value nor a gradient."""
+    encoder, *_, public = case()
+    objective, groups = build_objective(EVERY, CODE), torch.tensor([0, 1, 1, 0])
+    there, absent = torch.ones(4).bool(), torch.zeros(4).bool()
+    found = []
+    for blank in (6, 7):
+        images, reports = (
+            (features(4, 1), features(4, blank)) if lacking == "report" else (features(4, blank), features(4, 2))
+        )
+        image, report = encoder(images, reports)
+        logits = [half.embedding[:, :2] for half in (image, report)]
+        image = image._replace(group=logits[0], present=there if lacking == "report" else absent)
+        image = image._replace(view=encoder.embed_views(images.flip(1)))
+        report = report._replace(group=logits[1], present=absent if lacking == "report" else there)
+        value_B = objective(image, report, public, groups)
+        weights = [encoder.image_tower.weight, encoder.report_tower.weight]
+        found.append((value_B, *torch.autograd.grad(value_B.sum(), weights)))
+    for first, second in zip(*found, strict=True):
+        torch.testing.assert_close(first, second)
+    assert bool((found[0][0] > 0).all())

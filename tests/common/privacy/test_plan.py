@@ -116,6 +116,6 @@ def test_pairs_know_rates_and_no_weights_or_anchors() -> None:
     with pytest.raises(ConfigError, match=r"mitigation\.emphasis_by=weight: .* knows sampling alone"):
         plan(pairs, EMPHASIS, "mitigation.emphasis_by=weight")
     assert isinstance(plan("loss.name=pair_clip+quantisation+centres").event, TruncatedSampledGaussian)
-    for term in ("score_level", "distillation"):
+    for term in ("score_level", "distillation", "invariance"):
         with pytest.raises(ConfigError, match=r"^loss\.name: pair_clip reads no anchors"):
             plan(f"loss.name=pair_clip+{term}")

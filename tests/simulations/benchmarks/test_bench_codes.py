@@ -40,5 +40,5 @@ def test_rows_name_ours_and_every_peer_beside_the_float_bound(
 
 
 def test_settings_go_with_codes_alone() -> None:
-    with pytest.raises(ConfigError, match=r"data\.root=x: settings go with wardround bench attacks or codes alone"):
+    with pytest.raises(ConfigError, match=r"data\.root=x: settings go with .* attacks, codes, unpaired alone"):
         cli.bench_command("encode", ["data.root=x"], as_object=False)

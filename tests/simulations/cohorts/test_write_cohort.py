@@ -190,3 +190,26 @@ def test_cohort_that_another_process_finished_first_is_used(tmp_path: Path, monk
     monkeypatch.setattr(write, "_write_files", lose_the_race)
     assert write_cohort(TINY, tmp_path / "cohort") == tmp_path / "cohort"
     assert [path.name for path in tmp_path.iterdir()] == ["cohort"]
+
+
+def test_missing_reports_are_of_every_second_site_and_nothing_else_changes(folder: Path, tmp_path: Path) -> None:
+    """Each study's own draw: so many are gone as a binomial allows (four deviations: 1 alarm in 15,000)."""
+    lacking = write_cohort(replace(PLAN, unpaired=0.4), tmp_path / "lacking")
+    whole, found = (rows(place / "manifest.csv") for place in (folder, lacking))
+    gone = [row["report"] == "" for row in found]
+    assert all(old | {"report": new["report"]} == new for old, new in zip(whole, found, strict=True))
+    assert all(new["report"] in ("", old["report"]) for old, new in zip(whole, found, strict=True))
+    first, second, third, public = (
+        [lost for lost, row in zip(gone, whole, strict=True) if row["site"] == site]
+        for site in (*PLAN.site_names, "public")
+    )
+    assert not any(second + public)
+    asked = first + third
+    assert abs(sum(asked) - 0.4 * len(asked)) < 4 * (0.24 * len(asked)) ** 0.5
+    pixels = {name: content for name, content in contents(lacking).items() if name.endswith((".png", "truth.csv"))}
+    assert pixels.items() <= contents(folder).items()
+
+
+def test_cohort_with_all_reports_is_described_as_before_there_were_others() -> None:
+    assert "unpaired" not in PLAN.description
+    assert replace(PLAN, unpaired=0.4).description["unpaired"] == 0.4

@@ -17,6 +17,7 @@ from client.data.splits import PUBLIC_SITE, Role
 from common.config.load import load_config
 from common.encoders.registry import ENCODERS
 from common.errors import ConfigError, DataError
+from common.types import Lacks
 from simulations.studies.consortium import Consortium, read_consortium
 
 COLUMNS = ("study_id", "patient_id", "image_path", "report", "site", "split_group")
@@ -169,3 +170,34 @@ def test_cached_features_are_the_computed_ones(
     assert torch.equal(found.images, synthetic.images)
     assert torch.equal(found.reports, synthetic.reports)
     assert found.anchors_digest == synthetic.anchors_digest
+
+
+def test_unpaired_studies_take_part_where_the_loss_names_them(read: Callable[..., Consortium], folder: Path) -> None:
+    """Every patient has a lone image more and four have nothing else: they train, and move nobody else's side."""
+    rows = _rows(folder)
+    lone = [(f"u{i}", f"p{i:02d}", f"{i}.png", "", ("ost", "west")[i % 2], f"p{i:02d}") for i in range(30)]
+    lone += [(f"v{i}", f"n{i}", "", "A report.", "ost", f"n{i}") for i in range(4)]
+    _write(folder, rows + lone)
+    data = ("data.adapter=manifest", f"data.root={folder}")
+    without, with_them = (read(*data, f"loss.name=anchor_contrast{name}") for name in ("", "+unpaired"))
+    assert (without.unpaired.without_report, without.unpaired.without_image) == (30, 4)
+    assert without.unpaired == with_them.unpaired
+    assert without.records == with_them.trained_by(load_config(["loss.name=in_batch"]).loss).records
+    lacking = [i for i, record in enumerate(with_them.records) if record.lacks is not None]
+    assert {with_them.roles[i] for i in lacking} == {Role.TRAIN}
+    assert {with_them.records[i].lacks for i in lacking} == {Lacks.IMAGE, Lacks.REPORT}
+    assert with_them.held_out(with_them.sites).records == without.held_out(without.sites).records
+    lacks = [record.lacks for record in with_them.private_records(with_them.sites)]
+    halves = with_them.private(with_them.sites).halves
+    assert halves is not None
+    assert halves.tolist() == [[which is not Lacks.IMAGE, which is not Lacks.REPORT] for which in lacks]
+    assert without.private(without.sites).halves is None
+    pairs = with_them.private_with_first_images(with_them.sites)
+    assert torch.equal(pairs.images, without.private_with_first_images(without.sites).images)
+
+
+def test_hospital_of_unpaired_studies_alone_takes_no_part(read: Callable[..., Consortium], folder: Path) -> None:
+    _write(folder, _rows(folder) + [(f"u{i}", f"n{i}", f"{i}.png", "", "north", f"n{i}") for i in range(9)])
+    found = read("data.adapter=manifest", f"data.root={folder}", "loss.name=anchor_contrast+unpaired")
+    assert found.sites == ("ost", "west")
+    assert found.unpaired.without_report == 9
