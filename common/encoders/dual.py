@@ -32,6 +32,10 @@ class Embedded(NamedTuple):
     code: Tensor
     group: Tensor | None = None
 
+    def prefix(self, bits: int) -> Embedded:
+        """The same with the first bits of the code alone."""
+        return self._replace(code=self.code[:, :bits])
+
 
 class DualEncoder(nn.Module):
     """Image tower, report tower and hash head; features in, embeddings and relaxed codes out."""

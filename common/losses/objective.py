@@ -69,6 +69,7 @@ class Objective:
             groups: Group `[B]` of each pair's patient, for the adversary; None asks nothing of it.
         """
         value_B = self.contrast(image.embedding, report.embedding, public.image.embedding, public.report.embedding)
+        image, report = (half.prefix(public.centres.shape[1]) for half in (image, report))
         value_B = value_B + self.code_weight * self._of_codes(image, report, public) + self.rest(image, report, public)
         if groups is not None and image.group is not None and report.group is not None:
             value_B = value_B + (_surprise(image.group, groups) + _surprise(report.group, groups)) / 2
