@@ -4,8 +4,8 @@ Kusupati et al. (Matryoshka Representation Learning, NeurIPS 2022) sum the loss 
 (Nested Dropout, ICML 2014) draw one prefix a step, which costs no more than a step without and has the same mean. Here
 each step draws one of the widths, the whole code among them, each alike.
 
-The draw is public: it comes from the run's seed, reads no record and is the same for all records of a step, so that what
-is clipped is still a function of one record and public quantities.
+The draw is public: it comes from the run's seed, reads no record and is the same for all records of a step, so that
+what is clipped is still a function of one record and public quantities.
 """
 
 from __future__ import annotations

@@ -108,8 +108,6 @@ def _of_drawn(drawn: Drawn, config: RunConfig) -> dict[str, float]:
         "recall_at_10": drawn.recall_at_10(drawn.codes_of(drawn.images)),
         "attacked_recall_at_10": drawn.recall_at_10(drawn.codes_of(changed)),
         "smoothed_recall_at_10": drawn.recall_at_10(drawn.smoothed_codes),
-        "certified_recall_at_10": float(
-            certified_recall_at(DEPTH, certificates, gallery_RK, drawn.relevant_QR).mean()
-        ),
+        "certified_recall_at_10": float(certified_recall_at(DEPTH, certificates, gallery_RK, drawn.relevant_QR).mean()),
         "certified_first_ten": float(np.mean(kept)) / DEPTH,
     }

@@ -21,7 +21,7 @@ def test_whole_code_where_no_width_is_nested_and_nothing_is_drawn() -> None:
 
 
 def test_each_width_is_drawn_alike() -> None:
-    """n = 3,000; a fair draw fails once in a thousand seeds, and this one is fixed."""
+    """N = 3,000; a fair draw fails once in a thousand seeds, and this one is fixed."""
     generator = torch.Generator().manual_seed(0)
     drawn = [drawn_width(code(48, 64), generator) for _ in range(3000)]
     counts = [drawn.count(width) for width in (48, 64, 128)]

@@ -101,9 +101,7 @@ def test_prefix_asks_of_the_first_bits_what_is_asked_of_a_code_of_so_many() -> N
         }
     )
     alone = DualEncoder(encoder.image_tower, encoder.report_tower, short)
-    expected_B = objective(
-        *alone(features(4, 1), features(4, 2)), embed_public(alone, features(5, 3), features(5, 4))
-    )
+    expected_B = objective(*alone(features(4, 1), features(4, 2)), embed_public(alone, features(5, 3), features(5, 4)))
     torch.testing.assert_close(value_B, expected_B)
     (slope_KD,) = torch.autograd.grad(value_B.sum(), [encoder.hash_head.weight])
     assert slope_KD[:16].any(dim=1).all()
