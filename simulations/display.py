@@ -69,6 +69,12 @@ class TerminalWatcher:
         """See `Watcher`."""
         self._note(f"{num_studies} studies")
 
+    def widths_measured(self, number: int, of: int) -> None:
+        """See `Watcher`."""
+        if self._task is not None:
+            self._progress.update(self._task, total=of, completed=number)
+        self._note(f"{number} of {of} widths")
+
     def foretold(self, sentence: str) -> None:
         """See `Watcher`."""
         self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)

@@ -47,7 +47,7 @@ from client.dp.tower_jacobian import Jacobian, jacobian_of
 from common.encoders.dual import DualEncoder, Embedded, trainable_names
 from common.encoders.interface import Tower
 from common.errors import ConfigError
-from common.hashing.head import HashHead, input_scale
+from common.hashing.head import input_scale
 from common.losses.interface import Coupling, PairLoss
 from common.losses.objective import Objective, refuse_coupled, refuse_terms_of_anchors
 from common.losses.public import Public
@@ -157,8 +157,10 @@ class PairClipDpSgd(GradientSource):
         if not records.num_patients:
             return total
         image_tower, report_tower = (self._jacobian(model, tower) for tower in (model.image_tower, model.report_tower))
-        image = _side(image_tower, records.images, model.hash_head)
-        report = _side(report_tower, records.reports, model.hash_head)
+        head_KD = model.hash_head.weight.detach().double()
+        asked_KD = head_KD[: public.centres.shape[1]]
+        image = _side(image_tower, records.images, asked_KD)
+        report = _side(report_tower, records.reports, asked_KD)
         usable = image.usable_B() & report.usable_B()
         if not usable.all():
             _log.warning("%d studies have no finite gradient and take part in no pair", int((~usable).sum()))
@@ -175,7 +177,7 @@ class PairClipDpSgd(GradientSource):
         parts = {
             IMAGES: image_tower.pull_back(records.images[usable], cotangents.image_BD),
             REPORTS: report_tower.pull_back(records.reports[usable], cotangents.report_BD),
-            HEAD: {"weight": cotangents.head_weight(image, report)},
+            HEAD: {"weight": _with_rows(cotangents.head_weight(image, report), len(head_KD))},
         }
         return total | {prefix + name: part for prefix, found in parts.items() for name, part in found.items()}
 
@@ -214,10 +216,10 @@ def one_study_each(records: PrivateStudies, randomness: Randomness) -> PrivateSt
     return records.among(rows, records.patients[rows])
 
 
-def _side(jacobian: Jacobian, features: Tensor, head: HashHead) -> Side:
+def _side(jacobian: Jacobian, features: Tensor, head_KD: Tensor) -> Side:
     embedding_BD, gram = jacobian.embed(features)
-    scale = input_scale(head.in_features)
-    code_BK = torch.tanh(scale * embedding_BD @ head.weight.detach().double().T)
+    scale = input_scale(head_KD.shape[1])
+    code_BK = torch.tanh(scale * embedding_BD @ head_KD.T)
     return Side(
         embedding_BD=embedding_BD,
         head_scale=scale,
@@ -225,6 +227,13 @@ def _side(jacobian: Jacobian, features: Tensor, head: HashHead) -> Side:
         code_BK=code_BK,
         rounding=jacobian.rounding,
     )
+
+
+def _with_rows(gradient: Tensor, num_rows: int) -> Tensor:
+    """The gradient of all rows, where the step asks for the code's first bits alone."""
+    whole = gradient.new_zeros(num_rows, gradient.shape[1])
+    whole[: len(gradient)] = gradient
+    return whole
 
 
 def _pair_loss(objective: Objective) -> PairLoss:

@@ -35,6 +35,7 @@ from common.config.schema import RunConfig
 from common.encoders.adversary import FORGETTING
 from common.encoders.dual import DualEncoder, trainable_names
 from common.errors import LedgerError
+from common.hashing.nested import drawn_width
 from common.losses.composition import compares_views
 from common.losses.in_batch import InBatchContrast
 from common.losses.objective import Objective, build_objective
@@ -82,6 +83,7 @@ def train(
     with drawn_ahead(source, model, site.private, num_steps=config.training.steps_per_round) as steps:
         for drawn in steps:
             public = embed_public(model, *site.anchors.draw(config.loss.num_anchors, generator), progress=progress)
+            public = public.prefix(drawn_width(config.code, generator))
             gradients = source.gradient_of(model, drawn.sample, public, drawn.noise)
             if privacy is not None and privacy.public_weight:
                 _add(gradients, _public_gradient(site, objective, public, generator), privacy.public_weight)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from common.config.registry import near
@@ -153,6 +153,7 @@ def _check_together(config: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"code.num_centres={config['code']['num_centres']}: must be below code.bit_width, or centres coincide"
         )
+    _check_widths(config["code"], config["evaluation"]["code_widths"])
     if config["mitigation"]["site_recall"] and config["privacy"]["noise"] == "shared":
         raise ConfigError(
             "mitigation.site_recall: noise that hospitals share cancels only where all of them count alike; set "
@@ -162,6 +163,20 @@ def _check_together(config: Mapping[str, Any]) -> None:
         raise ConfigError("certificate.radii: give one size or more, each above 0 and at most 100, such as [0.5, 1.0]")
     if config["data"]["public_fraction"] + config["data"]["test_fraction"] >= 1:
         raise ConfigError("data.public_fraction and data.test_fraction leave no patients to train on; lower one")
+
+
+def _check_widths(code: Mapping[str, Any], measured: Sequence[int]) -> None:
+    """Check the widths of codes that are nested, and those that are measured: whole bytes of one code."""
+    least, _ = RANGES["code.bit_width"]
+    for key, widths in {"code.nested_widths": code["nested_widths"], "evaluation.code_widths": measured}.items():
+        for width in widths:
+            if width % 8 or not least <= width <= code["bit_width"]:
+                raise ConfigError(
+                    f"{key}: {width} is no width of the first bits of a code; give multiples of 8 from {least:g} to "
+                    f"code.bit_width={code['bit_width']}"
+                )
+    if any(width <= code["num_centres"] for width in code["nested_widths"]):
+        raise ConfigError("code.nested_widths: each must be above code.num_centres, or centres coincide")
 
 
 def _range_of_each(key: str) -> tuple[float, float] | None:

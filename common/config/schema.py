@@ -76,6 +76,7 @@ class CodeConfig:
     """The hash head: codes of `bit_width` bits beside the float embedding."""
 
     bit_width: int = MISSING
+    nested_widths: list[int] = MISSING
     weight: float = MISSING
     num_centres: int = MISSING
 
@@ -202,6 +203,7 @@ class EvaluationConfig:
     epsilon: float | None = MISSING
     num_bootstrap: int = MISSING
     least_group: int = MISSING
+    code_widths: list[int] = MISSING
 
 
 @dataclass

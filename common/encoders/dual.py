@@ -36,6 +36,11 @@ class Embedded(NamedTuple):
     present: Tensor | None = None
     view: Embedded | None = None
 
+    def prefix(self, bits: int) -> Embedded:
+        """The same with the first bits of the code alone."""
+        view = None if self.view is None else self.view.prefix(bits)
+        return self._replace(code=self.code[:, :bits], view=view)
+
 
 class DualEncoder(nn.Module):
     """Image tower, report tower and hash head; features in, embeddings and relaxed codes out."""

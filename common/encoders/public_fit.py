@@ -22,6 +22,7 @@ from common.encoders.dual import DualEncoder, Embedded, embed_in_batches, unfitt
 from common.encoders.interface import Encoder
 from common.fairness.emphasis import cut_of
 from common.hashing.head import relaxed_codes
+from common.hashing.nested import drawn_width
 from common.losses.in_batch import InBatchContrast
 from common.losses.objective import build_objective
 from common.losses.public import Public
@@ -205,7 +206,8 @@ def _fit_hash_head(
 
     def code_value(images: Tensor, reports: Tensor) -> Tensor:
         image, report = (Embedded(embedding, relaxed_codes(head, embedding)) for embedding in (images, reports))
-        return objective(image, report, Public(image, report, head.prototypes, head.centres)).mean()
+        public = Public(image, report, head.prototypes, head.centres).prefix(drawn_width(config.code, generator))
+        return objective(image, report, public).mean()
 
     batch_size = config.public_fit.batch_size
     _fit([head.weight], code_value, lambda: embeddings.draw_patients(batch_size, generator), config)

@@ -23,7 +23,7 @@ Shapes: N votes, K bits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -72,6 +72,10 @@ class Ballot:
             expected=(choosing != code).mean(axis=0),
             against=certifying != code,
         )
+
+    def prefix(self, bits: int) -> Ballot:
+        """The same votes on the first bits alone."""
+        return replace(self, code=self.code[:bits], expected=self.expected[:bits], against=self.against[:, :bits])
 
 
 def cast_ballot(relaxed_of: RelaxedOf, one: Tensor, smoothing: Smoothing, *, generator: torch.Generator) -> Ballot:

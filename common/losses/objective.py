@@ -70,6 +70,7 @@ class Objective:
             groups: Group `[B]` of each pair's patient, for the adversary; None asks nothing of it.
         """
         contrast_B = self.contrast(image.embedding, report.embedding, public.image.embedding, public.report.embedding)
+        image, report = (half.prefix(public.centres.shape[1]) for half in (image, report))
         contrast_B = contrast_B + self.code_weight * self._of_codes(image, report, public)
         value_B = _of_pairs(contrast_B, image, report) + self.rest(image, report, public)
         if groups is not None:

@@ -20,7 +20,7 @@ class Public(NamedTuple):
         image: The anchors' images, without gradient.
         report: The anchors' reports, without gradient.
         prototypes: `[M, D]` public means that tell which centre a record belongs to.
-        centres: `[M, K]` of +1 and -1.
+        centres: `[M, K]` of +1 and -1; K is the bits that this step asks for, of a nested code its first ones.
         progress: How far the run has come, from 0 in its first round to 1 in its last: a public schedule.
     """
 
@@ -29,6 +29,11 @@ class Public(NamedTuple):
     prototypes: Tensor
     centres: Tensor
     progress: float = 1.0
+
+    def prefix(self, bits: int) -> Public:
+        """The same quantities of the codes' first bits."""
+        image, report = (half.prefix(bits) for half in (self.image, self.report))
+        return Public(image, report, self.prototypes, self.centres[:, :bits], self.progress)
 
     def to(self, device: str) -> Public:
         """The same quantities on a device."""

@@ -27,6 +27,7 @@ from server.report.outcome import outcome
 from server.report.remedies import LEAST_KEPT, remedies_figure, remedies_verdict, remedy_rows, thresholds_verdict
 from server.report.statistic import Statistics
 from server.report.watched import stepped_back, watched_figure, watched_rounds
+from server.report.widths import shape, widths_figure, widths_of
 
 REPORT_FILE = "report.html"
 REPORT_EXCERPT = 420
@@ -98,6 +99,7 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
     weights = reputation.weight_map(summary, rounds)
     remedies = remedy_rows(summary)
     watched = watched_rounds(summary, rounds)
+    widths = widths_of(summary)
     statistics = Statistics(summary)
     # Each curve is over its own hospital's gallery, so the pooled gallery's chance would be too low here.
     chance = words.mean(statistics.at("sites", curve.site, "chance_recall_at_10").value for curve in curves)
@@ -107,6 +109,7 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
         "remedies": remedies_figure(remedies) if remedies else None,
         "baselines": plots.baselines_figure(baselines) if baselines else None,
         "watched": watched_figure(watched) if watched else None,
+        "widths": widths_figure(widths) if widths else None,
         "weights": heat_maps.weights_figure(weights) if weights else None,
         "backdoor": heat_maps.backdoor_figure(backdoors, grids) if backdoors else None,
         "histories": history_figure(over_time) if any(len(one.moments) > 2 for one in over_time) else None,
@@ -146,6 +149,9 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
             curves=curves,
             watched=watched,
             stepped_back=stepped_back(summary),
+            widths=widths,
+            widths_shape=shape(widths) if widths else "",
+            widths_marked=not statistics.is_private("pooled"),
             curves_marked=not all(statistics.is_private("sites", curve.site, "metrics") for curve in curves),
             directions={
                 "Image to report": tables.retrieval_rows(summary, prefix=""),

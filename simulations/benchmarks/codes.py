@@ -7,6 +7,7 @@ held-out studies: image to report, codes by Hamming distance, averaged exactly o
 | --- | --- |
 | embedding | the float bound: what this project's embedding finds before it is cut to bits |
 | ours | this project's hash head, trained with its embedding by the run's loss |
+| ours nested | the first bits of one nested code of 256 |
 | random projection | random directions of the same embedding |
 | ITQ | CCA-ITQ on the encoder's features |
 | UCCH, DJSRH | their networks and losses on the encoder's features |
@@ -45,6 +46,7 @@ from simulations.scenarios.trained import train
 from simulations.studies.consortium import Consortium
 
 BIT_WIDTHS = (64, 128)
+NESTED = ("code.bit_width=256", "code.nested_widths=[48,64,96,128,192]")
 CENTRAL = ("privacy.epsilon=null", "aggregator.name=mean", "aggregator.num_byzantine=0")
 """One place, without privacy: there is nobody to bear."""
 PEERS: dict[str, Fit] = {"ITQ": fit_cca_itq, "UCCH": fit_ucch, "DJSRH": fit_djsrh}
@@ -62,14 +64,19 @@ def bench_codes(overrides: Sequence[str] = ()) -> list[Row]:
     rows = []
     for bit_width in BIT_WIDTHS:
         config = load_config([*overrides, *CENTRAL, f"code.bit_width={bit_width}"])
-        with TerminalWatcher(Terminal(stderr=True), rounds=config.federation.rounds) as watcher:
-            clock = Clock(watcher)
-            started = time.monotonic()
-            consortium, start = prepare(config, clock)
-            model = centralised(config, consortium, start, clock)
-        seconds = time.monotonic() - started - clock.seconds["prepare_seconds"]
-        rows += rows_of(config, consortium, model, seconds=seconds)
-    return rows
+        rows += rows_of(config, *_trained(config))
+    config = load_config([*overrides, *CENTRAL, *NESTED])
+    return [*rows, *nested_rows(*_trained(config))]
+
+
+def _trained(config: RunConfig) -> tuple[Consortium, DualEncoder, float]:
+    """The studies, a model trained on all of them, and how long that took."""
+    with TerminalWatcher(Terminal(stderr=True), rounds=config.federation.rounds) as watcher:
+        clock = Clock(watcher)
+        started = time.monotonic()
+        consortium, start = prepare(config, clock)
+        model = centralised(config, consortium, start, clock)
+    return consortium, model, time.monotonic() - started - clock.seconds["prepare_seconds"]
 
 
 def centralised(config: RunConfig, consortium: Consortium, start: DualEncoder, clock: Clock) -> DualEncoder:
@@ -88,7 +95,7 @@ def centralised(config: RunConfig, consortium: Consortium, start: DualEncoder, c
     return done.model
 
 
-def rows_of(config: RunConfig, consortium: Consortium, model: DualEncoder, *, seconds: float) -> list[Row]:
+def rows_of(config: RunConfig, consortium: Consortium, model: DualEncoder, seconds: float) -> list[Row]:
     """The rows of one bit width, beside a model that took so long to train."""
     bits = config.code.bit_width
     held_out = consortium.held_out(consortium.sites)
@@ -114,6 +121,20 @@ def rows_of(config: RunConfig, consortium: Consortium, model: DualEncoder, *, se
         took = time.monotonic() - begun
         rows.append(row(name, of_image(_flat(held_out.images[:])), of_report(_flat(held_out.reports[:])), took))
     return rows
+
+
+def nested_rows(consortium: Consortium, model: DualEncoder, seconds: float) -> list[Row]:
+    """What the first bits of a nested code find, of one model that took so long to train."""
+    held_out = consortium.held_out(consortium.sites)
+    image, report = embed_in_batches(model.to(CPU), held_out.images, held_out.reports)
+    return [
+        Row(
+            name=f"ours nested {bits}",
+            seconds=seconds,
+            figures={"bits": bits, **_found(image.prefix(bits), report.prefix(bits), held_out.records, "codes")},
+        )
+        for bits in BIT_WIDTHS
+    ]
 
 
 def _found(image: Embedded, report: Embedded, records: Sequence[StudyRecord], kind: str) -> dict[str, float | None]:

@@ -5,7 +5,8 @@
    optimizer (the peer). Positions are frozen: neither Opacus's hooks nor the ghost path know a parameter that no layer
    owns. Rows that say CPU give user and system time over both threads instead of the wall clock.
 2. Linear heads on cached features, 256 expected patients a step, one thread as a simulated site has: sampling, closed
-   form, clip and noise.
+   form, clip and noise. The same with every term beside the contrast and nested codes
+   of 256 bits: the mean over a step of each width.
 3. The transformer's step by `ghost` without noise, with noise drawn after the gradient, and, as training does it, with
    noise that a thread draws beside the gradient. The thread takes its time from a gradient that leaves no core idle;
    behind one on an accelerator it vanishes.
@@ -38,6 +39,7 @@ from common.encoders.public_fit import fresh_model
 from common.encoders.registry import ENCODERS
 from common.encoders.whitened_head import WhitenedHead
 from common.hashing.head import HashHead
+from common.losses.interface import TERMS
 from common.losses.objective import Objective, build_objective
 from common.losses.public import Public, embed_public
 from common.privacy.keystream import Keystream
@@ -63,6 +65,8 @@ TRANSFORMER = (
     "encoder.image_size=64",
     "encoder.patch_size=8",
 )
+NESTED_WIDTHS = (48, 64, 96, 128, 192, 256)
+EVERY_TERM = ("loss.name=" + "+".join(["anchor_contrast", *TERMS.names]),)
 FEATURE_DIMS = (1280, 384)
 """Of the pretrained encoder's images and reports."""
 
@@ -80,13 +84,13 @@ class Workload:
 def bench_dp() -> list[Row]:
     """Private steps of a transformer and of heads."""
     measured = measure(tuple(partial(transformer_step, name) for name in KINDS), NUM_STEPS)
-    (heads,) = measure((heads_step,), NUM_HEADS_STEPS)
+    heads, nested = measure((heads_step, nested_steps), NUM_HEADS_STEPS)
     own, shared = measure((partial(noise_step, 0), partial(noise_step, NUM_PEERS)), NUM_STEPS)
     noisy = measure(tuple(partial(noisy_step, when) for when in WHEN), NUM_STEPS)
     rows = transformer_rows(dict(zip(KINDS, measured, strict=True)))
     return [
         *rows,
-        Row(name="heads on cached features", seconds=heads.wall, peak_mib=heads.peak_mib),
+        *heads_rows(heads, nested),
         *noisy_rows(dict(zip(WHEN, noisy, strict=True))),
         Row(name="noise of 1M values, own", seconds=own.wall),
         Row(
@@ -124,6 +128,17 @@ def transformer_rows(measured: Mapping[str, Measured]) -> list[Row]:
             ),
         ]
     return rows
+
+
+def heads_rows(today: Measured, nested: Measured) -> list[Row]:
+    """Rows of the default step, and of the mean step over the widths of a nested code, whose bound is the first."""
+    each = [clock / len(NESTED_WIDTHS) for clock in (nested.wall, nested.cpu)]
+    return [
+        Row(name="heads on cached features", seconds=today.wall, peak_mib=today.peak_mib),
+        Row(name="heads, nested, all terms", seconds=each[0], bound_seconds=today.wall),
+        Row(name="heads on cached features, CPU", seconds=today.cpu),
+        Row(name="heads, nested, all terms, CPU", seconds=each[1], bound_seconds=today.cpu),
+    ]
 
 
 def noisy_rows(measured: Mapping[str, Measured]) -> list[Row]:
@@ -167,6 +182,18 @@ def heads_step(num_patients: int = 853, overrides: tuple[str, ...] = ()) -> Step
     work = heads(num_patients, load_config(["encoder.embedding_dim=64", "code.bit_width=128", *overrides]))
     engine = _engine("auto", work, sampling_probability=0.3)
     return _stepping(work.model, lambda: engine.gradient(work.model, work.records, work.public))
+
+
+def nested_steps(num_patients: int = 853, overrides: tuple[str, ...] = EVERY_TERM) -> Step:
+    """A step of each width of a nested code, with every term beside the contrast."""
+    torch.set_num_threads(1)
+    work = heads(num_patients, load_config(["encoder.embedding_dim=64", "code.bit_width=256", *overrides]))
+    engine = _engine("auto", work, sampling_probability=0.3)
+    steps = [
+        _stepping(work.model, partial(engine.gradient, work.model, work.records, work.public.prefix(bits)))
+        for bits in NESTED_WIDTHS
+    ]
+    return lambda: [step() for step in steps]
 
 
 def noise_step(num_peers: int, num_values: int = 10**6) -> Step:

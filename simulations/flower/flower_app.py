@@ -46,6 +46,9 @@ class LogWatcher:
     def studies_read(self, num_studies: int) -> None:
         """See `Watcher`."""
 
+    def widths_measured(self, number: int, of: int) -> None:
+        """See `Watcher`."""
+
     def foretold(self, sentence: str) -> None:
         """See `Watcher`."""
         _log.info("%s", sentence)

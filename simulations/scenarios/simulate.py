@@ -44,7 +44,9 @@ from simulations.federation.federate import (
     in_cohort,
 )
 from simulations.measurement.certified import certified_metrics
+from simulations.measurement.drawn import Drawn
 from simulations.measurement.pooled import examples, first_ten, gain, pooled_metrics
+from simulations.measurement.width_curve import width_curve
 from simulations.studies.consortium import Consortium, read_consortium
 
 CALIBRATION_FILE = "calibration.json"
@@ -59,6 +61,10 @@ class Watcher(Observer, Protocol):
 
     def studies_read(self, num_studies: int) -> None:
         """So many studies were read and encoded."""
+        ...
+
+    def widths_measured(self, number: int, of: int) -> None:
+        """So many of the codes' widths were measured."""
         ...
 
     def foretold(self, sentence: str) -> None:
@@ -184,10 +190,12 @@ def simulate(
         start, (found_at_start, _) = rates_of(pooled_of(model, consortium, config)), first_ten(model, held_out)
         load_into(model, state.arrays["model"])
         found, patients = first_ten(model, held_out)
+        drawn = Drawn.of(model, held_out, config)
         pooled = {
             **pooled_of(model, consortium, config),
             "start": start,
-            "certificate": certified_metrics(model, held_out, config),
+            "certificate": None if drawn is None else certified_metrics(drawn, config),
+            "widths": width_curve(model, held_out, drawn, config, measured=watcher.widths_measured),
         }
         shown = examples(model, consortium, consortium.sites, config)
     facts = facts_of(config, consortium, model, started_at, clock, pooled=pooled, problem=problem)

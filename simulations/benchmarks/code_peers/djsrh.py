@@ -26,7 +26,7 @@ def fit_djsrh(pairs: Pairs, bit_width: int, generator: torch.Generator) -> tuple
         CodeNetwork(features.shape[1], bit_width, generator=generator) for features in (seen.images, seen.reports)
     )
     optimizer = torch.optim.AdamW(
-        [*image_net.parameters(), *report_net.parameters()], lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
+        [*image_net.parameters(), *report_net.parameters()], lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True
     )
     for epoch, rows in epochs(len(seen.images), num_epochs=EPOCHS, batch_size=BATCH_SIZE, generator=generator):
         sharpness = (epoch + 1) ** 0.5

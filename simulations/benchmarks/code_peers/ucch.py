@@ -29,7 +29,7 @@ def fit_ucch(pairs: Pairs, bit_width: int, generator: torch.Generator) -> tuple[
         CodeNetwork(features.shape[1], bit_width, generator=generator) for features in (seen.images, seen.reports)
     )
     optimizer = torch.optim.Adam(
-        [*image_net.parameters(), *report_net.parameters()], lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
+        [*image_net.parameters(), *report_net.parameters()], lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True
     )
     memory_NK = normalize(torch.randn(len(seen.images), bit_width, generator=generator), dim=1)
     for _, rows in epochs(len(memory_NK), num_epochs=EPOCHS, batch_size=BATCH_SIZE, generator=generator):
@@ -58,7 +58,7 @@ def ranking(image_BK: Tensor, report_BK: Tensor) -> Tensor:
     """Mean hinge of each wrong pairing that comes within the margin of the right one, in both directions."""
     similarity_BB = normalize(image_BK, dim=1) @ normalize(report_BK, dim=1).T
     own_B = similarity_BB.diagonal()
-    wrong = ~torch.eye(len(own_B), dtype=torch.bool)
-    by_image = (MARGIN + similarity_BB - own_B[:, None]).clamp(min=0)[wrong].mean()
-    by_report = (MARGIN + similarity_BB - own_B[None, :]).clamp(min=0)[wrong].mean()
-    return by_image + by_report
+    both_BB = (MARGIN + similarity_BB - own_B[:, None]).clamp(min=0) + (MARGIN + similarity_BB - own_B).clamp(min=0)
+    count = len(own_B)
+    # On the diagonal stands the margin itself, in both directions.
+    return (both_BB.sum() - 2 * MARGIN * count) / (count * (count - 1))

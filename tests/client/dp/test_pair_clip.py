@@ -111,6 +111,8 @@ def logistic(similarity: Tensor, *, together: bool) -> Tensor:
 def pair_value(image: Embedded, report: Embedded, public: Public, *, together: bool) -> Tensor:
     """Value of one pair, written out."""
     value = logistic((image.embedding * report.embedding).sum(), together=together)
+    bits = public.centres.shape[1]
+    image, report = image._replace(code=image.code[:, :bits]), report._replace(code=report.code[:, :bits])
     codes = normalize(image.code, dim=-1) * normalize(report.code, dim=-1)
     value = value + CODE.weight * logistic(codes.sum(), together=together)
     if together:
@@ -157,6 +159,16 @@ def test_clipped_sum_of_heads_equals_loop_of_pairs(
     expected, clipped = looped_sum(trained_model, records, public, private)
     assert least <= clipped <= most
     assert relative_error(private.clipped_sum(trained_model, records, public), expected) < 1e-6
+
+
+def test_clipped_sum_of_a_prefix_equals_loop_of_pairs(trained_model: DualEncoder) -> None:
+    """A step that asks for the first 16 bits moves no other row of the head."""
+    records, public = linear_records(9), public_of(trained_model).prefix(16)
+    private = replace(engine(), clip_norm=0.02)
+    expected, _ = looped_sum(trained_model, records, public, private)
+    found = private.clipped_sum(trained_model, records, public)
+    assert relative_error(found, expected) < 1e-6
+    assert not found["hash_head.weight"][16:].any()
 
 
 # Attention under vmap takes a slower path on the CPU.

@@ -58,6 +58,16 @@ def test_path_equals_loop_for_a_term_of_lone_halves_alone(make_case: Any, name: 
 
 
 @pytest.mark.parametrize(("name", "path"), CASES)
+def test_path_of_a_nested_code_equals_loop(make_case: Any, name: str, path: str) -> None:
+    """A step that asks for the first 24 bits."""
+    whole = make_case(name)
+    case = replace(whole, public=whole.public.prefix(24))
+    found = case.engine(gradients=path).clipped_sum(case.model, case.records, case.public)
+    assert relative_error(found, case.looped_sum()) < 1e-5
+    assert not found["hash_head.weight"][24:].any()
+
+
+@pytest.mark.parametrize(("name", "path"), CASES)
 def test_path_per_study_clip_is_caught(make_case: Any, loop_of: Any, name: str, path: str) -> None:
     """The control: clipping each study by itself is far from the loop."""
     case = make_case(name)

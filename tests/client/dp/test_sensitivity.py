@@ -195,6 +195,17 @@ def test_sum_moves_by_at_most_the_clip_for_each_term_alone(make_case: Any, term:
         assert moved(case.engine(objective=alone, gradients="linear"), case, records) <= BOUND
 
 
+@pytest.mark.parametrize("path", ["vmap", "linear"])
+def test_sum_of_a_nested_code_moves_by_at_most_the_clip(make_case: Any, path: str) -> None:
+    """Each width that a step may draw: the draw is public, so that all records share it."""
+    whole = floating(make_case("heads"))
+    for bits in (16, 40):
+        case = replace(whole, public=whole.public.prefix(bits))
+        engine = case.engine(objective=objectives()[0], gradients=path)
+        for probe in PROBES:
+            assert moved(engine, case, crowd(case, probe, studies=3)) <= BOUND, (probe.__name__, bits)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -264,6 +275,19 @@ def test_lone_halves_that_learn_from_the_batch_are_caught(make_case: Any) -> Non
             worst.append(moved(case.engine(objective=alone, gradients="linear"), case, lone))
             assert term is UnpairedInBatch or worst[0] <= BOUND
     assert max(distances) > 2 * BOUND
+
+
+def test_width_that_a_record_chooses_is_caught(make_case: Any) -> None:
+    """The width drawn by what the batch holds, not by the seed: a patient who leaves changes everybody's codes."""
+    case = make_case("heads")
+    engine = case.engine(objective=objective_of("anchor_contrast+distillation"), gradients="linear")
+
+    def clipped_sum(records: Records) -> Tensor:
+        bits = 8 + 8 * (records.num_patients % 5)
+        return flat(engine.clipped_sum(case.model, records, case.public.prefix(bits)))
+
+    records = crowd(case, orthogonal, studies=1)
+    assert (clipped_sum(records) - clipped_sum(without_first_patient(records))).norm() > 2 * BOUND
 
 
 def test_in_batch_contrast_in_the_batched_pass_is_caught(make_case: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,27 @@ def test_objective_is_the_documented_sum() -> None:
         assert math.isclose(float(found[row]), float(expected), rel_tol=1e-5)
 
 
+def test_prefix_asks_of_the_first_bits_what_is_asked_of_a_code_of_so_many() -> None:
+    """A step of a nested code is a step of a head that has the first rows alone, and moves no other row."""
+    encoder, image, report, public = case()
+    objective = build_objective(EVERY, CODE)
+    value_B = objective(image, report, public.prefix(16))
+    short = HashHead(embedding_dim=6, bit_width=16, num_centres=3, generator=torch.Generator())
+    short.load_state_dict(
+        {
+            "weight": encoder.hash_head.weight[:16],
+            "prototypes": encoder.hash_head.prototypes,
+            "centres": encoder.hash_head.centres[:, :16],
+        }
+    )
+    alone = DualEncoder(encoder.image_tower, encoder.report_tower, short)
+    expected_B = objective(*alone(features(4, 1), features(4, 2)), embed_public(alone, features(5, 3), features(5, 4)))
+    torch.testing.assert_close(value_B, expected_B)
+    (slope_KD,) = torch.autograd.grad(value_B.sum(), [encoder.hash_head.weight])
+    assert slope_KD[:16].any(dim=1).all()
+    assert not slope_KD[16:].any()
+
+
 def test_code_terms_do_not_reach_the_towers() -> None:
     encoder, image, report, public = case()
     of_codes = JOIN.join(["anchor_contrast", *(name for name in TERMS.names if TERMS.load(name).of_codes)])

@@ -9,7 +9,7 @@ import pytest
 from common.config.load import load_config
 from common.errors import ConfigError
 from simulations.benchmarks import cli
-from simulations.benchmarks.codes import PEERS, rows_of
+from simulations.benchmarks.codes import PEERS, nested_rows, rows_of
 from simulations.benchmarks.report import as_json, as_table
 from simulations.scenarios.simulate import Clock, prepare
 
@@ -20,7 +20,8 @@ def test_rows_name_ours_and_every_peer_beside_the_float_bound(
     for peer in ("ucch", "djsrh"):
         monkeypatch.setattr(f"simulations.benchmarks.code_peers.{peer}.EPOCHS", 2)
     config = load_config([*tiny_overrides, "code.bit_width=64"])
-    rows = rows_of(config, *prepare(config, Clock(quiet_watcher)), seconds=1.0)
+    prepared = prepare(config, Clock(quiet_watcher))
+    rows = rows_of(config, *prepared, 1.0)
     names = ["ours", "random projection", *PEERS]
     assert [row.name for row in rows] == ["embedding beside 64", *(f"{name} 64" for name in names)]
     for row in as_json("codes", rows)["rows"]:
@@ -28,6 +29,10 @@ def test_rows_name_ours_and_every_peer_beside_the_float_bound(
         assert 0 <= row["recall_at_10"] <= 1
         assert 0 < row["map_findings"] <= 1
         assert row["bits"] == (None if row["name"].startswith("embedding") else 64)
+    monkeypatch.setattr("simulations.benchmarks.codes.BIT_WIDTHS", (48, 64))
+    nested = nested_rows(*prepared, 1.0)
+    assert [(row.name, row.figures["bits"]) for row in nested] == [("ours nested 48", 48), ("ours nested 64", 64)]
+    assert {**nested[1].figures} == {**rows[1].figures}  # all 64 bits are the code itself
     table = as_table("codes", rows)
     assert [column.header for column in table.columns] == [
         "what",

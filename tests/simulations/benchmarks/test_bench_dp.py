@@ -85,6 +85,12 @@ def test_kinds_are_measured_in_processes_of_their_own() -> None:
         assert measured.peak_mib is None or measured.peak_mib > 100
 
 
+def test_nested_steps_are_a_step_of_each_width_and_the_row_is_their_mean() -> None:
+    bench.nested_steps(40, ("encoder.embedding_dim=8", "loss.num_anchors=40"))()
+    rows = bench.heads_rows(bench.Measured(2.0, 1.0, 3.0), bench.Measured(12.0, 9.0, None))
+    assert [(row.seconds, row.bound_seconds) for row in rows] == [(2.0, None), (2.0, 2.0), (1.0, None), (1.5, 1.0)]
+
+
 def test_step_is_the_same_whenever_its_noise_is_drawn() -> None:
     """Up to the noise: each kind of step takes the model as far."""
     for when in bench.WHEN:

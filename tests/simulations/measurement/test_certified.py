@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from client.site import HeldOut
 from common.config.load import load_config
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder
 from common.errors import ConfigError
 from simulations.measurement.certified import certified_metrics
+from simulations.measurement.drawn import Drawn
 from simulations.scenarios.simulate import Clock, prepare
 from simulations.studies.consortium import Consortium
 
@@ -23,12 +25,17 @@ def prepared(tiny_overrides: list[str], quiet_watcher: Any) -> tuple[RunConfig, 
     return config, *prepare(config, Clock(quiet_watcher))
 
 
+def drawn_of(model: DualEncoder, held_out: HeldOut, config: RunConfig) -> Drawn:
+    drawn = Drawn.of(model, held_out, config)
+    assert drawn is not None
+    return drawn
+
+
 def test_certified_figures_are_in_order_and_repeat(prepared: tuple[RunConfig, Consortium, DualEncoder]) -> None:
     config, consortium, model = prepared
     held_out = consortium.held_out(consortium.sites)
-    found = certified_metrics(model, held_out, config)
-    assert found == certified_metrics(model, held_out, config)
-    assert found is not None
+    found, again = (certified_metrics(drawn_of(model, held_out, config), config) for _ in range(2))
+    assert found == again
     assert found["queries"] == 4
     assert len(found["radii"]) == 3
     recalls = [found["recall_at_10"], *(at["recall_at_10"] for at in found["radii"])]
@@ -43,7 +50,7 @@ def test_nothing_is_certified_where_no_noise_is_configured(
 ) -> None:
     _, consortium, model = prepared
     config = load_config(tiny_overrides)
-    assert certified_metrics(model, consortium.held_out(consortium.sites), config) is None
+    assert Drawn.of(model, consortium.held_out(consortium.sites), config) is None
 
 
 @pytest.mark.parametrize(
