@@ -9,9 +9,9 @@ Neighbouring relation: add or remove one patient. The number of patients never e
     public `expected_patients`.
 Sensitivity: `clip_norm`, and `clip_norm * (1 + ROUNDING_MARGIN)` in floating point, which the noise is scaled to. A
     record's value reads that record and public quantities alone; an objective that couples records is refused.
-Adversarial training: a study may be learnt from as changed against its own code (`common/adversarial/hardening.py`). The
-    change reads that study, the model and public numbers, and for words chance of the system's entropy that is drawn
-    for that study; it is a part of the study's own gradient, before the clip.
+Adversarial training: a study may be learnt from as changed against its own code (`common/adversarial/hardening.py`).
+    The change reads that study, the model and public numbers, and for words chance of the system's entropy that is
+    drawn for that study; it is a part of the study's own gradient, before the clip.
 Emphasis: a patient may be sampled more rarely than `sampling_probability`, which is what is charged (the reason stands
     in `client/dp/records.py`), or weighed down by a factor of at most 1 after the clip, so that the sensitivity stays
     the clip norm. Either follows from the patient's own group and public numbers. A weight before the clip would be

@@ -73,7 +73,8 @@ class Ball:
         """See `Region`."""
         radius = self.share * self.start.norm()
         away = point + share * radius * slope / (slope.norm() + _TINY) - self.start
-        return self.start + away * (radius / (away.norm() + _TINY)).clamp(max=1.0)
+        within: Tensor = self.start + away * (radius / (away.norm() + _TINY)).clamp(max=1.0)
+        return within
 
 
 def sign(slope: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.adversarial.ascent import Ball, Greys, level, moved
+from common.adversarial.ascent import Ball, Greys, Region, level, moved
 from common.adversarial.words import with_errors
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, Embedded
@@ -76,7 +76,7 @@ class Hardening:
 
     def _away(self, model: DualEncoder, embed: Callable[[Tensor], Embedded], features: Tensor) -> Tensor:
         start = features.to(torch.float32)
-        region = partial(Ball, share=self.features)
+        region: Callable[[Tensor], Region] = partial(Ball, share=self.features)
         if not features.is_floating_point():
             region = partial(Greys, epsilon=self.pixels, direction=level)
 

@@ -1,8 +1,8 @@
 """Word numbers of a report with some words lost and some misspelt.
 
 A misspelt word is another number of the vocabulary, whichever: word numbers are hashes. Nothing of this looks at a
-gradient. The choice of the one word that hurts most would be a cliff (see `ascent.py`), and a loss over what chance does
-to words teaches a tower not to hang on one of them.
+gradient. The choice of the one word that hurts most would be a cliff (see `ascent.py`), and a loss over what chance
+does to words teaches a tower not to hang on one of them.
 
 Shapes: B reports, T words.
 """
