@@ -9,6 +9,7 @@ Shapes: B images, R reports, K bits.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ class Victim:
     """Images of held-out studies that name findings, in the gallery of their reports, and back.
 
     Attributes:
-        model: Its parameters have no gradient.
+        model: A copy on the CPU, whose parameters have no gradient.
         pixels: Images of the queries, `[B, H, W]`.
         reports: Features of the gallery's reports, R of them.
         texts: The same reports.
@@ -69,12 +70,13 @@ class Victim:
         chosen, relevant = distinct_reports(records)
         shares = shared_findings(records, [records[i] for i in chosen]) > 0
         rows = torch.tensor(kept)
+        frozen = copy.deepcopy(model).cpu().eval().requires_grad_(requires_grad=False)
         return cls(
-            model=model.eval().requires_grad_(requires_grad=False),
+            model=frozen,
             pixels=held_out.images[rows],
             reports=held_out.reports[rows[torch.from_numpy(chosen)]],
             texts=[records[i].report for i in chosen],
-            outputs_of=lambda pixels: image_outputs(model, model.hash_head, pixels),
+            outputs_of=lambda pixels: image_outputs(frozen, frozen.hash_head, pixels),
             relevant=relevant,
             shares=shares,
             wanted=np.roll(shares, -1, axis=0),

@@ -42,6 +42,7 @@ from simulations.federation.federate import (
     federate,
     in_cohort,
 )
+from simulations.measurement.attacked import attacked_metrics
 from simulations.measurement.certified import certified_metrics
 from simulations.measurement.pooled import examples, first_ten, gain, pooled_metrics
 from simulations.studies.consortium import Consortium, read_consortium
@@ -188,6 +189,7 @@ def simulate(
             **pooled_of(model, consortium, config),
             "start": start,
             "certificate": certified_metrics(model, held_out, config),
+            "attacked": attacked_metrics(model, held_out, config),
         }
         shown = examples(model, consortium, consortium.sites, config)
     facts = facts_of(config, consortium, model, started_at, clock, pooled=pooled, problem=problem)
