@@ -10,6 +10,9 @@ Neighbouring relation: add or remove one patient. The number of patients never e
     public `expected_patients`.
 Sensitivity: `clip_norm`, and `clip_norm * (1 + ROUNDING_MARGIN)` in floating point, which the noise is scaled to. A
     record's value reads that record and public quantities alone; an objective that couples records is refused.
+Adversarial training: a study may be learnt from as changed against its own code (`common/adversarial/hardening.py`).
+    The change reads that study, the model and public numbers, and for words chance of the system's entropy that is
+    drawn for that study; it is a part of the study's own gradient, before the clip.
 Emphasis: a patient may be sampled more rarely than `sampling_probability`, which is what is charged (the reason stands
     in `client/dp/records.py`), or weighed down by a factor of at most 1 after the clip, so that the sensitivity stays
     the clip norm. Either follows from the patient's own group and public numbers. A weight before the clip would be
@@ -27,8 +30,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,6 +45,7 @@ from client.dp.refusals import refuse_unsound
 from client.dp.round_noise import RoundNoise
 from client.dp.step import GradientSource, Sampler, noised_mean
 from client.dp.views import NO_VIEWS, Views
+from common.adversarial.hardening import NO_HARDENING, Hardening
 from common.encoders.dual import DualEncoder, trainable_names
 from common.losses.objective import Objective, refuse_coupled
 from common.losses.public import Public
@@ -65,6 +70,7 @@ class PatientDpSgd(GradientSource):
         gradients: How a patient's gradient is found: `auto`, `vmap`, `linear` or `ghost`.
         precision: Of the forward and backward pass; clip, sum and noise are float32 or better.
         views: Views of each study, averaged before the clip.
+        hardening: How studies are changed against their own codes.
         round_noise: What other sites share of the noise; None where all of it is the site's own.
 
     Raises:
@@ -82,6 +88,7 @@ class PatientDpSgd(GradientSource):
     gradients: str = "auto"
     precision: str = "float32"
     views: Views = NO_VIEWS
+    hardening: Hardening = NO_HARDENING
     round_noise: RoundNoise | None = None
 
     def __post_init__(self) -> None:
@@ -158,6 +165,7 @@ class _Step:
         self._configured = engine.chunk_size
         self._clipping = CLIPPINGS.load(engine.clipping)(engine.clip_norm)
         self._model, self._public = model, public
+        self._hardening = engine.hardening
         self.total = {
             name: torch.zeros_like(model.get_parameter(name), dtype=torch.float64, requires_grad=False)
             for name in trainable_names(model)
@@ -168,7 +176,7 @@ class _Step:
         weight_R = (1.0 / chunk.studies_of_each())[chunk.patients]
         chunk_size = self._path.chunk_size(chunk, self._configured)
         if len(chunk.patients) <= chunk_size:
-            gradients = self._path.gradients(self._model, chunk, weight_R, self._public)
+            gradients = self._gradients(chunk, weight_R)
         else:
             gradients = self._of_one_patient(chunk, weight_R, chunk_size)
         self.num_not_finite += gradients.num_not_finite
@@ -180,12 +188,18 @@ class _Step:
         for total, part, scale_G in zip(self.total.values(), gradients.parts, scales_LG, strict=True):
             total += part.weighted_sum(scale_G).view_as(total)
 
+    def _gradients(self, chunk: Records, weight_R: Tensor) -> PatientGradients:
+        secret = np.random.default_rng()
+        images, reports = self._hardening.hardened(self._model, chunk.images, chunk.reports, secret)
+        hardened = replace(chunk, images=images, reports=reports)
+        return self._path.gradients(self._model, hardened, weight_R, self._public)
+
     def _of_one_patient(self, chunk: Records, weight_R: Tensor, chunk_size: int) -> PatientGradients:
         """The mean gradient of one patient who has more studies than a chunk holds, piece by piece."""
         mean = [torch.zeros_like(total, dtype=torch.float32).unsqueeze(0) for total in self.total.values()]
         num_not_finite = 0
         for rows in torch.arange(len(chunk.patients), device=weight_R.device).split(chunk_size):
-            gradients = self._path.gradients(self._model, chunk.rows(rows), weight_R[rows], self._public)
+            gradients = self._gradients(chunk.rows(rows), weight_R[rows])
             num_not_finite += gradients.num_not_finite
             for value, part in zip(mean, gradients.parts, strict=True):
                 value += part.weighted_sum(weight_R.new_ones(1)).view_as(value)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from client.dp.step import GradientSource, Sampler
 from client.dp.views import Views
 from client.site import Site
 from client.training.ahead import drawn_ahead
+from common.adversarial.hardening import NO_HARDENING, Hardening, hardening_of
 from common.config.schema import RunConfig
 from common.encoders.adversary import FORGETTING
 from common.encoders.dual import DualEncoder, trainable_names
@@ -78,6 +79,7 @@ def train(
     objective = build_objective(config.loss, config.code)
     source = gradient_source(site, objective, round_number=round_number, round_noise=round_noise)
     generator = torch_generator(config.seed, "anchors", site.name, round_number)
+    chance = numpy_generator(config.seed, "anchors' words", site.name, round_number)
     progress = (round_number - 1) / max(config.federation.rounds - 1, 1)
     start = {name: parameter.detach().clone() for name, parameter in zip(names, parameters, strict=True)}
     with drawn_ahead(source, model, site.private, num_steps=config.training.steps_per_round) as steps:
@@ -86,7 +88,8 @@ def train(
             public = public.prefix(drawn_width(config.code, generator))
             gradients = source.gradient_of(model, drawn.sample, public, drawn.noise)
             if privacy is not None and privacy.public_weight:
-                _add(gradients, _public_gradient(site, objective, public, generator), privacy.public_weight)
+                of_anchors = _public_gradient(site, objective, public, generator, chance)
+                _add(gradients, of_anchors, privacy.public_weight)
             if config.training.proximal_weight:
                 _add(gradients, _drift(model, start), config.training.proximal_weight)
             if model.adversary is not None:
@@ -122,6 +125,7 @@ def gradient_source(
             precision=training.precision,
             views=views,
             view_generator=numpy_generator(site.config.seed, "views", site.name, round_number),
+            hardening=hardening_of(site.config),
         )
     if (site.privacy.pair_law is None) != (round_noise is None):
         raise LedgerError(f"{site.name}: the run's noise is to be shared, and with whom was not said; nothing is drawn")
@@ -151,6 +155,7 @@ def gradient_source(
         gradients=training.gradients,
         precision=training.precision,
         views=views,
+        hardening=hardening_of(site.config),
         round_noise=round_noise,
     )
 
@@ -166,7 +171,8 @@ class PlainGradient(GradientSource):
         randomness: Source of the sample.
         precision: Of the forward and backward pass.
         views: Views of each study.
-        view_generator: Source of the views.
+        view_generator: Source of the views, and of what chance does to words.
+        hardening: How studies are changed against their own codes.
     """
 
     objective: Objective
@@ -176,6 +182,7 @@ class PlainGradient(GradientSource):
     precision: str
     views: Views
     view_generator: np.random.Generator
+    hardening: Hardening = NO_HARDENING
 
     def sampler(self, model: DualEncoder, records: PrivateStudies) -> Sampler:  # noqa: ARG002 - for every model the same
         """See `GradientSource`: all in one."""
@@ -207,18 +214,22 @@ class PlainGradient(GradientSource):
         weight = (1.0 / studies.studies_of_each())[studies.patients]
         if studies.weights is not None:
             weight = weight * studies.weights.to(weight)
+        images, reports = self.hardening.hardened(model, studies.images, studies.reports, self.view_generator)
+        hardened = replace(studies, images=images, reports=reports)
         with autocast(self.precision, studies.images.device):
-            values = self.objective(*embedded(model, studies), public, studies.groups)
+            values = self.objective(*embedded(model, hardened), public, studies.groups)
         total = (values * weight).sum() / self.expected_patients
         return dict(zip(names, torch.autograd.grad(total, parameters), strict=True))
 
 
-def _public_gradient(site: Site, objective: Objective, public: Public, generator: torch.Generator) -> Gradients:
+def _public_gradient(
+    site: Site, objective: Objective, public: Public, generator: torch.Generator, chance: np.random.Generator
+) -> Gradients:
     fit = site.config.public_fit
     batch = site.anchors.draw_patients(fit.batch_size, generator)
     in_batch = objective.of_public(InBatchContrast(temperature=site.config.loss.temperature))
     names = trainable_names(site.model)
-    image, report = site.model(*batch)
+    image, report = site.model(*hardening_of(site.config).hardened(site.model, *batch, chance))
     value = in_batch(image, report, public).mean()
     parameters = [site.model.get_parameter(name) for name in names]
     # The anchors' groups are not known: of an adversary nothing is asked.

@@ -119,6 +119,16 @@ class PublicFitConfig:
 
 
 @dataclass
+class AdversarialConfig:
+    """How far each study is changed against its own code before it is learnt from."""
+
+    steps: int = MISSING
+    pixels: float = MISSING
+    features: float = MISSING
+    words: float = MISSING
+
+
+@dataclass
 class TrainingConfig:
     """Local training at a site."""
 
@@ -131,6 +141,7 @@ class TrainingConfig:
     precision: str = MISSING
     gradients: str = MISSING
     proximal_weight: float = MISSING
+    adversarial: AdversarialConfig = MISSING
 
 
 @dataclass

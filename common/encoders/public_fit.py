@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from common.adversarial.hardening import hardening_of
 from common.config.schema import RunConfig
 from common.encoders.adversary import Adversary
 from common.encoders.dual import DualEncoder, Embedded, embed_in_batches, unfitted
@@ -26,7 +27,7 @@ from common.hashing.nested import drawn_width
 from common.losses.in_batch import InBatchContrast
 from common.losses.objective import build_objective
 from common.losses.public import Public
-from common.seeds import torch_generator
+from common.seeds import numpy_generator, torch_generator
 
 WEIGHT_DECAY = 0.01
 
@@ -114,8 +115,10 @@ def fit_to_public(model: DualEncoder, anchors: AnchorFeatures, config: RunConfig
     batch_size = config.public_fit.batch_size
     towers = [*model.image_tower.parameters(), *model.report_tower.parameters()]
 
+    hardening, chance = hardening_of(config), numpy_generator(config.seed, "public-fit", "words")
+
     def embedding_value(images: Tensor, reports: Tensor) -> Tensor:
-        image, report = model(images, reports)
+        image, report = model(*hardening.hardened(model, images, reports, chance))
         return contrast(image.embedding, report.embedding, image.embedding, report.embedding).mean()
 
     _fit(towers, embedding_value, lambda: anchors.draw_patients(batch_size, generator), config)

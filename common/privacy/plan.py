@@ -219,6 +219,7 @@ def _refuse_other_clips(config: RunConfig) -> None:
         "training.gradients": (config.training.gradients, "auto"),
         "training.precision": (config.training.precision, "float32"),
         "training.augmentations": (config.training.augmentations, 1),
+        "training.adversarial.steps": (config.training.adversarial.steps, 0),
         "privacy.clipping": (config.privacy.clipping, "flat"),
         "privacy.noise": (config.privacy.noise, "own"),
         "mitigation.adversary_weight": (config.mitigation.adversary_weight, 0.0),

@@ -164,6 +164,16 @@ def groups_noise(noise: Mapping[str, Any]) -> str:
     )
 
 
+CODE_ATTACKS = {
+    "none": "images as they are",
+    "hag": "away from the own code (HAG)",
+    "across": "away from the own report's code",
+    "centre": "away from all that answers (centre)",
+    "dhta": "towards other studies (DHTA)",
+}
+"""How the attacks on codes are named."""
+
+
 def too_few_to_say(sites: Sequence[str]) -> list[str]:
     """Whose own figures the noise drowns, in a sentence; nothing where that is nobody."""
     return [f"Too few patients to say under the noise: {', '.join(sites)}."] if sites else []

@@ -52,6 +52,7 @@ CodeAttack: TypeAlias = Callable[[Search], Goal]
 CODE_ATTACKS: Registry[CodeAttack] = Registry(
     "attack",
     {
+        "across": "simulations.adversarial.across:across",
         "hag": "simulations.adversarial.hag:hag",
         "centre": "simulations.adversarial.centre:centre",
         "dhta": "simulations.adversarial.dhta:dhta",

@@ -12,6 +12,8 @@
    behind one on an accelerator it vanishes.
 4. The noise of a step alone, a million values, one thread: a site's own, and with what it shares with nine peers beside
    it. The bound of the second is ten times the first: a draw a peer.
+5. The transformer's step on studies that five gradient steps changed against their own codes (adversarial training),
+   beside the same step without as the bound.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from client.dp.grid_noise import NoiseParts, SharedPart, draw_grid_noise
 from client.dp.randomness import SystemRandomness
 from client.dp.records import Gradients, Records
 from client.training.ahead import drawn_ahead
+from common.adversarial.hardening import hardening_of
 from common.config.load import load_config
 from common.config.schema import RunConfig
 from common.device import CPU
@@ -55,6 +58,8 @@ CHUNK_SIZES = {"vmap": 16, "ghost": 32, "auto": 32}
 PEER = "opacus hooks"
 PRIVATE = ("vmap", "ghost")
 KINDS = ("plain", *PRIVATE, "opacus")
+HARDENED = (0, 5)
+"""Gradient steps that change a study before it is learnt from."""
 WHEN = ("none", "after", "beside")
 """When a step's noise is drawn."""
 TRANSFORMER = (
@@ -87,6 +92,7 @@ def bench_dp() -> list[Row]:
     heads, nested = measure((heads_step, nested_steps), NUM_HEADS_STEPS)
     own, shared = measure((partial(noise_step, 0), partial(noise_step, NUM_PEERS)), NUM_STEPS)
     noisy = measure(tuple(partial(noisy_step, when) for when in WHEN), NUM_STEPS)
+    hardened = measure(tuple(partial(hardened_step, number) for number in HARDENED), NUM_STEPS)
     rows = transformer_rows(dict(zip(KINDS, measured, strict=True)))
     return [
         *rows,
@@ -98,6 +104,7 @@ def bench_dp() -> list[Row]:
             seconds=shared.wall,
             bound_seconds=(1 + NUM_PEERS) * own.wall,
         ),
+        *hardened_rows(*hardened),
     ]
 
 
@@ -149,6 +156,15 @@ def noisy_rows(measured: Mapping[str, Measured]) -> list[Row]:
     ]
 
 
+def hardened_rows(plain: Measured, hardened: Measured) -> list[Row]:
+    """Rows of a step with adversarial training, by the wall clock and by CPU time."""
+    name = f"ViT 6M, vmap, {HARDENED[-1]} adversarial steps"
+    return [
+        Row(name=name, seconds=hardened.wall, peak_mib=hardened.peak_mib, bound_seconds=plain.wall),
+        Row(name=f"{name}, CPU", seconds=hardened.cpu, bound_seconds=plain.cpu),
+    ]
+
+
 def transformer_step(name: str, batch: int = 128, overrides: tuple[str, ...] = TRANSFORMER) -> Step:
     """A step of the transformer of one kind."""
     torch.set_num_threads(NUM_THREADS)
@@ -174,6 +190,15 @@ def noisy_step(when: str, batch: int = 128, overrides: tuple[str, ...] = TRANSFO
 
     found = gradients()
     return _stepping(work.model, lambda: next(found))
+
+
+def hardened_step(num_adversarial: int, batch: int = 128, overrides: tuple[str, ...] = TRANSFORMER) -> Step:
+    """A step of the transformer on studies that so many gradient steps changed."""
+    torch.set_num_threads(NUM_THREADS)
+    work = transformer(batch, overrides)
+    config = load_config([*overrides, f"training.adversarial.steps={num_adversarial}"])
+    engine = replace(_engine("vmap", work, sampling_probability=1.0), hardening=hardening_of(config))
+    return _stepping(work.model, lambda: engine.gradient(work.model, work.records, work.public))
 
 
 def heads_step(num_patients: int = 853, overrides: tuple[str, ...] = ()) -> Step:

@@ -43,6 +43,7 @@ from simulations.federation.federate import (
     federate,
     in_cohort,
 )
+from simulations.measurement.attacked import attacked_metrics
 from simulations.measurement.certified import certified_metrics
 from simulations.measurement.drawn import Drawn
 from simulations.measurement.pooled import examples, first_ten, gain, pooled_metrics
@@ -196,6 +197,7 @@ def simulate(
             "start": start,
             "certificate": None if drawn is None else certified_metrics(drawn, config),
             "widths": width_curve(model, held_out, drawn, config, measured=watcher.widths_measured),
+            "attacked": attacked_metrics(model, held_out, config),
         }
         shown = examples(model, consortium, consortium.sites, config)
     facts = facts_of(config, consortium, model, started_at, clock, pooled=pooled, problem=problem)

@@ -237,6 +237,15 @@ def build_summary() -> dict[str, Any]:
                 "radii": [{"radius": 0.2, "recall_at_10": 0.21, "most_flips": 17.3, "most_flips_bit_by_bit": 28.9}],
                 "sensitivity": {"radius": 0.2, "mean": 40.0, "largest": 75.0},
             },
+            "attacked": {
+                "epsilon": 8.0,
+                "steps": 20,
+                "queries": 100,
+                "attacks": [
+                    {"name": "none", "map": 0.3, "map_findings": 0.54, "flips": 0.0, "moved": 0.0, "ssim": 1.0},
+                    {"name": "hag", "map": 0.137, "map_findings": 0.51, "flips": 40.4, "moved": 0.91, "ssim": 0.873},
+                ],
+            },
             "bits": {"balance": 0.874, "correlation": 0.112, "entropy": 0.957},
         },
         "baselines": {

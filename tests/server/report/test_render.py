@@ -77,6 +77,14 @@ def test_page_says_what_shared_findings_find_and_how_bits_are_used(summary: dict
     assert "87.4% balanced, 0.96 bits of information" in text
 
 
+def test_page_shows_what_attacked_images_find(summary: dict[str, Any]) -> None:
+    text = Page(render(summary, [])).text
+    assert "100 held-out images, each changed in 20 gradient steps" in text
+    assert re.search(r"away from the own code \(HAG\)\s*13\.7%\s*51\.0%\s*40\.40?\s*91\.0%\s*0\.87", text)
+    summary["pooled"]["attacked"] = None
+    assert "changed to mislead" not in Page(render(summary, [])).text
+
+
 def test_every_section_is_there(summary: dict[str, Any], rounds: list[dict[str, Any]], examples: list[Example]) -> None:
     page = Page(render(summary, rounds, examples=examples))
     assert page.headings == [

@@ -74,6 +74,21 @@ def test_rows_compare_each_path_with_the_peer_and_the_plain_step() -> None:
     assert wall.speedup == 2
 
 
+def test_hardened_step_learns_from_other_studies_and_its_bound_is_the_step_without() -> None:
+    work, steps = bench.transformer(4, TINY), []
+    for number in bench.HARDENED:
+        model = bench.transformer(4, TINY).model
+        hardening = bench.hardening_of(bench.load_config([*TINY, f"training.adversarial.steps={number}"]))
+        engine = replace(
+            bench._engine("vmap", work, sampling_probability=1.0), noise_multiplier=0.0, hardening=hardening
+        )
+        steps.append(engine.gradient(model, work.records, work.public))
+    assert any(not torch.equal(steps[0][name], steps[1][name]) for name in steps[0])
+    bench.hardened_step(1, 4, TINY)()
+    wall, cpu = bench.hardened_rows(bench.Measured(1.0, 2.0, None), bench.Measured(3.0, 8.0, None))
+    assert (wall.over_bound, cpu.over_bound) == (3.0, 4.0)
+
+
 def test_kinds_are_measured_in_processes_of_their_own() -> None:
     makers = (
         partial(bench.transformer_step, "ghost", 4, TINY),
