@@ -58,7 +58,8 @@ def check_command(
         typer.Option(metavar="FILE.csv", help="With --bias: your own list of words that doubt, blame or stigmatise."),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="With --bias: write its findings and plots as a page.")
+        Path | None,
+        typer.Option(metavar="FILE.html", help="With --bias: write findings, plots and example pictures as a page."),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:

@@ -42,7 +42,7 @@ def bias_command(
         typer.Option(metavar="FILE.csv", help="Your own list of words that doubt, blame or stigmatise."),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write the findings and their plots as a page.")
+        Path | None, typer.Option(metavar="FILE.html", help="Write findings, plots and example pictures as a page.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the audits as one JSON object.")] = False,
 ) -> None:
