@@ -34,6 +34,7 @@ from common.adversarial.ascent import Ball, Greys, Region, level, moved
 from common.adversarial.words import with_errors
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, Embedded
+from common.errors import ConfigError
 from common.hashing.head import head_outputs
 
 
@@ -65,20 +66,19 @@ class Hardening:
             images: Pixels of type uint8, or features.
             reports: Word numbers, or features.
             generator: Of what chance does to words.
+
+        Raises:
+            ConfigError: Features are neither vectors nor pixels.
         """
         if not self.steps:
             return images, reports
-        return self._away(model, model.embed_images, images), (
-            self._away(model, model.embed_reports, reports)
-            if reports.is_floating_point()
-            else with_errors(reports, share=self.words, vocabulary=self.vocabulary, generator=generator)
-        )
+        images = self._away(model, model.embed_images, images)
+        if reports.is_floating_point():
+            return images, self._away(model, model.embed_reports, reports)
+        return images, with_errors(reports, share=self.words, vocabulary=self.vocabulary, generator=generator)
 
     def _away(self, model: DualEncoder, embed: Callable[[Tensor], Embedded], features: Tensor) -> Tensor:
-        start = features.to(torch.float32)
-        region: Callable[[Tensor], Region] = partial(Ball, share=self.features)
-        if not features.is_floating_point():
-            region = partial(Greys, epsilon=self.pixels, direction=level)
+        region, start = self._region(features), features.to(torch.float32)
 
         def outputs(seen: Tensor) -> Tensor:
             return head_outputs(model.hash_head, embed(seen).embedding)
@@ -86,6 +86,16 @@ class Hardening:
         with torch.no_grad():
             own_BK = embed(start).code
         return moved(outputs, start, own_BK, region, towards=-1, steps=self.steps)
+
+    def _region(self, features: Tensor) -> Callable[[Tensor], Region]:
+        if not features.is_floating_point():
+            return partial(Greys, epsilon=self.pixels, direction=level)
+        if features.dim() == 2:
+            return partial(Ball, share=self.features)
+        raise ConfigError(
+            f"training.adversarial.steps={self.steps}: the trained part sees hidden states beside their mask, which "
+            "steps would blur; set training.adversarial.steps=0, or train heads alone (encoder.trainable_blocks=0)"
+        )
 
 
 NO_HARDENING = Hardening(steps=0, pixels=0.0, features=0.0, words=0.0, vocabulary=2)

@@ -106,7 +106,7 @@ def fit_to_public(model: DualEncoder, anchors: AnchorFeatures, config: RunConfig
     """Fit a fresh model to the anchors, in place.
 
     Raises:
-        ConfigError: There are too few anchors for the embedding.
+        ConfigError: There are too few anchors for the embedding, or its features cannot be changed as asked.
     """
     generator = torch_generator(config.seed, "public-fit")
     model.image_tower.fit_to_public(anchors.images)

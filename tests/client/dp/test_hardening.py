@@ -14,6 +14,7 @@ from client.dp.records import Gradients, Records
 from common.adversarial import hardening as module
 from common.adversarial.ascent import moved
 from common.adversarial.hardening import NO_HARDENING, Hardening
+from common.errors import ConfigError
 
 CLIP = 0.5
 BOUND = CLIP * (1 + 1e-4)
@@ -114,6 +115,13 @@ def test_words_differ_each_time_under_privacy(make_case: Any) -> None:
     engine = case.engine(hardening=replace(HARD, words=0.5))
     first, second = (flat(engine.clipped_sum(case.model, case.records, case.public)) for _ in range(2))
     assert not torch.equal(first, second)
+
+
+def test_hidden_states_with_their_mask_are_refused(make_case: Any) -> None:
+    case = make_case("heads")
+    states = case.records.images[:, None].expand(-1, 3, -1)
+    with pytest.raises(ConfigError, match=r"training\.adversarial\.steps=3: .*adversarial\.steps=0"):
+        HARD.hardened(case.model, states, case.records.reports, np.random.default_rng(0))
 
 
 def test_no_steps_leave_studies_untouched(make_case: Any) -> None:
