@@ -35,10 +35,6 @@ class DataError(WardroundError):
     reason = "data"
 
 
-class UnusableRow(DataError):
-    """One row, file or instance cannot become a study; the message is the reason of its `BadRow`."""
-
-
 class CheckFailed(WardroundError):
     """A run ended without the result it was asked for."""
 

@@ -13,8 +13,7 @@ import PIL.Image
 import PIL.ImageOps
 from numpy.typing import NDArray
 
-from common.errors import UnusableRow
-from common.types import Image
+from common.types import Image, UnusableRow
 
 MAX_PIXELS = 1 << 26
 """Largest image that is decoded (8192 x 8192); a header that claims more is taken for damage or an attack."""

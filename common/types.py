@@ -9,6 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from common.errors import DataError
+
 Image: TypeAlias = NDArray[np.uint8]
 """Grey image, `[height, width]`, 0 black to 255 white, already windowed for display."""
 
@@ -104,3 +106,7 @@ class BadRow:
     file: str
     row: int
     reason: str
+
+
+class UnusableRow(DataError):
+    """One row, file or instance cannot become a study; the message is the reason of its `BadRow`."""

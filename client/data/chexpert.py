@@ -35,8 +35,7 @@ from client.data.splits import Role, roles_by_patient
 from client.data.table_file import find_table, require_table
 from client.data.view_files import view_reader
 from client.data.views import RowsOfStudy, View, studies_in
-from common.errors import UnusableRow
-from common.types import BadRow, StudyRecord
+from common.types import BadRow, StudyRecord, UnusableRow
 
 PLUS, PLAIN = "df_chexpert_plus_240401.csv", ("train.csv", "valid.csv")
 PLUS_REQUIRED = ("path_to_image", "deid_patient_id", "patient_report_date_order", "report")

@@ -24,8 +24,7 @@ from client.data.dicom_image import check_burned_in, grey_image, header_text, re
 from client.data.images import locate
 from client.data.interface import Adapter
 from client.data.rows import DEFAULT_SITE_COLUMN, Row, how_written, read_table
-from common.errors import UnusableRow
-from common.types import BadRow, Image, Lacks, Study, StudyRecord, Unpaired
+from common.types import BadRow, Image, Lacks, Study, StudyRecord, Unpaired, UnusableRow
 
 T = TypeVar("T")
 V = TypeVar("V", int, str)

@@ -23,9 +23,8 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi, apply_windowing
 from pydicom.pixels.utils import pixel_array
 
-from common.errors import UnusableRow
 from common.pictures import check_size, to_grey
-from common.types import Image
+from common.types import Image, UnusableRow
 
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 GREY = ("MONOCHROME1", "MONOCHROME2")

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UnusableRow
-from common.types import Image
+from common.types import Image, UnusableRow
 
 FLAT_LEVELS = 16
 """A picture whose values lie within so few grey levels shows hardly anything."""

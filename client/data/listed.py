@@ -15,8 +15,7 @@ from typing import NamedTuple
 from client.data.images import locate
 from client.data.view_files import ReadView, ViewImage
 from client.data.view_order import rank_of
-from common.errors import UnusableRow
-from common.types import BadRow, Lacks, Study, StudyRecord, Unpaired
+from common.types import BadRow, Lacks, Study, StudyRecord, Unpaired, UnusableRow
 
 
 class ListedView(NamedTuple):

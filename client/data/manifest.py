@@ -14,8 +14,7 @@ from client.data.interface import Adapter
 from client.data.listed import ListedStudies, ListedStudy, ListedView
 from client.data.rows import DEFAULT_SITE_COLUMN, Row, how_written, read_table
 from client.data.view_files import picture_reader
-from common.errors import UnusableRow
-from common.types import BadRow, StudyRecord
+from common.types import BadRow, StudyRecord, UnusableRow
 
 REQUIRED = ("study_id", "patient_id", "image_path", "report")
 

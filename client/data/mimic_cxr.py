@@ -33,8 +33,7 @@ from client.data.splits import Role, roles_by_patient
 from client.data.table_file import find_table, require_table
 from client.data.view_files import view_reader
 from client.data.views import RowsOfStudy, View, studies_in
-from common.errors import UnusableRow
-from common.types import BadRow, StudyRecord
+from common.types import BadRow, StudyRecord, UnusableRow
 
 RECORDS, METADATA = "cxr-record-list.csv", "mimic-cxr-2.0.0-metadata.csv"
 FINDINGS, SPLIT, PATIENTS = "mimic-cxr-2.0.0-chexpert.csv", "mimic-cxr-2.0.0-split.csv", "patients.csv"

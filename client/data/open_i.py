@@ -29,8 +29,8 @@ from client.data.listed import ListedStudies, ListedStudy, ListedView
 from client.data.report_text import joined, read_report
 from client.data.rows import DEFAULT_SITE_COLUMN
 from client.data.view_files import picture_reader
-from common.errors import ConfigError, DataError, UnusableRow
-from common.types import BadRow, StudyRecord
+from common.errors import ConfigError, DataError
+from common.types import BadRow, StudyRecord, UnusableRow
 
 REPORT_FOLDERS = ("ecgen-radiology", "NLMCXR_reports/ecgen-radiology")
 IMAGE_FOLDER = "NLMCXR_png"

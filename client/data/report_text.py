@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from common.errors import UnusableRow
+from common.types import UnusableRow
 
 MOST_REPORT_BYTES = 1 << 20
 """Largest file of one report that is read."""

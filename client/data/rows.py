@@ -17,8 +17,8 @@ from client.data.demographics import Demographics, demographics_of
 from client.data.table_file import table_bytes
 from client.data.table_text import TableText, UnknownEncoding, names_in_header, table_text
 from common.config.registry import near
-from common.errors import DataError, UnusableRow
-from common.types import BadRow
+from common.errors import DataError
+from common.types import BadRow, UnusableRow
 
 DEFAULT_SITE_COLUMN = "site"
 MOST_FIELD_CHARACTERS = 1 << 24

@@ -9,8 +9,7 @@ from typing import NamedTuple
 from client.data.listed import ListedStudy, ListedView
 from client.data.rows import Row, Table
 from client.data.view_order import rank_of
-from common.errors import UnusableRow
-from common.types import BadRow, StudyRecord
+from common.types import BadRow, StudyRecord, UnusableRow
 
 
 class View(NamedTuple):

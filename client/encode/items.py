@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from client.data.images import locate
 from client.data.rows import Row, read_table
 from client.data.view_files import view_reader
-from common.errors import DataError, UnusableRow
+from common.errors import DataError
 from common.hashing.codes import Codes
 from common.model.model import AT_ONCE, Encoded, Model
-from common.types import BadRow
+from common.types import BadRow, UnusableRow
 
 ID, TEXT = "study_id", "report"
 """Columns of a table of texts, as in a manifest."""

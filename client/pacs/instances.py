@@ -17,7 +17,7 @@ from client.data.dicom_image import PIXEL_KEYWORDS, mended, read_instance
 from client.pacs.faults import StudyRefused
 from client.pacs.interface import is_uid
 from client.pacs.structured_report import is_report, report_text
-from common.errors import UnusableRow
+from common.types import UnusableRow
 
 MOST_REPORT_CHARACTERS = 1 << 20
 

@@ -28,8 +28,6 @@ _REFUSED, _BUSY = 403, 503
 class NotAnswered(WardroundError):
     """The other hospitals could not be asked; the own studies can be searched all the same."""
 
-    reason = "not_answered"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Server:

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.data.images import is_nearly_flat
-from common.errors import UnusableRow
 from common.pictures import MAX_PIXELS, decode_picture
+from common.types import UnusableRow
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(8, 32)
 

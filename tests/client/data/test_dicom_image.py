@@ -27,9 +27,8 @@ from pydicom.uid import (
 )
 
 from client.data.dicom_image import grey_image, read_instance
-from common.errors import UnusableRow
 from common.pictures import MAX_PIXELS
-from common.types import Image
+from common.types import Image, UnusableRow
 
 Make = Callable[..., Dataset]
 

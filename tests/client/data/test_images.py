@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from client.data.images import locate
-from common.errors import UnusableRow
+from common.types import UnusableRow
 
 
 def test_locate_finds_a_file_below_the_root(tmp_path: Path) -> None:

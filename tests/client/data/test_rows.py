@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.data.rows import Row, Table, read_table
-from common.errors import DataError, UnusableRow
-from common.types import BadRow
+from common.errors import DataError
+from common.types import BadRow, UnusableRow
 
 FIELD = st.text(st.sampled_from('ab ,";\n\r'), max_size=6)
 

@@ -37,12 +37,14 @@ def crowd(case: Any, *, studies: int) -> Records:
         torch.cat([value[-1:].expand(studies, *value.shape[1:]), value[:1].expand(CROWD, *value.shape[1:])])
         for value in (case.records.images, case.records.reports)
     )
-    return Records(images.clone(), reports.clone(), torch.tensor([*[0] * studies, *range(1, CROWD + 1)]))
+    patients = torch.tensor([*[0] * studies, *range(1, CROWD + 1)])
+    return Records(images.clone(), reports.clone(), patients, views=images.roll(1, dims=-1))
 
 
 def without_first_patient(records: Records) -> Records:
     kept = records.patients > 0
-    return Records(records.images[kept], records.reports[kept], records.patients[kept] - 1)
+    left = records.rows(kept.nonzero().flatten())
+    return replace(left, patients=left.patients - left.patients.min())
 
 
 def flat(gradients: Gradients) -> Tensor:

@@ -88,11 +88,15 @@ def test_objective_is_the_documented_sum() -> None:
         assert math.isclose(float(found[row]), float(expected), rel_tol=1e-5)
 
 
+def with_view(encoder: DualEncoder, image: Embedded) -> Embedded:
+    return image._replace(view=encoder.embed_views(features(4, 5)))
+
+
 def test_prefix_asks_of_the_first_bits_what_is_asked_of_a_code_of_so_many() -> None:
     """A step of a nested code is a step of a head that has the first rows alone, and moves no other row."""
     encoder, image, report, public = case()
     objective = build_objective(EVERY, CODE)
-    value_B = objective(image, report, public.prefix(16))
+    value_B = objective(with_view(encoder, image), report, public.prefix(16))
     short = HashHead(embedding_dim=6, bit_width=16, num_centres=3, generator=torch.Generator())
     short.load_state_dict(
         {
@@ -102,7 +106,9 @@ def test_prefix_asks_of_the_first_bits_what_is_asked_of_a_code_of_so_many() -> N
         }
     )
     alone = DualEncoder(encoder.image_tower, encoder.report_tower, short)
-    expected_B = objective(*alone(features(4, 1), features(4, 2)), embed_public(alone, features(5, 3), features(5, 4)))
+    image, report = alone(features(4, 1), features(4, 2))
+    of_alone = embed_public(alone, features(5, 3), features(5, 4))
+    expected_B = objective(with_view(alone, image), report, of_alone)
     torch.testing.assert_close(value_B, expected_B)
     (slope_KD,) = torch.autograd.grad(value_B.sum(), [encoder.hash_head.weight])
     assert slope_KD[:16].any(dim=1).all()

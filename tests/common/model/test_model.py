@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 import wardround
-from common.errors import CheckFailed, ConfigError, TrustError, UnusableRow, WardroundError
+from common.errors import CheckFailed, ConfigError, TrustError, WardroundError
 from common.files import sha256_of_file
 from common.model import Model, graphs, load_model
 from common.model.folder import written_whole
@@ -26,6 +26,7 @@ from common.model.golden import check_golden, golden_of
 from common.model.graphs import IMAGE_GRAPH, REPORT_GRAPH, write_graphs
 from common.model.verify import verify_model
 from common.trust.keys import SigningKey
+from common.types import UnusableRow
 
 TEXTS = ["no effusion", "", "Heart size is normal. " * 40, "left mass"]
 

@@ -25,6 +25,7 @@ def test_mechanism_names_are_those_on_the_wire() -> None:
         "not_private",
         "patient_dp_sgd",
         "public",
+        "search_answer",
     ]
 
 
