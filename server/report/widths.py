@@ -11,7 +11,7 @@ from server.report import words
 from server.report.plots import SERIES_COLOURS, axis, figure_json, figure_layout
 
 LINES = {
-    "recall_at_10": ("as it is", "solid"),
+    "recall_at_10": ("as they are", "solid"),
     "attacked_recall_at_10": ("attacked", "dash"),
     "smoothed_recall_at_10": ("by votes", "dot"),
     "certified_recall_at_10": ("certified", "dashdot"),

@@ -35,7 +35,7 @@ def test_widths_are_told_in_rising_order(with_widths: dict[str, Any]) -> None:
     found = widths_of(with_widths)
     assert [one["bits"] for one in found] == [64, 128, 256]
     lines = widths_figure(found)["data"]
-    assert [line["name"] for line in lines] == ["as it is", "attacked", "by votes", "certified"]
+    assert [line["name"] for line in lines] == ["as they are", "attacked", "by votes", "certified"]
     assert lines[3]["y"] == pytest.approx([0.1, 0.15, 0.12])
     assert "128 bits find most (35.0%)" in shape(found)
 
