@@ -97,7 +97,8 @@ def test_hardened_gradient_is_that_of_studies_changed_before(make_case: Any, nam
     assert (flat(plain) - flat(expected)).norm() > 0.01 * flat(expected).norm()
 
 
-def test_another_study_leaves_a_change_bit_for_bit(make_case: Any) -> None:
+def test_another_study_leaves_a_change_as_it_is_but_for_rounding(make_case: Any) -> None:
+    """Matrix products round by where their operands lie in memory, so bits may differ; a cliff would show as a grey."""
     for name in ("heads", "towers"):
         case = make_case(name)
         other = case.records.images.clone()
@@ -107,8 +108,8 @@ def test_another_study_leaves_a_change_bit_for_bit(make_case: Any) -> None:
             for images in (case.records.images, other)
         ]
         kept = torch.arange(len(other)) != 4
-        assert torch.equal(seen[0][kept], seen[1][kept])
-        assert not torch.equal(seen[0][4], seen[1][4])
+        torch.testing.assert_close(seen[0][kept], seen[1][kept], rtol=0, atol=1e-3)
+        assert (seen[0][4] - seen[1][4]).abs().max() > 0.1
 
 
 def test_words_differ_each_time_under_privacy(make_case: Any) -> None:
