@@ -116,7 +116,9 @@ def moved(
     def walk(own: Tensor, point: Tensor, goal_K: Tensor) -> Tensor:
         region = region_of(own)
         for _ in range(steps):
-            point = region.step(point, grad(agreement)(point, goal_K), share=2.5 / steps)
+            # Of a blank, the half that a study lacks, a tower may have no slope at all: it stays as it is.
+            slope = torch.nan_to_num(grad(agreement)(point, goal_K), nan=0.0, posinf=0.0, neginf=0.0)
+            point = region.step(point, slope, share=2.5 / steps)
         return point
 
     with torch.no_grad():

@@ -112,6 +112,18 @@ def test_another_study_leaves_a_change_as_it_is_but_for_rounding(make_case: Any)
         assert (seen[0][4] - seen[1][4]).abs().max() > 0.1
 
 
+def test_blank_of_a_study_that_lacks_its_image_stays_and_costs_nothing(make_case: Any) -> None:
+    """Its slope is no number in a tower that divides by an image's own spread."""
+    case = make_case("towers")
+    records = case.records
+    blank = records.images.flatten(1).sum(dim=1) == 0
+    images, _ = HARD.hardened(case.model, records.images, records.reports, np.random.default_rng(0))
+    assert blank.any()
+    assert not images[blank].any()
+    total = case.engine(hardening=HARD).clipped_sum(case.model, records, case.public)
+    assert flat(total).isfinite().all()
+
+
 def test_words_differ_each_time_under_privacy(make_case: Any) -> None:
     """Chance is the system's: who could repeat it would know how a patient's leaving changes the others' words."""
     case = make_case("towers")
