@@ -59,6 +59,8 @@ def test_index_is_built_withdrawn_from_and_audited(
     assert {"images", "handles", "withdrawn", "order", "nothing withdrawn"} <= {row["name"] for row in found["checks"]}
     assert run("audit", "index", search_folder(site)) == 0
     assert "not looked at" in capsys.readouterr().out
+    assert run("site", "index", "--config", config, "--withdraw-study", "typo") == 0
+    assert "Nothing that was named is in the index" in capsys.readouterr().out
 
 
 def test_audit_names_the_damaged_file_in_one_line(
@@ -72,9 +74,12 @@ def test_audit_names_the_damaged_file_in_one_line(
     capsys.readouterr()
     assert run("audit", "index", search_folder(site)) == 4
     said = capsys.readouterr()
-    assert said.err.startswith(f"wardround: {path}: is not what was written; delete its folder")
+    assert said.err.startswith(f"wardround: {path}: is not what was written; delete search/head.json")
     assert len(said.err.splitlines()) == 1
     assert run("site", "index", "--config", config, "--model", tmp_path) == 4
+    (search_folder(site) / "head.json").unlink()
+    assert run("site", "index", "--config", config, "--model", tmp_path) == 0, "the remedy is one"
+    assert run("audit", "index", search_folder(site)) == 0
 
 
 def test_audit_finds_a_withdrawn_study_that_was_put_back_and_signed(
