@@ -145,7 +145,7 @@ class Page:
     async def _page(
         self, typed: Typed, *, problem: str = "", answer: Shown | None = None, status: int = 200
     ) -> HTMLResponse:
-        num_studies, narrowing = await run_sync(self._narrowing, limiter=self.one_at_a_time)
+        num_studies, narrowing, trouble = await run_sync(self._standing, limiter=self.one_at_a_time)
         content = render(
             site=self.searcher.site.site,
             num_studies=num_studies,
@@ -156,15 +156,18 @@ class Page:
             typed=typed,
             recorded=narrowing,
             scanners=self.scanners,
-            problem=problem,
+            problem=problem or trouble,
             shown=answer,
         )
         return HTMLResponse(content, status)
 
-    def _narrowing(self) -> tuple[int, Recorded]:
-        """Number of studies, and what can narrow them."""
-        index = self.searcher.index
-        return len(index), recorded_in(index.stored["traits"].whole())
+    def _standing(self) -> tuple[int, Recorded, str]:
+        """Number of studies, what can narrow them, and what is wrong with the index."""
+        try:
+            index = self.searcher.index
+            return len(index), recorded_in(index.stored["traits"].whole()), ""
+        except WardroundError as error:
+            return 0, Recorded(), str(error)
 
 
 def scanners_of(folder: StudyFolder) -> tuple[str, ...]:

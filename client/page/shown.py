@@ -17,6 +17,9 @@ from common.errors import TrustError
 from common.search.answer import Answer
 from common.types import Image, Study, StudyRecord
 
+MOST_SHOWN = 40
+"""Studies on one page; ties, which all count as found, may be as many as there are studies."""
+
 LONGEST_SIDE = 512
 """Pixels of a picture as it is shown; the archive's viewer shows it whole."""
 
@@ -50,11 +53,13 @@ class Shown:
 
     Attributes:
         own: This hospital's studies.
+        num_more: Further studies that tie with the last one.
         others: What the other hospitals answer; None where they were not asked.
         trouble: Why they could not be asked.
     """
 
     own: tuple[OwnStudy, ...]
+    num_more: int
     others: Answer | None
     trouble: str | None
 
@@ -73,12 +78,13 @@ def shown(found: Found, index: SearchIndex, folder: StudyFolder, *, query: str) 
     Raises:
         DataError: The folder cannot be read.
     """
-    names = {hit.handle: name for hit in found.own if (name := _name_of(hit, index)) is not None}
+    names = {hit.handle: name for hit in found.own[:MOST_SHOWN] if (name := _name_of(hit, index)) is not None}
     studies = {
         item.record.study_id: item for item in folder.named(frozenset(names.values())) if isinstance(item, Study)
     }
     own = tuple(_own(hit, names[hit.handle], studies, query) for hit in found.own if hit.handle in names)
-    return Shown(own=own, others=found.others, trouble=found.trouble)
+    num_more = max(0, len(found.own) - MOST_SHOWN)
+    return Shown(own=own, num_more=num_more, others=found.others, trouble=found.trouble)
 
 
 def _name_of(hit: Hit, index: SearchIndex) -> str | None:

@@ -62,8 +62,8 @@ class Recorded:
         ages: Least and greatest; None where no age is known.
     """
 
-    sexes: tuple[str, ...]
-    ages: tuple[int, int] | None
+    sexes: tuple[str, ...] = ()
+    ages: tuple[int, int] | None = None
 
 
 def recorded_in(traits_M: NDArray[Any]) -> Recorded:
