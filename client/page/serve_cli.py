@@ -11,6 +11,7 @@ import uvicorn
 
 from client.page.door import ENTER
 from client.policy.site_config import load_site_config, study_folder
+from client.policy.site_schema import SiteConfig
 from common.errors import ConfigError
 from common.service.ports import LOOPBACK
 
@@ -33,18 +34,23 @@ def serve_command(
     Exits with 2 where the port is taken or there is no index, 4 where model or index do not hold.
     """
     site = load_site_config(config)
-    listening = _listening(port)
+    with _listening(port) as listening:
+        _serve(site, model, listening)
+
+
+def _serve(site: SiteConfig, folder: Path, listening: socket.socket) -> None:
+    """Open model and index once, print the link, and answer until it is ended."""
     from client.deploy.searcher import Searcher  # here: help and errors of options do without torch
     from client.page.app import Page, scanners_of
     from common.model import load_model
 
-    loaded = load_model(model)
-    page = Page(searcher=Searcher(site, loaded), model=loaded, scanners=scanners_of(study_folder(site.data)))
-    taken = listening.getsockname()[1]
-    typer.echo(f"Open, once, in your browser: http://{LOOPBACK}:{taken}{ENTER}?token={page.keys.link}")
+    model = load_model(folder)
+    page = Page(searcher=Searcher(site, model), model=model, scanners=scanners_of(study_folder(site.data)))
+    port = listening.getsockname()[1]
+    typer.echo(f"Open, once, in your browser: http://{LOOPBACK}:{port}{ENTER}?token={page.keys.link}")
     server = uvicorn.Server(
         uvicorn.Config(
-            page.application(port=taken),
+            page.application(port=port),
             lifespan="off",
             access_log=False,
             log_config=None,
@@ -69,10 +75,7 @@ def _listening(port: int) -> socket.socket:
     Raises:
         ConfigError: Another program has it.
     """
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        listening.bind((LOOPBACK, port))
+        return socket.create_server((LOOPBACK, port))
     except OSError as error:
-        listening.close()
         raise ConfigError(f"--port {port}: cannot be taken ({error.strerror}); give another, or 0 for any") from error
-    return listening

@@ -60,7 +60,7 @@ class Explained:
 
     Attributes:
         pieces: The report, whole and in its order.
-        shared: Words that both say, or both deny, in the report's order.
+        shared: Words that both say, or both deny (with "no " before), in the report's order.
         opposed: Words that one says and the other denies.
     """
 
@@ -85,14 +85,15 @@ def explained(query: str, report: str) -> Explained:
         if found.stem not in asked:
             continue
         kind = Kind.SHARED if found.denied in asked[found.stem] else Kind.OPPOSED
-        words[kind][found.stem] = None
+        words[kind][f"no {found.stem}" if found.denied and kind is Kind.SHARED else found.stem] = None
         pieces += [Piece(report[end : found.start], Kind.PLAIN), Piece(report[found.start : found.end], kind)]
         end = found.end
     pieces.append(Piece(report[end:], Kind.PLAIN))
+    shared = words[Kind.SHARED]
     return Explained(
         pieces=tuple(piece for piece in pieces if piece.text),
-        shared=tuple(words[Kind.SHARED]),
-        opposed=tuple(word for word in words[Kind.OPPOSED] if word not in words[Kind.SHARED]),
+        shared=tuple(shared),
+        opposed=tuple(word for word in words[Kind.OPPOSED] if shared.keys().isdisjoint((word, f"no {word}"))),
     )
 
 

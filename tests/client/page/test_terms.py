@@ -14,7 +14,7 @@ from client.page.terms import explained
     [
         ("left pleural effusion", "Small pleural effusions on the left.", ("pleural", "effusion", "left"), ()),
         ("pleural effusion", "No pleural effusion.", (), ("pleural", "effusion")),
-        ("no effusion", "No effusion or consolidation.", ("effusion",), ()),
+        ("no effusion", "No effusion or consolidation.", ("no effusion",), ()),
         ("no effusion", "Large effusion.", (), ("effusion",)),
         ("effusion", "No effusion on the right. Effusion on the left.", ("effusion",), ()),
         ("effusion, no pneumothorax", "Effusion. Pneumothorax.", ("effusion",), ("pneumothorax",)),
