@@ -102,10 +102,10 @@ class Door:
         if host not in self._hosts:
             return PlainTextResponse("This page answers by the address that was printed, and by no other.", _FORBIDDEN)
         is_asking = request.method not in {"GET", "HEAD"}
+        # A browser names the origin of every POST; of a GET, whose answer no other origin can read, it need not.
         came_from = headers.get("origin", "" if is_asking else f"http://{host}")
-        if came_from != f"http://{host}" or (
-            is_asking and headers.get("sec-fetch-site", "same-origin") != "same-origin"
-        ):
+        is_foreign = is_asking and headers.get("sec-fetch-site", "same-origin") != "same-origin"
+        if came_from != f"http://{host}" or is_foreign:
             return PlainTextResponse("This was asked by a page of another origin; nothing was done.", _FORBIDDEN)
         return None
 

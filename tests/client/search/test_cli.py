@@ -3,42 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-import wardround
 from client.policy.site_schema import SiteConfig
 from client.search.build import search_folder
 from client.state_folder import KEY_FILE
 from common.trust.keys import SigningKey
-from tests.client.search.conftest import NUM_PATIENTS, StandInModel
-
-Run = Callable[..., int]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, model: StandInModel) -> Run:
-    """Run the command line in this process; its exit code."""
-    stand_in = ModuleType("common.model")
-    stand_in.load_model = lambda _: model  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "common.model", stand_in)
-
-    def run_with(*arguments: str | Path) -> int:
-        monkeypatch.setattr(sys, "argv", ["wardround", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            wardround.main()
-        return int(ended.value.code or 0)
-
-    return run_with
-
-
-@pytest.fixture
-def config(site: SiteConfig) -> Path:
-    return site.state_folder.parent / "site.yaml"
+from tests.client.search.conftest import NUM_PATIENTS, Run
 
 
 def test_index_is_built_withdrawn_from_and_audited(
