@@ -50,6 +50,7 @@ COMMANDS = {
         "client.deploy.search_cli:search_command",
         "Find studies near words or a picture, here and at the others.",
     ),
+    "site serve": ("client.page.serve_cli:serve_command", "Serve the hospital's search as a page on this machine."),
     "site start": ("client.deploy.start_cli:start_command", "Run a hospital's agent: answer what was approved."),
     "server init": ("server.deploy.cli:init_command", "Make a consortium: certificates, signing key, member list."),
     "server admit": ("server.deploy.cli:admit_command", "Make a hospital a member, by its request."),

@@ -78,7 +78,7 @@ class Terms:
             for found in pattern.finditer(text):
                 harmless = (other.span() for other in innocent.finditer(text))
                 inside = any(start <= found.start() and found.end() <= end for start, end in harmless)
-                if not inside and not self._is_negated(text[: found.start()]):
+                if not inside and not self.is_negated(text[: found.start()]):
                     yield Used(category=category, words=found[0], source=source)
 
     def _quotations(self, text: str) -> Iterator[Used]:
@@ -88,7 +88,8 @@ class Terms:
             if not named and 1 <= len(found[1].split()) <= MOST_QUOTED and re.search(r"[a-z]{2}", found[1]):
                 yield Used(category="doubt", words=found[0], source="Beach 2021, 10.1007/s11606-021-06682-z")
 
-    def _is_negated(self, before: str) -> bool:
+    def is_negated(self, before: str) -> bool:
+        """Whether a word is negated by what stands before it, in small letters."""
         clause = self.not_negation.sub(" ", _CLAUSE_END.split(before)[-1])
         return self.negation.search(" ".join(clause.split()[-SCOPE:])) is not None
 

@@ -12,7 +12,7 @@ What `wardround site import` keeps to itself in the tree is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -70,6 +70,25 @@ class DicomAdapter:
             DataError: `reports.csv` cannot be read at all.
         """
         return self._items(with_pixels=True, made_of=_study)
+
+    def named(self, study_ids: Set[str]) -> Iterator[Study | Unpaired | BadRow]:
+        """See `Adapter`; every header is read, for it names the study."""
+        for record, header in self.headers(study_ids):
+            path = Path(str(header.filename))
+            try:
+                yield _study(record, read_instance(path))
+            except UnusableRow as error:
+                yield BadRow(path.relative_to(self.root.resolve()).as_posix(), 0, str(error))
+
+    def headers(self, study_ids: Set[str]) -> Iterator[tuple[StudyRecord, Dataset]]:
+        """The headers of the studies of these identifiers, without pixels, and their records.
+
+        Raises:
+            DataError: `reports.csv` cannot be read at all.
+        """
+        for item in self._items(with_pixels=False, made_of=lambda record, dataset: (record, dataset)):
+            if isinstance(item, tuple) and item[0].study_id in study_ids:
+                yield item
 
     def _items(self, *, with_pixels: bool, made_of: Callable[[StudyRecord, Dataset], T]) -> Iterator[T | BadRow]:
         table = read_table(self.root / REPORTS, required=REQUIRED, site_column=self.site_column)

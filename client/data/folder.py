@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -49,6 +49,10 @@ class StudyFolder:
     def studies(self) -> Iterator[Study | Unpaired | BadRow]:
         """As `Adapter.studies`."""
         return (self._of_patient(item) for item in self._adapter().studies())
+
+    def named(self, study_ids: Set[str]) -> Iterator[Study | Unpaired | BadRow]:
+        """As `Adapter.named`."""
+        return (self._of_patient(item) for item in self._adapter().named(study_ids))
 
     def _of_patient(self, item: T) -> T:
         """The same under its patient's identifier, where it has one."""

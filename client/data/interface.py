@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Protocol
 
 from common.types import BadRow, Study, StudyRecord, Unpaired
@@ -39,6 +39,14 @@ class Adapter(Protocol):
 
     def studies(self) -> Iterator[Study | Unpaired | BadRow]:
         """Studies, unpaired ones and bad rows in the order of the index.
+
+        Raises:
+            DataError: The folder or its index cannot be read at all.
+        """
+        ...
+
+    def named(self, study_ids: Set[str]) -> Iterator[Study | Unpaired | BadRow]:
+        """Of what `studies` yields, that of these identifiers; no image of another study is decoded.
 
         Raises:
             DataError: The folder or its index cannot be read at all.

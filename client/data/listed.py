@@ -7,7 +7,7 @@ view less: what a model learns of a patient shall not depend on which file broke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -79,9 +79,17 @@ class ListedStudies:
 
     def studies(self) -> Iterator[Study | Unpaired | BadRow]:
         """See `Adapter`."""
+        return map(self._read, self.listed())
+
+    def named(self, study_ids: Set[str]) -> Iterator[Study | Unpaired | BadRow]:
+        """See `Adapter`."""
         for item in self.listed():
-            found = self._located(item)
-            yield found if isinstance(found, BadRow) else self._study(*found)
+            if isinstance(item, ListedStudy) and item.record.study_id in study_ids:
+                yield self._read(item)
+
+    def _read(self, item: ListedStudy | BadRow) -> Study | Unpaired | BadRow:
+        found = self._located(item)
+        return found if isinstance(found, BadRow) else self._study(*found)
 
     def _located(self, item: ListedStudy | BadRow) -> tuple[ListedStudy, tuple[Path, ...]] | BadRow:
         """The files of a study's views."""

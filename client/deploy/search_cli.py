@@ -5,29 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import typer
 from rich.table import Table
 
-from client.deploy.identity import SiteIdentity, read_identity
-from client.network.way_out import WayOut
-from client.policy.site_config import load_site_config, proxy_of
+from client.deploy.searcher import Found, Searcher
+from client.policy.site_config import load_site_config
 from client.policy.site_schema import SiteConfig
-from client.search.asking import NotAnswered, Server, ask
+from client.search.asking import NotAnswered
 from client.search.desk import local_now
-from client.search.generation import SEARCH_FOLDER
-from client.search.index import Gallery, Hit, SearchIndex
+from client.search.index import Gallery
 from client.search.resolving import resolve
-from client.state_folder import KEY_FILE
 from common.console import Terminal
 from common.errors import ConfigError
 from common.hashing.codes import Codes
-from common.search.answer import Answer
-from common.search.question import MOST_ANSWERS, new_question
-from common.trust.keys import SigningKey
+from common.search.question import MOST_ANSWERS
 
 ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="The hospital's own site.yaml.")]
 
@@ -80,6 +74,10 @@ def search_command(
     gallery: Annotated[Gallery, typer.Option(help="What of the studies is compared.")] = Gallery.IMAGES,
     k: Annotated[int, typer.Option(min=1, max=MOST_ANSWERS, help="How many studies are wanted.")] = 10,
     alone: Annotated[bool, typer.Option("--alone", help="Search this hospital's studies only.")] = False,
+    dicom: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write this hospital's hits as DICOM key objects.", show_default=False),
+    ] = None,
     as_object: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Find the studies nearest to words or a picture: this hospital's, and how near those of the others are.
@@ -89,26 +87,23 @@ def search_command(
     says so; 2 where the query cannot be used, 4 where model, index or answer do not hold.
     """
     site, query = load_site_config(config), Query(text=text, image=image)
+    if dicom is not None:
+        _check_dicom(site)
     from common.model import load_model  # here: help and errors of options do without torch
 
     loaded = load_model(model)
-    code_P, key = query.code_P(loaded), SigningKey.load(site.state_folder / KEY_FILE)
-    index = SearchIndex.open(
-        site.state_folder / SEARCH_FOLDER, key=key.public, model=loaded.digest, bit_width=loaded.bit_width
-    )
-    own = index.search(code_P, gallery=gallery, k=k)
-    others: Answer | None = None
-    trouble: str | None = None
-    if not alone:
-        question = new_question(code_P, asker=site.site, model=loaded.digest, gallery=gallery, most=k)
-        try:
-            others = ask(question, server_of(site), key=key)
-        except NotAnswered as error:
-            trouble = str(error)
+    searcher, code_P = Searcher(site, loaded), query.code_P(loaded)
+    own = searcher.own(code_P, gallery=gallery, k=k)
+    try:
+        found = Found(own=own, others=None if alone else searcher.others(code_P, gallery=gallery, k=k))
+    except NotAnswered as error:
+        found = Found(own=own, trouble=str(error))
+    if dicom is not None:
+        _write_key_objects(searcher, found, dicom)
     if as_object:
-        typer.echo(json.dumps(_as_json(site, own, others, trouble), indent=2))
+        typer.echo(json.dumps(_as_json(site, found), indent=2))
     else:
-        _show(site, own, others, trouble)
+        _show(site, found)
 
 
 def resolve_command(
@@ -125,49 +120,51 @@ def resolve_command(
     typer.echo(resolve(site, handle, reason=reason, now=local_now()))
 
 
-def server_of(site: SiteConfig) -> Server:
-    """Where this hospital brings its questions.
-
-    Raises:
-        ConfigError: site.yaml names no port for it.
-        TrustError: The keys or the admission do not hold.
-    """
-    if not site.search.server_port:
+def _check_dicom(site: SiteConfig) -> None:
+    """Return where the hospital's studies have what DICOM points by."""
+    if site.data.adapter != "dicom":
         raise ConfigError(
-            "search.server_port: is not set, so that other hospitals cannot be asked; ask the coordinating centre for "
-            "its search_port, or search with --alone"
+            f"--dicom: studies of data.adapter={site.data.adapter} have no DICOM identifiers; only those of dicom do"
         )
-    identity: SiteIdentity = read_identity(site.state_folder, now=datetime.now(UTC))
-    host = identity.consortium.address.rpartition(":")[0]
-    way = WayOut(address=f"{host}:{site.search.server_port}", roots=identity.roots_file, proxy=proxy_of(site))
-    return Server(way=way, key=identity.consortium.public_key)
 
 
-def _as_json(site: SiteConfig, own: Sequence[Hit], others: Answer | None, trouble: str | None) -> dict[str, Any]:
+def _write_key_objects(searcher: Searcher, found: Found, folder: Path) -> None:
+    """Write the own hits as DICOM points to them; said on stderr, for stdout may hold one object."""
+    from client.data.dicom import DicomAdapter
+    from client.data.key_objects import write_key_objects  # here: few searches write DICOM
+
+    data = searcher.site.data
+    adapter = DicomAdapter(data.root, data.allow_burned_in, data.site_column)
+    written = write_key_objects(adapter, [searcher.index.study_of(hit.handle) for hit in found.own], folder)
+    typer.echo(f"DICOM: {len(written)} key object selections, one for each study found, in {folder}", err=True)
+
+
+def _as_json(site: SiteConfig, found: Found) -> dict[str, Any]:
     """As `wardround search` prints it."""
-    hits = [{"site": site.site, "handle": hit.handle, "distance": hit.distance} for hit in own]
+    others = found.others
+    hits = [{"site": site.site, "handle": hit.handle, "distance": hit.distance} for hit in found.own]
     hits += [asdict(hit) for hit in (others.hits if others else ())]
     answered = [site.site, *(others.answered if others else ())]
     silent = [asdict(one) for one in others.silent] if others else []
     return {
         "hits": sorted(hits, key=lambda hit: hit["distance"]),
-        "partial": bool(silent) or trouble is not None,
+        "partial": bool(silent) or found.trouble is not None,
         "sites_asked": sorted([*answered, *(one["site"] for one in silent)]),
         "sites_answered": sorted(answered),
         "silent": silent,
-        "trouble": trouble,
+        "trouble": found.trouble,
     }
 
 
-def _show(site: SiteConfig, own: Sequence[Hit], others: Answer | None, trouble: str | None) -> None:
-    console, table = Terminal(), Table("Hospital", "Study", "Bits apart")
-    for hit in own:
+def _show(site: SiteConfig, found: Found) -> None:
+    console, table, others = Terminal(), Table("Hospital", "Study", "Bits apart"), found.others
+    for hit in found.own:
         table.add_row(site.site, hit.handle, str(hit.distance))
     for other in others.hits if others else ():
         table.add_row(other.site, other.handle, f"at most {other.distance}")
     console.print(table)
-    if trouble is not None:
-        console.print(f"The other hospitals were not asked: {trouble}", soft_wrap=True)
+    if found.trouble is not None:
+        console.print(f"The other hospitals were not asked: {found.trouble}", soft_wrap=True)
     if others is not None:
         for silent in others.silent:
             console.print(f"Partial: {silent.site} did not answer ({silent.reason}).", soft_wrap=True)

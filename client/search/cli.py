@@ -57,6 +57,8 @@ def index_command(
     if as_object:
         typer.echo(json.dumps(_as_json(built), indent=2, allow_nan=False))
     else:
+        if model is None and not built.num_gone:
+            typer.echo("Nothing that was named is in the index: look for a slip. What was named stays out from now on")
         for line in _lines(built):
             Terminal().print(line, soft_wrap=True)
 

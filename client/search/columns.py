@@ -25,7 +25,7 @@ from common.evidence.merkle import Tree, leaf_hash
 from common.files import flush, named_in_errors
 
 PIECE_BYTES = 1 << 20
-REMEDY = "delete its folder, run wardround site index, and withdraw anew what was withdrawn"
+REMEDY = "delete search/head.json, run wardround site index, and withdraw anew what was withdrawn"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ class HandleKey:
             write_private(path, secrets.token_bytes(_KEY_BYTES))
         secret = read_private(path, what="key of handles")
         if len(secret) != _KEY_BYTES:
-            raise TrustError(f"{path}: is no key of {_KEY_BYTES} bytes; delete the folder and index anew")
+            raise TrustError(f"{path}: is no key of {_KEY_BYTES} bytes; delete the folder, and index anew")
         return cls(secret)
 
     def of_study(self, study_id: str) -> bytes:

@@ -53,6 +53,29 @@ class Filter:
         return passes_M
 
 
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What of the traits is recorded at all, and so can narrow a search.
+
+    Attributes:
+        sexes: Of "F", "M" and "O".
+        ages: Least and greatest; None where no age is known.
+    """
+
+    sexes: tuple[str, ...] = ()
+    ages: tuple[int, int] | None = None
+
+
+def recorded_in(traits_M: NDArray[Any]) -> Recorded:
+    """What the traits of some studies hold."""
+    known = traits_M["age"][traits_M["age"] != _UNKNOWN_AGE]
+    numbers = set(np.unique(traits_M["sex"]).tolist())
+    return Recorded(
+        sexes=tuple(sex for sex in SEXES if _number_of_sex(sex) in numbers),
+        ages=(int(known.min()), int(known.max())) if len(known) else None,
+    )
+
+
 def traits_of(records: Sequence[StudyRecord]) -> NDArray[Any]:
     """Traits of some studies, `[M]`."""
     rows = [

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
 
+import wardround
 from client.policy.site_config import load_site_config
 from client.policy.site_schema import SiteConfig
 from client.search.build import search_folder
@@ -20,6 +23,8 @@ from common.trust.keys import SigningKey
 
 NUM_PATIENTS = 12
 BIT_WIDTH = 64
+
+Run = Callable[..., int]
 
 
 class StandInModel:
@@ -59,6 +64,27 @@ def site(
     config = load_site_config(write_site(site_yaml))
     SigningKey.create(config.state_folder / KEY_FILE)
     return config
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, model: StandInModel) -> Run:
+    """Run the command line in this process; its exit code."""
+    stand_in = ModuleType("common.model")
+    stand_in.load_model = lambda _: model  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "common.model", stand_in)
+
+    def run_with(*arguments: str | Path) -> int:
+        monkeypatch.setattr(sys, "argv", ["wardround", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            wardround.main()
+        return int(ended.value.code or 0)
+
+    return run_with
+
+
+@pytest.fixture
+def config(site: SiteConfig) -> Path:
+    return site.state_folder.parent / "site.yaml"
 
 
 def opened(site: SiteConfig, model: StandInModel) -> SearchIndex:

@@ -3,42 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-import wardround
 from client.policy.site_schema import SiteConfig
 from client.search.build import search_folder
 from client.state_folder import KEY_FILE
 from common.trust.keys import SigningKey
-from tests.client.search.conftest import NUM_PATIENTS, StandInModel
-
-Run = Callable[..., int]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, model: StandInModel) -> Run:
-    """Run the command line in this process; its exit code."""
-    stand_in = ModuleType("common.model")
-    stand_in.load_model = lambda _: model  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "common.model", stand_in)
-
-    def run_with(*arguments: str | Path) -> int:
-        monkeypatch.setattr(sys, "argv", ["wardround", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            wardround.main()
-        return int(ended.value.code or 0)
-
-    return run_with
-
-
-@pytest.fixture
-def config(site: SiteConfig) -> Path:
-    return site.state_folder.parent / "site.yaml"
+from tests.client.search.conftest import NUM_PATIENTS, Run
 
 
 def test_index_is_built_withdrawn_from_and_audited(
@@ -59,6 +32,8 @@ def test_index_is_built_withdrawn_from_and_audited(
     assert {"images", "handles", "withdrawn", "order", "nothing withdrawn"} <= {row["name"] for row in found["checks"]}
     assert run("audit", "index", search_folder(site)) == 0
     assert "not looked at" in capsys.readouterr().out
+    assert run("site", "index", "--config", config, "--withdraw-study", "typo") == 0
+    assert "Nothing that was named is in the index" in capsys.readouterr().out
 
 
 def test_audit_names_the_damaged_file_in_one_line(
@@ -72,9 +47,12 @@ def test_audit_names_the_damaged_file_in_one_line(
     capsys.readouterr()
     assert run("audit", "index", search_folder(site)) == 4
     said = capsys.readouterr()
-    assert said.err.startswith(f"wardround: {path}: is not what was written; delete its folder")
+    assert said.err.startswith(f"wardround: {path}: is not what was written; delete search/head.json")
     assert len(said.err.splitlines()) == 1
     assert run("site", "index", "--config", config, "--model", tmp_path) == 4
+    (search_folder(site) / "head.json").unlink()
+    assert run("site", "index", "--config", config, "--model", tmp_path) == 0, "the remedy is one"
+    assert run("audit", "index", search_folder(site)) == 0
 
 
 def test_audit_finds_a_withdrawn_study_that_was_put_back_and_signed(

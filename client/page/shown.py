@@ -1,0 +1,121 @@
+"""What the page shows of a search: own studies with picture and report, read now where they lie, others as cards."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import PIL.Image
+
+from client.data.folder import StudyFolder
+from client.deploy.searcher import Found
+from client.page.terms import Explained, explained
+from client.search.index import Hit, SearchIndex
+from common.errors import TrustError
+from common.search.answer import Answer
+from common.types import Image, Study, StudyRecord
+
+MOST_SHOWN = 40
+"""Studies on one page; ties, which all count as found, may be as many as there are studies."""
+
+LONGEST_SIDE = 512
+"""Pixels of a picture as it is shown; the archive's viewer shows it whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnStudy:
+    """A study of this hospital.
+
+    Attributes:
+        handle: What it is called in the index.
+        distance: Bits apart.
+        study: Its identifier here.
+        picture: Its first picture, as a `data:` address; None where it cannot be shown.
+        num_others: Further pictures that it has.
+        traits: Age, sex and scanner, as far as they are known.
+        report: Its report beside the query; None where it cannot be shown.
+    """
+
+    handle: str
+    distance: int
+    study: str
+    picture: str | None
+    num_others: int
+    traits: tuple[str, ...]
+    report: Explained | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A search, ready to be shown.
+
+    Attributes:
+        own: This hospital's studies.
+        num_more: Further studies that tie with the last one.
+        others: What the other hospitals answer; None where they were not asked.
+        trouble: Why they could not be asked.
+    """
+
+    own: tuple[OwnStudy, ...]
+    num_more: int
+    others: Answer | None
+    trouble: str | None
+
+
+def shown(found: Found, index: SearchIndex, folder: StudyFolder, *, query: str) -> Shown:
+    """A search as the page shows it.
+
+    A study that was withdrawn since it was found is left out.
+
+    Args:
+        found: What was found.
+        index: Says which studies they are.
+        folder: Where they lie.
+        query: The words; "" for a picture.
+
+    Raises:
+        DataError: The folder cannot be read.
+    """
+    names = {hit.handle: name for hit in found.own[:MOST_SHOWN] if (name := _name_of(hit, index)) is not None}
+    studies = {
+        item.record.study_id: item for item in folder.named(frozenset(names.values())) if isinstance(item, Study)
+    }
+    own = tuple(_own(hit, names[hit.handle], studies, query) for hit in found.own if hit.handle in names)
+    num_more = max(0, len(found.own) - MOST_SHOWN)
+    return Shown(own=own, num_more=num_more, others=found.others, trouble=found.trouble)
+
+
+def _name_of(hit: Hit, index: SearchIndex) -> str | None:
+    try:
+        return index.study_of(hit.handle)
+    except TrustError:
+        return None
+
+
+def _own(hit: Hit, name: str, studies: Mapping[str, Study], query: str) -> OwnStudy:
+    study = studies.get(name)
+    return OwnStudy(
+        handle=hit.handle,
+        distance=hit.distance,
+        study=name,
+        picture=None if study is None else _address(study.image),
+        num_others=0 if study is None else len(study.other_images),
+        traits=() if study is None else tuple(_traits(study.record)),
+        report=None if study is None else explained(query, study.record.report),
+    )
+
+
+def _traits(record: StudyRecord) -> Sequence[str]:
+    known = [None if record.age is None else f"{record.age} years", record.sex, record.scanner]
+    return [trait for trait in known if trait]
+
+
+def _address(image: Image) -> str:
+    """A picture as a `data:` address: no request of its own brings it, so none can be made for another."""
+    picture = PIL.Image.fromarray(image)
+    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -1,0 +1,56 @@
+"""`site serve` and `site search --dicom`, as a hospital types them; the model is a stand-in."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import uvicorn
+
+from client.policy.site_schema import SiteConfig
+from client.search.build import build
+from tests.client.search.conftest import Run, StandInModel, config, run  # noqa: F401 - fixtures
+
+
+def test_link_is_printed_and_the_port_is_on_loopback_alone(
+    run: Run,  # noqa: F811
+    config: Path,  # noqa: F811
+    site: SiteConfig,
+    model: StandInModel,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    build(site, model)
+    bound: list[tuple[str, int]] = []
+
+    def served(_: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        bound.extend(each.getsockname() for each in sockets)
+        sockets[0].close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(uvicorn.Server, "run", served)
+    assert run("site", "serve", "--config", config, "--model", config.parent) == 0
+    said = capsys.readouterr().out
+    link = urlsplit(said.splitlines()[0].rpartition(" ")[2])
+    assert bound == [("127.0.0.1", link.port)]
+    assert len(link.query) > 40
+    assert said.splitlines()[1:] == ["Ended"]
+
+
+def test_what_cannot_be_served_or_written_is_one_line(
+    run: Run,  # noqa: F811
+    config: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    common = ("--config", config, "--model", config.parent)
+    assert run("site", "serve", *common) == 2
+    assert "holds no index" in capsys.readouterr().err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert run("site", "serve", *common, "--port", port) == 2
+    assert f"--port {port}: cannot be taken" in capsys.readouterr().err
+    search = ("site", "search", *common, "--text", "1", "--alone", "--dicom", config.parent / "out")
+    assert run(*search) == 2
+    assert "data.adapter=manifest have no DICOM identifiers" in capsys.readouterr().err
