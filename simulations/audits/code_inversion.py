@@ -82,7 +82,7 @@ def _value(name: str, record: StudyRecord, middle_age: float) -> float:
 
 
 def _enough(value_N: Array) -> bool:
-    return min((value_N == 0).sum(), (value_N == 1).sum()) >= LEAST_OF_EACH
+    return bool(min((value_N == 0).sum(), (value_N == 1).sum()) >= LEAST_OF_EACH)
 
 
 def read_off(

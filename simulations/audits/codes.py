@@ -180,12 +180,13 @@ def _kinds(
     for bits in _widths(8 * num_bytes):
         yield f"{bits} bits", _real(learnt.codes[:, : bits // 8]), _real(seen.codes[:, : bits // 8])
     yield EMBEDDING, learnt.embeddings.astype(np.float64), seen.embeddings.astype(np.float64)
-    yield RANDOM, *(_real(generator.integers(0, 256, some.codes.shape, np.uint8)) for some in (learnt, seen))
+    random_ND, random_MD = (_real(generator.integers(0, 256, some.codes.shape, np.uint8)) for some in (learnt, seen))
+    yield RANDOM, random_ND, random_MD
 
 
 def _real(codes_NP: Codes) -> NDArray[np.float64]:
     """Bits as -1 and 1: their squared distance is four times that of Hamming."""
-    return 2.0 * unpack(codes_NP) - 1.0
+    return 2 * unpack(codes_NP).astype(np.float64) - 1
 
 
 def _distances(real_MD: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -49,8 +49,8 @@ def _linkage(gallery: str, rows: Sequence[Revealed], audit: CodeAudit) -> Table:
     table = Table("code", "nearer than others", "of same findings", "nearest of all", "by chance", "read")
     counted = max((row.linkage.num_studies for row in rows if row.linkage is not None), default=0)
     table.title = (
-        f"By their {gallery}: the {counted:,} studies, of {audit.num_patients:,} patients, whose patient has another; and "
-        "the mean area of what a line reads"
+        f"By {gallery}: {counted:,} studies whose patient has another, of {audit.num_patients:,} patients; and the "
+        "mean area of what a line reads"
     )
     for row in rows:
         read = "-" if row.mean_area is None else f"{row.mean_area:.2f}"

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
@@ -111,6 +111,7 @@ def test_trait_that_is_not_known_or_rare_is_left_out() -> None:
     assert traits_among(nothing, nothing) == []
 
 
+@settings(deadline=None)  # a busy machine
 @given(epsilon=st.floats(0, 60), bits=st.integers(1, 8))
 def test_flips_tell_any_two_codes_apart_by_no_more_than_epsilon(epsilon: float, bits: int) -> None:
     """The exact law: all answers to all pairs of codes of a few bits, by their products of probabilities."""
