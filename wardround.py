@@ -72,11 +72,19 @@ COMMANDS = {
     ),
     "model export": ("server.model.export_cli:export_command", "Take a run's model out as a folder of its own."),
     "model verify": ("common.model.verify_cli:verify_command", "Check a model's files, signature and codes."),
+    "search": (
+        "simulations.search.search_cli:search_command",
+        "Find studies near words or a picture, over a simulation.",
+    ),
     "encode": ("client.encode.encode_cli:encode_command", "Turn a folder of images, or a table of texts, into codes."),
     "audit ledger": ("common.ledger.cli:audit_command", "Recompute epsilon and signatures from a ledger's file."),
     "audit bias": (
         "simulations.audits.bias_cli:bias_command",
         "Audit a simulation's studies for bias, before training.",
+    ),
+    "audit codes": (
+        "simulations.audits.codes_cli:codes_command",
+        "Measure what codes of a run's studies give away of them.",
     ),
     "audit index": ("client.search.audit_cli:audit_command", "Check a hospital's search index, byte by byte."),
     "audit log": ("common.evidence.cli:log_command", "Check audit logs, and what each holds of the others."),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -17,50 +16,13 @@ from client.policy.site_schema import SiteConfig
 from client.search.asking import NotAnswered
 from client.search.desk import local_now
 from client.search.index import Gallery
+from client.search.query import Query
 from client.search.resolving import resolve
 from common.console import Terminal
 from common.errors import ConfigError
-from common.hashing.codes import Codes
 from common.search.question import MOST_ANSWERS
 
 ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="The hospital's own site.yaml.")]
-
-
-class Encodes(Protocol):
-    """A model, as far as a query needs it."""
-
-    def encode_texts(self, texts: Sequence[str]) -> Codes:
-        """Codes of texts, `[N, P]`."""
-        ...
-
-    def encode_images(self, images: Sequence[Path]) -> Codes:
-        """Codes of images, `[N, P]`."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Query:
-    """What is looked for.
-
-    Attributes:
-        text: Words; None for an image.
-        image: A picture; None for words.
-    """
-
-    text: str | None
-    image: Path | None
-
-    def __post_init__(self) -> None:
-        if (self.text is None) == (self.image is None):
-            raise ConfigError("--text, --image: give one of them")
-
-    def code_P(self, model: Encodes) -> Codes:
-        """Its code, `[P]`."""
-        codes: Codes = (
-            model.encode_texts([self.text]) if self.text is not None else model.encode_images([self.image or Path()])
-        )
-        first: Codes = codes[0]
-        return first
 
 
 def search_command(

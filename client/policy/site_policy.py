@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from client.policy.hours import hours_of
-from client.policy.interface import Policy
+from client.policy.interface import Policy, PolicyRule, SearchRequest
 from client.policy.privacy_rules import (
     EpsilonOfRun,
     LeastGroup,
@@ -26,7 +26,7 @@ from client.policy.run_rules import (
     AllowedLoss,
 )
 from client.policy.search_rules import AllowedAskers, NearbyPerDay, QuestionsPerHour, SearchHours, StudiesPerDay
-from client.policy.site_schema import ANY, SiteConfig
+from client.policy.site_schema import ANY, SearchLimits, SiteConfig
 from common.privacy.release import Mechanism
 
 
@@ -80,13 +80,18 @@ def policy_of(config: SiteConfig, *, approvals: Iterable[Approved] = ()) -> Poli
             largest,
             LeastCell(config.releases.least_cell),
         ),
-        search_rules=(
-            AllowedAskers(config.search.allowed),
-            SearchHours(hours_of(config.search.hours)),
-            QuestionsPerHour(config.search.questions_per_hour),
-            NearbyPerDay(config.search.nearby_per_day),
-            StudiesPerDay(config.search.studies_per_day),
-        ),
+        search_rules=search_rules_of(config.search),
+    )
+
+
+def search_rules_of(limits: SearchLimits) -> tuple[PolicyRule[SearchRequest], ...]:
+    """The rules that a hospital's limits on searching set."""
+    return (
+        AllowedAskers(limits.allowed),
+        SearchHours(hours_of(limits.hours)),
+        QuestionsPerHour(limits.questions_per_hour),
+        NearbyPerDay(limits.nearby_per_day),
+        StudiesPerDay(limits.studies_per_day),
     )
 
 
