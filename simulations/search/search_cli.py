@@ -17,11 +17,12 @@ from client.search.desk import local_now
 from client.search.index import Gallery
 from client.search.query import Query
 from common.console import Terminal
-from common.errors import ConfigError, UnusableRow
+from common.errors import ConfigError
 from common.hashing.certificate import Certificate
 from common.hashing.codes import Codes
 from common.search.answer import Answer
 from common.search.question import MOST_ANSWERS, new_question
+from common.types import UnusableRow
 from simulations.search.certified import certificate_of, surely_among_first
 from simulations.search.hospitals import ASKER, Hospitals, ask_all
 from simulations.search.opened_run import OpenedRun, open_run
