@@ -80,6 +80,9 @@ def test_server_that_runs_is_ready_for_a_monitor(tmp_path: Path) -> None:
         assert is_serving(health_port, "superlink")
         assert is_serving(health_port, "superexec")
         found = scraped(metrics_port)
+        until(
+            lambda: b'"process": "superexec"' in output.read_bytes(), seconds=60
+        )  # it is up before it has a word to say
     assert found["wardround_ready"] == 1
     assert (found["wardround_sites_present"], found["wardround_sites_connected"]) == (1, 0)
     assert found['wardround_child_up{child="superlink"}'] == 1
