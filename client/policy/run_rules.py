@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import time
 from fnmatch import fnmatchcase
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from client.policy.hours import Hours
 from client.policy.interface import Refusal, RunRequest
@@ -126,28 +127,39 @@ class AllowedDevice:
         )
 
 
+class HasLocalTime(Protocol):
+    """A request that comes at some time of the hospital's day."""
+
+    @property
+    def local_time(self) -> time:
+        """The hospital's time of day."""
+        ...
+
+
 @dataclass(frozen=True)
 class AllowedHours:
-    """The round starts in the hours that the hospital lends its machines for.
+    """A round starts, or a question comes, in the hours that the hospital lends its machines for.
 
     Attributes:
         hours: The daily window; None is always.
+        key: Of `site.yaml`, where the window stands.
     """
 
     hours: Hours | None
+    key: str
     name: ClassVar[str] = "hours"
 
-    def looks_at(self, request: RunRequest) -> str:
+    def looks_at(self, request: HasLocalTime) -> str:
         """See `PolicyRule`."""
         return f"{request.local_time:%H:%M}, allowed {self.hours or 'always'}"
 
-    def check(self, request: RunRequest) -> Refusal | None:
+    def check(self, request: HasLocalTime) -> Refusal | None:
         """See `PolicyRule`."""
         if self.hours is None or request.local_time in self.hours:
             return None
         return Refusal(
             reason=f"{request.local_time:%H:%M} local time is outside {self.hours}",
-            remedy="start later, or widen training.hours",
+            remedy=f"come back later, or widen {self.key}",
         )
 
 

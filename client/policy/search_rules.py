@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from client.policy.hours import Hours
 from client.policy.interface import Refusal, SearchRequest
 from client.policy.site_schema import ANY
 
@@ -35,30 +34,6 @@ class AllowedAskers:
         if request.asker in self.names or list(self.names) == [ANY]:
             return None
         return Refusal(reason=f"{request.asker} is not among those that may search", remedy="add it to search.allowed")
-
-
-@dataclass(frozen=True)
-class SearchHours:
-    """The question comes in the hours in which the hospital answers.
-
-    Attributes:
-        hours: The daily window; None is always.
-    """
-
-    hours: Hours | None
-    name: ClassVar[str] = "hours of searching"
-
-    def looks_at(self, request: SearchRequest) -> str:
-        """See `PolicyRule`."""
-        return f"{request.local_time:%H:%M}, answered {self.hours or 'always'}"
-
-    def check(self, request: SearchRequest) -> Refusal | None:
-        """See `PolicyRule`."""
-        if self.hours is None or request.local_time in self.hours:
-            return None
-        return Refusal(
-            reason=f"{request.local_time:%H:%M} local time is outside {self.hours}", remedy="widen search.hours"
-        )
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from client.policy.run_rules import (
     AllowedHours,
     AllowedLoss,
 )
-from client.policy.search_rules import AllowedAskers, NearbyPerDay, QuestionsPerHour, SearchHours, StudiesPerDay
+from client.policy.search_rules import AllowedAskers, NearbyPerDay, QuestionsPerHour, StudiesPerDay
 from client.policy.site_schema import ANY, SearchLimits, SiteConfig
 from common.privacy.release import Mechanism
 
@@ -64,7 +64,7 @@ def policy_of(config: SiteConfig, *, approvals: Iterable[Approved] = ()) -> Poli
             AllowedLoss(training.losses),
             AllowedEncoder(training.encoders),
             AllowedDevice(training.devices),
-            AllowedHours(hours_of(training.hours)),
+            AllowedHours(hours_of(training.hours), "training.hours"),
             PrivateTrainingOnly(),
             LeastNoise(training.least_noise_multiplier),
             LeastPeers(config.privacy.least_peers),
@@ -88,7 +88,7 @@ def search_rules_of(limits: SearchLimits) -> tuple[PolicyRule[SearchRequest], ..
     """The rules that a hospital's limits on searching set."""
     return (
         AllowedAskers(limits.allowed),
-        SearchHours(hours_of(limits.hours)),
+        AllowedHours(hours_of(limits.hours), "search.hours"),
         QuestionsPerHour(limits.questions_per_hour),
         NearbyPerDay(limits.nearby_per_day),
         StudiesPerDay(limits.studies_per_day),

@@ -70,7 +70,7 @@ CASES: dict[str, tuple[PolicyRule[RunRequest], Mapping[str, Any], Mapping[str, A
     "device": (AllowedDevice(["cuda*"]), {"device": "cuda:1"}, {"device": "cpu"}, r"fits none of \[cuda\*\]"),
     "device of a pattern's prefix": (AllowedDevice(["cpu"]), {"device": "cpu"}, {"device": "cpu:0"}, "fits none"),
     "hours": (
-        AllowedHours(hours_of("22:00-06:00")),
+        AllowedHours(hours_of("22:00-06:00"), "training.hours"),
         {"local_time": time(5, 59)},
         {"local_time": time(6, 0)},
         "06:00 local time is outside 22:00-06:00",
@@ -115,7 +115,7 @@ def test_rule_reads_the_run_config(rule: PolicyRule[RunRequest], override: str, 
 
 
 def test_hours_left_out_pass_at_any_time(run_request: Make) -> None:
-    assert AllowedHours(None).check(run_request(local_time=time(3))) is None
+    assert AllowedHours(None, "training.hours").check(run_request(local_time=time(3))) is None
 
 
 def test_epsilon_of_run_composes_every_round(run_request: Make) -> None:
