@@ -13,8 +13,8 @@ from pydicom.uid import CTImageStorage, KeyObjectSelectionDocumentStorage
 
 from client.data.dicom import DicomAdapter
 from client.data.key_objects import write_key_objects
-from common.errors import ConfigError, DataError, UnusableRow
-from common.types import BadRow, Study
+from common.errors import ConfigError, DataError
+from common.types import BadRow, Study, UnusableRow
 
 Write = Callable[..., Path]
 STUDIES = {"1.2.3.1": ("1.2.9.1", "p1"), "1.2.3.2": ("1.2.9.1", "p1"), "1.2.3.3": ("1.2.9.2", "p2")}
