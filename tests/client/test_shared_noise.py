@@ -92,14 +92,18 @@ def reserved(site: Site, tmp_path: Path) -> list[Reserved]:
 
 
 def test_noise_of_all_cancels_in_the_sum_of_their_updates(cohort: Open) -> None:
-    """Each update is far wider than what three sites' own noise leaves of their mean."""
+    """Each update is far wider than what three sites' own noise leaves of their mean.
+
+    Noise is the system's; within a fifth, a run of chance is rarer than one in a hundred thousand, and noise that does
+    not cancel leaves the mean 1.7 times as wide (360 values).
+    """
     sites = cohort()
     keys = statements(sites)
     updates = np.stack([np.concatenate([a.ravel() for a in asked(s, keys).values()]) for s in sites.values()])
     own, step = PLAN.own_multiplier, PLAN.learning_rate * PLAN.clip_norm / PLAN.expected_patients
     alone = step * own * np.sqrt(PLAN.event.steps)
-    assert updates.std(axis=1) == pytest.approx(alone * np.sqrt(1 + LAW.peers), rel=0.1)
-    assert updates.mean(axis=0).std() == pytest.approx(alone / np.sqrt(3), rel=0.15)
+    assert updates.std(axis=1) == pytest.approx(alone * np.sqrt(1 + LAW.peers), rel=0.2)
+    assert updates.mean(axis=0).std() == pytest.approx(alone / np.sqrt(3), rel=0.2)
 
 
 def test_ledger_says_what_the_noise_is_made_of(cohort: Open, tmp_path: Path) -> None:
@@ -168,7 +172,7 @@ def test_member_that_leaves_out_its_part_widens_the_sum_and_no_message(cohort: O
     )
     step = PLAN.learning_rate * PLAN.clip_norm / PLAN.expected_patients
     alone = step * PLAN.own_multiplier * np.sqrt(PLAN.event.steps)
-    assert updates.std(axis=1) == pytest.approx(alone * np.sqrt(1 + LAW.peers), rel=0.1)
+    assert updates.std(axis=1) == pytest.approx(alone * np.sqrt(1 + LAW.peers), rel=0.2)
     assert updates.sum(axis=0).std() == pytest.approx(alone * np.sqrt(2 * (1 + 1)), rel=0.15)
 
 
