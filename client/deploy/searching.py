@@ -17,8 +17,8 @@ from client.gate.search_gate import SearchGate
 from client.policy.site_policy import policy_of
 from client.policy.site_schema import SiteConfig
 from client.search.book import opened_book
+from client.search.build import search_folder
 from client.search.desk import Desk
-from client.search.generation import SEARCH_FOLDER, read_head
 from client.search.index import SearchIndex
 from client.search.told_handles import open_handles
 from common.errors import AdmissionError, WardroundError
@@ -71,9 +71,7 @@ class QuestionWorker:
             TrustError: It does not hold.
         """
         if self._opened is None or not self._opened.is_current:
-            folder = self._config.state_folder / SEARCH_FOLDER
-            head = read_head(folder, key=self._key)
-            self._opened = SearchIndex.open(folder, key=self._key, model=head.model, bit_width=head.bit_width)
+            self._opened = SearchIndex.open_as_made(search_folder(self._config), key=self._key)
         return self._opened
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -64,9 +63,10 @@ def index_command(
 
 
 def _loaded(folder: Path) -> CodeMaker:
-    """The model in a folder; the one place where the index meets it."""
-    made: CodeMaker = import_module("common.model").load_model(folder)
-    return made
+    """The model in a folder."""
+    from common.model import load_model  # here: help, errors of options and withdrawing do without torch
+
+    return load_model(folder)
 
 
 @contextmanager

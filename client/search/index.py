@@ -107,6 +107,17 @@ class SearchIndex:
                 check.result()
         return cls(folder=folder, head=head, **dict(zip(_IN_MEMORY, loaded, strict=True)), stored=columns)
 
+    @classmethod
+    def open_as_made(cls, folder: Path, *, key: PublicKey | None) -> Self:
+        """Open and check an index, whichever model made it; for who compares no code, or compares the model itself.
+
+        Raises:
+            ConfigError: There is no index.
+            TrustError: A byte of it is not what was written, or it is not signed with the key.
+        """
+        head = read_head(folder, key=key)
+        return cls.open(folder, key=key, model=head.model, bit_width=head.bit_width)
+
     def __len__(self) -> int:
         """Number of studies."""
         return len(self.reports)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from client.policy.site_schema import SiteConfig
-from client.search.generation import SEARCH_FOLDER, read_head
+from client.search.build import search_folder
 from client.search.index import SearchIndex
 from client.search.opened import note_opened
 from client.search.told_handles import open_handles
@@ -31,8 +31,7 @@ def resolve(config: SiteConfig, told: str, *, reason: str, now: datetime) -> str
         raise ConfigError("--reason: is empty; say why the study is looked up, for the hospital's own log")
     state = config.state_folder
     handle = open_handles(state, days=config.search.handle_days).own(told, today=now.date())
-    folder, key = state / SEARCH_FOLDER, SigningKey.load(state / KEY_FILE)
-    head = read_head(folder, key=key.public)
-    study = SearchIndex.open(folder, key=key.public, model=head.model, bit_width=head.bit_width).study_of(handle)
+    key = SigningKey.load(state / KEY_FILE)
+    study = SearchIndex.open_as_made(search_folder(config), key=key.public).study_of(handle)
     note_opened(state, study=study, told=told, reason=reason.strip(), now=now)
     return study

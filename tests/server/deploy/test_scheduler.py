@@ -91,6 +91,44 @@ def test_the_second_run_waits_for_the_end_of_the_first(
     assert carrier.submitted == [b"aaaa", b"bbbb"]
 
 
+def test_a_completed_run_is_opened_for_searching_where_that_is_wanted_and_again_after_a_pause(
+    tmp_path: Path, scheduler: RunScheduler, carrier: FakeCarrier, clock: Clock
+) -> None:
+    run = a_run(tmp_path)
+    run.end(Outcome(ending=Ending.COMPLETED, reason=None, exit_code=0))
+    scheduler.tick(carrier, 1)
+    assert carrier.submitted == []
+    run.want(Wanted.SEARCH)
+    scheduler.tick(carrier, 1)
+    assert carrier.submitted == [b"aaaa"]
+    assert run.standing is Standing.COMPLETED
+    with run.alone():
+        scheduler.tick(carrier, 1)
+    for _ in range(3):  # it was cut off: not again and again within the same second
+        scheduler.tick(carrier, 1)
+    assert carrier.submitted == [b"aaaa"]
+    clock.now += 60
+    scheduler.tick(carrier, 1)
+    assert carrier.submitted == [b"aaaa", b"aaaa"]
+    assert run.outcome is not None
+
+
+def test_a_run_that_is_wanted_goes_before_searching_and_waits_until_that_has_let_go(
+    tmp_path: Path, scheduler: RunScheduler, carrier: FakeCarrier
+) -> None:
+    searched = a_run(tmp_path, "aaaa")
+    searched.end(Outcome(ending=Ending.COMPLETED, reason=None, exit_code=0))
+    searched.want(Wanted.SEARCH)
+    scheduler.tick(carrier, 1)
+    with searched.alone():
+        scheduler.tick(carrier, 1)
+        a_run(tmp_path, "bbbb")
+        scheduler.tick(carrier, 1)
+        assert carrier.submitted == [b"aaaa"], "two processes would write to one log"
+    scheduler.tick(carrier, 1)
+    assert carrier.submitted == [b"aaaa", b"bbbb"]
+
+
 def test_a_killed_process_is_noticed_by_its_lock_and_the_run_goes_on(
     tmp_path: Path, scheduler: RunScheduler, carrier: FakeCarrier, clock: Clock
 ) -> None:
