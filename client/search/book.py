@@ -80,9 +80,11 @@ class Book:
         codes_AP = np.frombuffer(b"".join(code for (code,) in rows), dtype=np.uint8).reshape(-1, len(code_P))
         return int((hamming_distances(code_P[None], codes_AP) <= within_bits).sum())
 
-    def num_told(self, asker: str) -> int:
-        """Different studies that a hospital was told of in the last day."""
-        (number,) = self._connection.execute("SELECT count(*) FROM told WHERE asker = ?", (asker,)).fetchone()
+    def num_told(self, asker: str, *, since: datetime) -> int:
+        """Different studies that a hospital was told of since a time within the last day."""
+        (number,) = self._connection.execute(
+            "SELECT count(*) FROM told WHERE asker = ? AND at > ?", (asker, since.timestamp())
+        ).fetchone()
         return int(number)
 
     def note_told(self, asker: str, handles: Iterable[str], *, now: datetime) -> None:

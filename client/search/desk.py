@@ -91,7 +91,7 @@ class Desk:
             nearby_today=self._book.num_nearby(
                 asker, question.code_P, within_bits=self._limits.nearby_bits, since=now - KEPT
             ),
-            told_today=self._book.num_told(asker),
+            told_today=self._book.num_told(asker, since=now - KEPT),
             local_time=now.time(),
         )
 

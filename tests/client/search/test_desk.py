@@ -148,6 +148,17 @@ def test_index_that_is_walked_gives_away_what_a_day_allows_and_all_of_it_without
     assert len(walked(hospital, 200)) == everything
 
 
+def test_who_was_told_enough_is_answered_again_a_day_later_and_not_before(hospital: Hospital) -> None:
+    hospital.limits = replace(LIMITS, studies_per_day=4, nearby_bits=0)
+    asked = iter(codes(8))
+    for _ in range(2):  # five studies are told, and five are more than four
+        hospital.answer(hospital.question(next(asked), most=5))
+        hospital.now += timedelta(hours=23)
+        with pytest.raises(PolicyRefusal, match="studies_per_day"):
+            hospital.answer(hospital.question(next(asked)))
+        hospital.now += timedelta(hours=2)
+
+
 def test_restart_forgets_no_question(site: SiteConfig, model: StandInModel) -> None:
     build(site, model)
     for number in range(4):
