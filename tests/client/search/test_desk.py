@@ -148,6 +148,16 @@ def test_index_that_is_walked_gives_away_what_a_day_allows_and_all_of_it_without
     assert len(walked(hospital, 200)) == everything
 
 
+def test_studies_of_a_day_add_up_over_questions_and_one_that_is_told_again_is_no_other(hospital: Hospital) -> None:
+    hospital.limits = replace(LIMITS, studies_per_day=6, nearby_bits=0)
+    first, other = codes(2)
+    for _ in range(3):
+        hospital.answer(hospital.question(first, most=5))
+    hospital.answer(hospital.question(other, most=5))
+    with pytest.raises(PolicyRefusal, match="studies_per_day"):
+        hospital.answer(hospital.question(first))
+
+
 def test_who_was_told_enough_is_answered_again_a_day_later_and_not_before(hospital: Hospital) -> None:
     hospital.limits = replace(LIMITS, studies_per_day=4, nearby_bits=0)
     asked = iter(codes(8))
