@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -40,6 +41,8 @@ class StudyRecord:
         split_group: Studies of one group never stand on both sides of a split; the patient unless given.
         unread: Optional fields that held something that was not understood, and count as not known.
         lacks: The half that the study has not, where it is read to be trained on all the same; None where it has both.
+        date: Day on which it was made, or None; for searching at the hospital itself, and kept for nothing else.
+        modality: DICOM's short name, such as CT, or None; likewise.
     """
 
     study_id: str
@@ -55,6 +58,8 @@ class StudyRecord:
     split_group: str = ""
     unread: tuple[str, ...] = ()
     lacks: Lacks | None = None
+    date: datetime.date | None = None
+    modality: str | None = None
 
     def __post_init__(self) -> None:
         if not self.split_group:

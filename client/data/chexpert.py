@@ -16,7 +16,7 @@ https://stanfordmlgroup.github.io/competitions/chexpert/), one row an image:
     CheXpert-v1.0/train/patient00001/...        images as Path names them, with or without its first folder
 
 It has no reports: each of its studies is unpaired. Where the table of CheXpert Plus is there, it alone is read. No
-scanner is published.
+scanner and no date is published.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Adapter `dicom`: a folder tree of DICOM files and a `reports.csv` beside them.
 
 Each image instance is one study; its report is found by AccessionNumber. Columns of `reports.csv`:
-accession_number, report; optional sex, age, race, language, site, findings (";" between), split_group. A value
-there goes before the one in the DICOM header, so that a wrong header can be corrected without touching the image.
+accession_number, report; optional sex, age, race, language, site, findings (";" between), split_group, date, modality.
+A value there goes before the one in the DICOM header, so that a wrong header can be corrected without touching the
+image.
 
 Every file of the tree is read, in the order of its path; links to folders are not followed. An image whose report is
 blank or has no row is unpaired. A report names its image, so one that no image asked for is a bad row; these are listed
@@ -12,13 +13,15 @@ What `wardround site import` keeps to itself in the tree is passed over.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from pydicom import Dataset
 
+from client.data.acquisition import date_of, modality_of
 from client.data.demographics import UnreadValue, age_of, sex_of
 from client.data.dicom_image import check_burned_in, grey_image, header_text, read_instance
 from client.data.images import locate
@@ -27,7 +30,7 @@ from client.data.rows import DEFAULT_SITE_COLUMN, Row, how_written, read_table
 from common.types import BadRow, Image, Lacks, Study, StudyRecord, Unpaired, UnusableRow
 
 T = TypeVar("T")
-V = TypeVar("V", int, str)
+V = TypeVar("V", int, str, datetime.date)
 
 REPORTS = "reports.csv"
 ROOM_OF_IMPORT = ".import"
@@ -35,6 +38,19 @@ ROOM_OF_IMPORT = ".import"
 
 REQUIRED = ("accession_number", "report")
 REPORT_REMEDY = f"{REPORTS} would bring it in a row with the image's AccessionNumber"
+
+
+@dataclass(frozen=True)
+class _Found(Generic[V]):
+    """An optional value.
+
+    Attributes:
+        value: It, or None.
+        is_odd: Whether the header holds one that was not understood.
+    """
+
+    value: V | None
+    is_odd: bool
 
 
 @dataclass(frozen=True)
@@ -126,27 +142,30 @@ class DicomAdapter:
 
     def _record(self, dataset: Dataset, row: Row) -> StudyRecord:
         who = row.demographics
-        sex, age, unread = who.sex, who.age, set(who.unread)
-        if sex is None:
-            sex, was_unread = _read(dataset, "PatientSex", sex_of)
-            unread |= {"sex"} if was_unread else set()
-        if age is None:
-            age, was_unread = _read(dataset, "PatientAge", age_of)
-            unread |= {"age"} if was_unread else set()
+        made = row.acquisition
+        sex, age = _first(who.sex, dataset, "PatientSex", sex_of), _first(who.age, dataset, "PatientAge", age_of)
+        day = _first(made.date, dataset, "StudyDate", date_of)
+        modality = _first(made.modality, dataset, "Modality", modality_of)
+        unread = {*who.unread, *made.unread}
+        found = {"sex": sex, "age": age, "date": day, "modality": modality}
         scanner = f"{header_text(dataset, 'Manufacturer')} {header_text(dataset, 'ManufacturerModelName')}".strip()
         return StudyRecord(
             study_id=_require(dataset, "SOPInstanceUID"),
             patient_id=_require(dataset, "PatientID"),
             report=row.get("report") or "",
-            sex=sex,
-            age=age,
+            sex=sex.value,
+            age=age.value,
             race=row.get("race"),
             scanner=scanner or None,
             language=row.get("language"),
             site=row.get(self.site_column),
             findings=row.findings,
             split_group=row.get("split_group") or "",
-            unread=tuple(sorted(unread - ({"sex"} if sex else set()) - (set() if age is None else {"age"}))),
+            unread=tuple(
+                sorted(name for name, one in found.items() if one.value is None and (one.is_odd or name in unread))
+            ),
+            date=day.value,
+            modality=modality.value,
         )
 
 
@@ -190,9 +209,11 @@ def _require(dataset: Dataset, keyword: str) -> str:
     return value
 
 
-def _read(dataset: Dataset, keyword: str, reader: Callable[[str], V | None]) -> tuple[V | None, bool]:
-    """A header value, and whether there was one that was not understood."""
+def _first(told: V | None, dataset: Dataset, keyword: str, reader: Callable[[str], V | None]) -> _Found[V]:
+    """What the table tells, else what the header does."""
+    if told is not None:
+        return _Found(told, is_odd=False)
     try:
-        return reader(header_text(dataset, keyword)), False
+        return _Found(reader(header_text(dataset, keyword)), is_odd=False)
     except (UnreadValue, UnusableRow):
-        return None, True
+        return _Found(None, is_odd=True)

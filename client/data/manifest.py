@@ -1,7 +1,7 @@
 """Adapter `manifest`: a folder with `manifest.csv` and the picture files that it names.
 
 Columns: study_id, patient_id, image_path (relative to the folder), report; optional sex, age, race, scanner,
-language, site, findings (";" between), split_group. One row a study; one whose report or image_path is
+language, site, findings (";" between), split_group, date, modality. One row a study; one whose report or image_path is
 blank is unpaired.
 """
 
@@ -88,7 +88,7 @@ def manifest(
     """
 
     def record_of(row: Row) -> StudyRecord:
-        who = row.demographics
+        who, made = row.demographics, row.acquisition
         return StudyRecord(
             study_id=row.require("study_id"),
             patient_id=row.require("patient_id"),
@@ -101,7 +101,9 @@ def manifest(
             site=row.get(site_column),
             findings=row.findings,
             split_group=row.get("split_group") or "",
-            unread=who.unread,
+            unread=(*who.unread, *made.unread),
+            date=made.date,
+            modality=made.modality,
         )
 
     return picture_table(

@@ -2,7 +2,8 @@
 
 The pack is a folder with `metadata.csv` (one row an image), `images/` and `splits.csv`. The report is the
 image's caption, the patient is the case. The pack names no scanner: the modality (CT or MR) stands in for it,
-and the body region in column `site` for a hospital that specialises.
+and the body region in column `site` for a hospital that specialises. It names no date: those that were burned into its
+pictures were cut away.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def medpix2(
 
     def record_of(row: Row) -> StudyRecord:
         report = row.get("text") or ""
-        who = row.demographics
+        who, made = row.demographics, row.acquisition
         return StudyRecord(
             study_id=PurePosixPath(row.require("image_path")).stem,
             patient_id=row.require("patient_id"),
@@ -50,7 +51,8 @@ def medpix2(
             site=row.get(site_column),
             findings=names_in(row.values["labels"]),
             split_group=row.get("split_group") or "",
-            unread=who.unread,
+            unread=(*who.unread, *made.unread),
+            modality=made.modality,
         )
 
     return picture_table(

@@ -13,7 +13,8 @@ https://physionet.org/content/mimic-cxr-jpg/2.1.0/), each table plain or as `.cs
 
 The report is its findings and impression. A study without report file is unpaired, and so is a report whose study the
 table does not list. Age is that in the year of the study, which MIMIC shifts as it does `anchor_year`; it is not
-known without StudyDate. Neither race nor scanner is read.
+known without StudyDate. The date itself is left out: shifted for each patient, it says nothing of when. Neither race
+nor scanner is read.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ Read as published, in the form of 2017 or of 2020, one row an image, and each im
     Data_Entry_2017_v2020.csv or Data_Entry_2017.csv    Image Index, Finding Labels, Patient ID, Patient Age, ...
     images_001/images/00000001_000.png ...              pictures in any folder images*/, or images*/images/
 
-No reports are published: each study is unpaired, its findings known. So its split is not read either. No race and no
-scanner are published.
+No reports are published: each study is unpaired, its findings known. So its split is not read either. No race, no
+scanner and no date are published.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ The report is its FINDINGS and IMPRESSION; INDICATION and COMPARISON do not desc
 headings, major and automatic. The images come in the order of the file, which does not say their views.
 
 **No patient is published.** Each report counts as a patient of its own (`uId`): where a person has two reports, what is
-promised to one patient holds for each report alone. Neither sex, age, race, scanner nor a split is published.
+promised to one patient holds for each report alone. Neither sex, age, race, scanner, date nor a split is published.
 
 The files come from outside, so they are parsed without entities, document types or external references.
 """

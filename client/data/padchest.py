@@ -7,7 +7,8 @@ Read as published in February 2019, one row an image:
 
 The report is the Spanish text of column Report, which the data set publishes as word stems without stop words, so an
 English text encoder understands little of it. Age is the study's year less the year of birth. Views whose Projection is
-EXCLUDE (not a chest, or not readable) come last. The manufacturer stands for the scanner. No race and no split are
+EXCLUDE (not a chest, or not readable) come last. The manufacturer stands for the scanner, the study's date
+is that of the table. No race and no split are
 published. `data.pixel_bits` says how many bits the pictures have; without it each is shown over its own range.
 """
 
@@ -17,6 +18,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from client.data.acquisition import acquisition_of
 from client.data.demographics import demographics_of
 from client.data.images import first_there
 from client.data.interface import Adapter
@@ -32,7 +34,7 @@ TABLE = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
 REQUIRED = ("ImageID", "StudyID", "PatientID", "Report")
 OTHERS = (
     *("ImageDir", "StudyDate_DICOM", "PatientBirth", "PatientSex_DICOM", "ViewPosition_DICOM", "Projection"),
-    *("Manufacturer_DICOM", "Labels"),
+    *("Manufacturer_DICOM", "Modality_DICOM", "Labels"),
 )
 NO_FINDINGS = frozenset({"", "normal", "exclude", "unchanged"})
 """Labels that name none."""
@@ -86,6 +88,7 @@ def _view(root: Path, row: Row) -> View:
 def _record(rows: RowsOfStudy, site_column: str) -> StudyRecord:
     row = rows.row
     who = demographics_of(sex=row.get("PatientSex_DICOM"), age=_age(row))
+    made = acquisition_of(date=row.get("StudyDate_DICOM"), modality=row.get("Modality_DICOM"))
     report = joined([row.get("Report") or ""])
     findings, is_list = _findings(row.get("Labels") or "")
     return StudyRecord(
@@ -98,7 +101,9 @@ def _record(rows: RowsOfStudy, site_column: str) -> StudyRecord:
         language="Spanish",
         site=row.get(site_column),
         findings=findings,
-        unread=who.unread if is_list else (*who.unread, "findings"),
+        unread=(*who.unread, *made.unread, *(() if is_list else ("findings",))),
+        date=made.date,
+        modality=made.modality,
     )
 
 

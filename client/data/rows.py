@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from client.data.acquisition import Acquisition, acquisition_of
 from client.data.demographics import Demographics, demographics_of
 from client.data.table_file import table_bytes
 from client.data.table_text import TableText, UnknownEncoding, names_in_header, table_text
@@ -58,6 +59,11 @@ class Row:
     def demographics(self) -> Demographics:
         """Columns `sex` and `age`."""
         return demographics_of(sex=self.get("sex"), age=self.get("age"))
+
+    @property
+    def acquisition(self) -> Acquisition:
+        """Columns `date` and `modality`."""
+        return acquisition_of(date=self.get("date"), modality=self.get("modality"))
 
     @property
     def findings(self) -> tuple[str, ...]:

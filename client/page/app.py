@@ -1,4 +1,4 @@
-"""The page as a web application: one form, one answer, nothing kept between two searches.
+"""The page as a web application: one form, one answer, nothing kept between two searches but a line of who asked.
 
 A search is a `POST`, so that its words stand in no address, no history and no log. Whatever goes wrong is one line on
 the page; the text of an error that nobody foresaw, which may quote a patient's data, stands nowhere.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hmac import compare_digest
+from typing import TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
@@ -24,49 +24,39 @@ from starlette.types import ASGIApp
 from client.data.folder import StudyFolder
 from client.deploy.searcher import Found, Searcher
 from client.page.asked import KS, MOST_CHARACTERS, MOST_FIELDS, Asked, asked_in
-from client.page.door import Door, Keys
-from client.page.render import policy, render
+from client.page.asked_list import AskedList
+from client.page.door import FORBIDDEN, Door, FormTokens, WayIn
+from client.page.render import PAGE, WHERE, policy, render
 from client.page.shown import Shown, shown
+from client.page.typed import Typed, typed_in
+from client.page.where import Picked, SaliencyOf, Where, code_in, picked, where
 from client.policy.site_config import study_folder
 from client.search.build import CodeMaker
 from client.search.index import Hit
-from client.search.traits import Recorded, recorded_in
+from client.search.traits import Names, Recorded, recorded_in
 from common.errors import ConfigError, WardroundError
 from common.hashing.codes import Codes
 from common.service.log_format import in_words
-from common.types import StudyRecord
 
 _MOST_PART_BYTES = 8 * MOST_CHARACTERS
-_FAILED, _FORBIDDEN = 400, 403
+_FAILED = 400
 _log = logging.getLogger("wardround.page")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Typed:
-    """The form as it was sent, so that the page shows it again; a picture has to be chosen anew."""
+class Answer:
+    """A search that was answered.
 
-    text: str = ""
-    gallery: str = "images"
-    k: str = str(KS[1])
-    least: str = ""
-    greatest: str = ""
-    sex: str = ""
-    scanner: str = ""
-    alone: bool = False
+    Attributes:
+        shown: What was found.
+        code: The query's code, in hexadecimal: what a map is asked for by.
+        text: The words that were searched with; "" for a picture.
+    """
 
-    @property
-    def narrowed(self) -> bool:
-        """Whether something narrows the own studies."""
-        return any((self.least, self.greatest, self.sex, self.scanner))
-
-
-def typed_in(form: FormData) -> Typed:
-    """What a form holds, whatever it is."""
-    values = {name: value for name, value in form.multi_items() if isinstance(value, str)}
-    names = {"text": "text", "gallery": "gallery", "k": "k", "from": "least", "to": "greatest"}
-    names |= {"sex": "sex", "scanner": "scanner"}
-    kept = {ours: values[name][:MOST_CHARACTERS] for name, ours in names.items() if name in values}
-    return Typed(**kept, alone="alone" in values)
+    shown: Shown
+    code: str
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,59 +66,91 @@ class Page:
     Attributes:
         searcher: Searches, here and at the others.
         model: Encodes what is asked.
-        keys: Who comes in.
-        scanners: Names of scanners that a search can be narrowed to.
+        saliency_of: Says where a picture agrees with a code.
+        asked_list: Keeps who asked.
+        tokens: What stands in the forms.
+        names: Names of scanners and modalities that a search can be narrowed to.
         one_at_a_time: Searches are; the readers of pictures set what is the process's (`client/data/dicom_image.py`).
+        one_map_at_a_time: Maps are too, and searches do not wait for them.
     """
 
     searcher: Searcher
     model: CodeMaker
-    keys: Keys = field(default_factory=Keys)
-    scanners: tuple[str, ...] = ()
+    saliency_of: SaliencyOf
+    asked_list: AskedList
+    tokens: FormTokens = field(default_factory=FormTokens)
+    names: Names = field(default_factory=Names)
     one_at_a_time: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+    one_map_at_a_time: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
 
-    def application(self, *, port: int) -> ASGIApp:
-        """What answers at a port of this machine."""
-        routes = [Route("/", self._empty), Route("/search", self._searched, methods=["POST"])]
+    def application(self, way: WayIn) -> ASGIApp:
+        """What answers to people who come in by a way."""
+        routes = [
+            Route("/", self._empty),
+            Route("/search", self._searched, methods=["POST"]),
+            Route("/where", self._where, methods=["POST"]),
+        ]
         inner = Starlette(routes=routes, exception_handlers={HTTPException: self._refused})
-        return Door(inner, self.keys, port=port, policy=policy())
+        return Door(inner, way, policy=policy())
 
-    async def _empty(self, _: Request) -> HTMLResponse:
-        return await self._page(Typed())
+    async def _empty(self, request: Request) -> HTMLResponse:
+        return await self._page(request, Typed())
 
-    async def _refused(self, _: Request, error: Exception) -> HTMLResponse:
+    async def _refused(self, request: Request, error: Exception) -> HTMLResponse:
         if not isinstance(error, HTTPException):
             raise error
-        return await self._page(Typed(), problem=f"{error.detail}", status=error.status_code)
+        return await self._page(request, Typed(), problem=f"{error.detail}", status=error.status_code)
 
     async def _searched(self, request: Request) -> HTMLResponse:
         async with request.form(max_files=1, max_fields=MOST_FIELDS, max_part_size=_MOST_PART_BYTES) as form:
-            token = form.get("token")
-            if not isinstance(token, str) or not compare_digest(token.encode(), self.keys.form.encode()):
-                raise HTTPException(_FORBIDDEN, "This form is not of this page; open the page again.")
+            self._check_token(form, request)
             typed = typed_in(form)
             try:
                 asked = await asked_in(form)
             except ConfigError as error:
-                return await self._page(typed, problem=str(error), status=_FAILED)
-        problem, answer = await self._alone(lambda: self._answered(asked))
-        return await self._page(typed, problem=problem, answer=answer, status=_FAILED if problem else 200)
+                return await self._page(request, typed, problem=str(error), status=_FAILED)
+        work = lambda: self._answered(request.user, asked)  # noqa: E731 - bound to this request
+        problem, answer = await run_sync(_guarded, work, "search", limiter=self.one_at_a_time)
+        return await self._page(request, typed, problem=problem, answer=answer, status=_FAILED if problem else 200)
 
-    async def _alone(self, work: Callable[[], tuple[str, Shown | None]]) -> tuple[str, Shown | None]:
-        return await run_sync(work, limiter=self.one_at_a_time)
+    async def _where(self, request: Request) -> HTMLResponse:
+        async with request.form(max_files=0, max_fields=MOST_FIELDS, max_part_size=_MOST_PART_BYTES) as form:
+            self._check_token(form, request)
+            values = {name: value for name, value in form.multi_items() if isinstance(value, str)}
+        found: Where | None = None
+        pick = lambda: self._picked(request.user, values)  # noqa: E731 - bound to this request
+        problem, of_study = await run_sync(_guarded, pick, "map", limiter=self.one_at_a_time)
+        if of_study is not None:
+            see = lambda: where(*of_study, self.saliency_of)  # noqa: E731 - bound to this request
+            problem, found = await run_sync(_guarded, see, "map", limiter=self.one_map_at_a_time)
+        content = render(
+            WHERE,
+            **self._frame(request),
+            text=values.get("text", "")[:MOST_CHARACTERS],
+            problem=problem,
+            where=found,
+        )
+        return HTMLResponse(content, _FAILED if problem else 200)
 
-    def _answered(self, asked: Asked) -> tuple[str, Shown | None]:
-        """What is wrong, or what was found."""
-        try:
-            code_P = asked.code_P(self.model, self.searcher.site.data)
-            own = self.searcher.own(code_P, gallery=asked.gallery, k=asked.k, only=asked.only)
-            found = self._with_others(own, code_P, asked)
-            return "", shown(found, self.searcher.index, self._folder(), query=asked.text)
-        except WardroundError as error:
-            return str(error), None
-        except Exception as error:  # whatever it is: the page stands, and its text may hold a patient's data
-            _log.warning("a search failed: %s", in_words(error))
-            return f"The search failed ({in_words(error)}); wardround site check looks at the studies.", None
+    def _check_token(self, form: FormData, request: Request) -> None:
+        if not self.tokens.holds(form.get("token"), request.user):
+            raise HTTPException(FORBIDDEN, "This form is not of this page; open the page again.")
+
+    def _picked(self, user: str, values: dict[str, str]) -> tuple[Picked, Codes]:
+        """The picture that a map is asked for, and the code that it is held against."""
+        code_P = code_in(values.get("code", ""), bit_width=self.model.bit_width)
+        handle = values.get("handle", "")
+        found = picked(handle, code_P, self.searcher.index, self._folder(), self.model)
+        self.asked_list.note_where(user, handle)
+        return found, code_P
+
+    def _answered(self, user: str, asked: Asked) -> Answer:
+        code_P = asked.code_P(self.model, self.searcher.site.data)
+        self.asked_list.note_search(user, asked)
+        own = self.searcher.own(code_P, gallery=asked.gallery, k=asked.k, only=asked.only)
+        found = self._with_others(own, code_P, asked)
+        content = shown(found, self.searcher.index, self._folder(), query=asked.text)
+        return Answer(shown=content, code=code_P.tobytes().hex(), text=asked.text)
 
     def _with_others(self, own: tuple[Hit, ...], code_P: Codes, asked: Asked) -> Found:
         """The own studies, and what the others answer; where they do not, the own are worth showing all the same."""
@@ -142,22 +164,32 @@ class Page:
     def _folder(self) -> StudyFolder:
         return study_folder(self.searcher.site.data)
 
+    def _frame(self, request: Request) -> dict[str, object]:
+        """What stands on every page."""
+        return {
+            "site": self.searcher.site.site,
+            "user": request.user,
+            "model": self.model.digest,
+            "bit_width": self.model.bit_width,
+        }
+
     async def _page(
-        self, typed: Typed, *, problem: str = "", answer: Shown | None = None, status: int = 200
+        self, request: Request, typed: Typed, *, problem: str = "", answer: Answer | None = None, status: int = 200
     ) -> HTMLResponse:
         num_studies, narrowing, trouble = await run_sync(self._standing, limiter=self.one_at_a_time)
         content = render(
-            site=self.searcher.site.site,
+            PAGE,
+            **self._frame(request),
             num_studies=num_studies,
-            model=self.model.digest,
-            bit_width=self.model.bit_width,
-            token=self.keys.form,
+            token=self.tokens.of(request.user),
             ks=KS,
             typed=typed,
             recorded=narrowing,
-            scanners=self.scanners,
+            names=self.names,
             problem=problem or trouble,
-            shown=answer,
+            shown=answer and answer.shown,
+            code=answer and answer.code,
+            looked_for=answer and answer.text,
         )
         return HTMLResponse(content, status)
 
@@ -170,11 +202,12 @@ class Page:
             return 0, Recorded(), str(error)
 
 
-def scanners_of(folder: StudyFolder) -> tuple[str, ...]:
-    """Names of the scanners of a folder's studies; an index keeps digests of them alone.
-
-    Raises:
-        DataError: The folder cannot be read.
-    """
-    records = (item for item in folder.records() if isinstance(item, StudyRecord))
-    return tuple(sorted({record.scanner for record in records if record.scanner}))
+def _guarded(work: Callable[[], T], what: str) -> tuple[str, T | None]:
+    """What is wrong, or what the work gives."""
+    try:
+        return "", work()
+    except WardroundError as error:
+        return str(error), None
+    except Exception as error:  # whatever it is: the page stands, and its text may hold a patient's data
+        _log.warning("a %s failed: %s", what, in_words(error))
+        return f"The {what} failed ({in_words(error)}); wardround site check looks at the studies.", None

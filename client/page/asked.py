@@ -5,12 +5,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import PIL.Image
 from starlette.datastructures import FormData, UploadFile
 
+from client.data.acquisition import date_of
+from client.data.demographics import UnreadValue
 from client.data.view_files import view_reader
 from client.policy.site_schema import SiteData
 from client.search.index import Gallery
@@ -121,9 +124,26 @@ def _filter(values: Mapping[str, str]) -> Filter | None:
     least, greatest = _age(values, "from", 0), _age(values, "to", OLDEST)
     if least > greatest:
         raise ConfigError(f"Age from {least} to {greatest} is empty; exchange them.")
-    ages = None if (least, greatest) == (0, OLDEST) else (least, greatest)
-    scanner = values.get("scanner") or None
-    return None if (sex, ages, scanner) == (None, None, None) else Filter(sex=sex, ages=ages, scanner=scanner)
+    first, last = _day(values, "since", date.min), _day(values, "until", date.max)
+    if first > last:
+        raise ConfigError(f"Made from {first} to {last} is empty; exchange them.")
+    only = Filter(
+        sex=sex,
+        ages=None if (least, greatest) == (0, OLDEST) else (least, greatest),
+        scanner=values.get("scanner") or None,
+        dates=None if (first, last) == (date.min, date.max) else (first, last),
+        modality=values.get("modality") or None,
+    )
+    return None if only == Filter() else only
+
+
+def _day(values: Mapping[str, str], name: str, otherwise: date) -> date:
+    value = values.get(name, "")
+    try:
+        day = date_of(value)
+    except UnreadValue as error:
+        raise ConfigError(f"Made {name}: give a day such as 2024-05-31.") from error
+    return otherwise if day is None else day
 
 
 def _age(values: Mapping[str, str], name: str, otherwise: int) -> int:

@@ -28,9 +28,12 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
 """
 
 
-def render(**content: Any) -> str:  # noqa: ANN401 - what the template names
-    """The page with what the template names; everything is escaped."""
-    return _template().render(style=_style(), script=_COPY, **content)
+PAGE, WHERE = "page.html", "where.html"
+
+
+def render(template: str, **content: Any) -> str:  # noqa: ANN401 - what the template names
+    """A page with what its template names; everything is escaped."""
+    return _templates().get_template(template).render(style=_style(), script=_COPY, **content)
 
 
 def policy() -> str:
@@ -49,15 +52,14 @@ def policy() -> str:
 
 
 @cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html")
 
 
 @cache

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from client.page.door import ENTER
+from client.page.link import ByLink
+from client.page.portal import ThroughPortal
 from client.policy.site_config import load_site_config, study_folder
 from client.policy.site_schema import SiteConfig
 from common.errors import ConfigError
@@ -28,12 +29,15 @@ def serve_command(
 ) -> None:
     """Serve the hospital's search as a page on this machine: words or a picture in, similar studies out.
 
-    The page answers on loopback alone, to the one browser that opens the link which is printed. It shows studies of
-    this hospital with picture and report; of others it knows handles and distances. It ends with Ctrl-C.
+    The page answers on loopback alone, to the one browser that opens the link which is printed, or where site.yaml
+    names the hospital's reverse proxy (page.address) to whom that lets in. It shows studies of this hospital with
+    picture and report; of others it knows handles and distances. It ends with Ctrl-C.
 
-    Exits with 2 where the port is taken or there is no index, 4 where model or index do not hold.
+    Exits with 2 where the port is taken or there is no index, 4 where model, index or the proxy's secret do not hold.
     """
     site = load_site_config(config)
+    if site.page.address and not port:
+        raise ConfigError("--port: has no value; give the one at which the hospital's proxy asks")
     with _listening(port) as listening:
         _serve(site, model, listening)
 
@@ -41,16 +45,28 @@ def serve_command(
 def _serve(site: SiteConfig, folder: Path, listening: socket.socket) -> None:
     """Open model and index once, print the link, and answer until it is ended."""
     from client.deploy.searcher import Searcher  # here: help and errors of options do without torch
-    from client.page.app import Page, scanners_of
+    from client.page.app import Page
+    from client.page.asked_list import AskedList
+    from client.search.traits import names_in
     from common.model import load_model
+    from common.model.saliency import saliency
 
+    way = _way_in(site, listening)
     model = load_model(folder)
-    page = Page(searcher=Searcher(site, model), model=model, scanners=scanners_of(study_folder(site.data)))
-    port = listening.getsockname()[1]
-    typer.echo(f"Open, once, in your browser: http://{LOOPBACK}:{port}{ENTER}?token={page.keys.link}")
+    page = Page(
+        searcher=Searcher(site, model),
+        model=model,
+        saliency_of=lambda picture, code_P: saliency(model, picture, code_P),
+        asked_list=AskedList(site.state_folder),
+        names=names_in(study_folder(site.data).records()),
+    )
+    if isinstance(way, ByLink):
+        typer.echo(f"Open, once, in your browser: http://{LOOPBACK}:{listening.getsockname()[1]}{way.path}")
+    else:
+        typer.echo(f"The page is at {site.page.address}, for whom the hospital's proxy lets in")
     server = uvicorn.Server(
         uvicorn.Config(
-            page.application(port=port),
+            page.application(way),
             lifespan="off",
             access_log=False,
             log_config=None,
@@ -67,6 +83,16 @@ def _serve(site: SiteConfig, folder: Path, listening: socket.socket) -> None:
         server.run(sockets=[listening])
     except KeyboardInterrupt:
         typer.echo("Ended")
+
+
+def _way_in(site: SiteConfig, listening: socket.socket) -> ByLink | ThroughPortal:
+    """How people come in.
+
+    Raises:
+        ConfigError: The proxy's secret is none.
+        TrustError: It cannot be read, or others could read it too.
+    """
+    return ThroughPortal(site.page) if site.page.address else ByLink(port=listening.getsockname()[1])
 
 
 def _listening(port: int) -> socket.socket:

@@ -15,7 +15,7 @@ from client.page.terms import Explained, explained
 from client.search.index import Hit, SearchIndex
 from common.errors import TrustError
 from common.search.answer import Answer
-from common.types import Image, Study, StudyRecord
+from common.types import Study, StudyRecord
 
 MOST_SHOWN = 40
 """Studies on one page; ties, which all count as found, may be as many as there are studies."""
@@ -34,7 +34,7 @@ class OwnStudy:
         study: Its identifier here.
         picture: Its first picture, as a `data:` address; None where it cannot be shown.
         num_others: Further pictures that it has.
-        traits: Age, sex and scanner, as far as they are known.
+        traits: Age, sex, day, modality and scanner, as far as they are known; each word once.
         report: Its report beside the query; None where it cannot be shown.
     """
 
@@ -100,7 +100,7 @@ def _own(hit: Hit, name: str, studies: Mapping[str, Study], query: str) -> OwnSt
         handle=hit.handle,
         distance=hit.distance,
         study=name,
-        picture=None if study is None else _address(study.image),
+        picture=None if study is None else as_address(PIL.Image.fromarray(study.image)),
         num_others=0 if study is None else len(study.other_images),
         traits=() if study is None else tuple(_traits(study.record)),
         report=None if study is None else explained(query, study.record.report),
@@ -108,13 +108,13 @@ def _own(hit: Hit, name: str, studies: Mapping[str, Study], query: str) -> OwnSt
 
 
 def _traits(record: StudyRecord) -> Sequence[str]:
-    known = [None if record.age is None else f"{record.age} years", record.sex, record.scanner]
-    return [trait for trait in known if trait]
+    made = None if record.date is None else record.date.isoformat()
+    known = [None if record.age is None else f"{record.age} years", record.sex, made, record.modality, record.scanner]
+    return list(dict.fromkeys(trait for trait in known if trait))
 
 
-def _address(image: Image) -> str:
+def as_address(picture: PIL.Image.Image) -> str:
     """A picture as a `data:` address: no request of its own brings it, so none can be made for another."""
-    picture = PIL.Image.fromarray(image)
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     content = io.BytesIO()
     picture.save(content, "PNG")

@@ -14,7 +14,7 @@ from client.data.patients import SAME_PATIENTS
 from client.data.registry import ADAPTERS
 from client.network.proxy import Proxy, check_proxy_url
 from client.policy.hours import hours_of
-from client.policy.site_schema import ANY, RANGES, AgentNetwork, SiteConfig, SiteData
+from client.policy.site_schema import ANY, RANGES, AgentNetwork, PageAccess, SiteConfig, SiteData
 from common.config.registry import near
 from common.config.strict_file import TYPE_WORDS, leaf_types, read_strict
 from common.errors import ConfigError
@@ -23,6 +23,10 @@ from common.service.ports import OFF
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_ADDRESS = re.compile(r"https://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::(?!443$)[0-9]{1,5})?")
+_HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
+_BROWSERS_OWN = frozenset({"host", "origin", "cookie", "content-length", "content-type", "sec-fetch-site", "referer"})
+"""Headers that a browser sends itself."""
 _TYPES = dict(leaf_types(SiteConfig))
 """Every key with its type."""
 
@@ -46,8 +50,11 @@ def load_site_config(path: Path) -> SiteConfig:
     agent = config.agent
     if agent.proxy_login:
         agent = replace(agent, proxy_login=str(folder / Path(agent.proxy_login).expanduser()))
+    page = config.page
+    if page.secret_file:
+        page = replace(page, secret_file=str(folder / Path(page.secret_file).expanduser()))
     state = folder / config.state_folder.expanduser()
-    return replace(config, data=data, anchors=anchors, agent=agent, state_folder=state)
+    return replace(config, data=data, anchors=anchors, agent=agent, page=page, state_folder=state)
 
 
 def study_folder(data: SiteData) -> StudyFolder:
@@ -107,6 +114,7 @@ def _check(config: SiteConfig) -> None:
     if config.budget.epsilon_per_run > config.budget.epsilon:
         raise ConfigError("budget.epsilon_per_run: is above budget.epsilon; lower it, for no run can spend it")
     _check_agent(config.agent)
+    _check_page(config.page)
     _check_lists(values)
     _check_releases(config.releases.allowed)
     for key in ("training.hours", "search.hours"):
@@ -123,6 +131,24 @@ def _check_agent(agent: AgentNetwork) -> None:
         check_proxy_url(agent.proxy)
     elif agent.proxy_login:
         raise ConfigError("agent.proxy_login: is for a proxy, and agent.proxy names none; set it, or leave both out")
+
+
+def _check_page(page: PageAccess) -> None:
+    if not page.address:
+        if page.secret_file:
+            raise ConfigError(
+                "page.secret_file: is for a proxy, and page.address names none; set it, or leave both out"
+            )
+        return
+    if not _ADDRESS.fullmatch(page.address):
+        raise ConfigError(f"page.address={page.address}: write https://HOST as browsers name it, and no path behind it")
+    if not page.secret_file:
+        raise ConfigError("page.secret_file: has no value; without a secret any program here could name a user")
+    for key, header in (("user_header", page.user_header), ("secret_header", page.secret_header)):
+        if not _HEADER.fullmatch(header) or header.casefold() in _BROWSERS_OWN:
+            raise ConfigError(f"page.{key}={header}: is no header of a proxy's own; name one such as X-Remote-User")
+    if page.user_header.casefold() == page.secret_header.casefold():
+        raise ConfigError("page.secret_header: is page.user_header; give another")
 
 
 def _check_lists(values: Mapping[str, Any]) -> None:

@@ -200,6 +200,23 @@ class SearchLimits:
 
 
 @dataclass(frozen=True)
+class PageAccess:
+    """How people come in to the page of `wardround site serve`: by the link that it prints, or through a reverse proxy.
+
+    Attributes:
+        address: Of the page at the hospital's reverse proxy on this machine, `https://HOST`; "" lets in by the link.
+        user_header: Header in which the proxy names who is logged in.
+        secret_header: Header in which it sends the secret.
+        secret_file: File of mode 0600 that holds the secret.
+    """
+
+    address: str = ""
+    user_header: str = "X-Remote-User"
+    secret_header: str = "X-Wardround-Secret"  # noqa: S105 - the header's name
+    secret_file: str = ""
+
+
+@dataclass(frozen=True)
 class SiteConfig:
     """A hospital's own configuration.
 
@@ -215,6 +232,7 @@ class SiteConfig:
         releases: What may leave.
         agent: Where the agent may be asked how it fares, and how it reaches the server.
         search: What other hospitals may find out by searching.
+        page: How people come in to its own page.
     """
 
     site: str = MISSING
@@ -228,6 +246,7 @@ class SiteConfig:
     releases: ReleaseLimits = field(default_factory=ReleaseLimits)
     agent: AgentNetwork = field(default_factory=AgentNetwork)
     search: SearchLimits = field(default_factory=SearchLimits)
+    page: PageAccess = field(default_factory=PageAccess)
 
 
 RANGES: dict[str, tuple[float, float]] = {

@@ -22,14 +22,14 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from client.search.columns import REMEDY, Column, StoredColumn, write_column
 from client.search.studies import HANDLE, IMAGE_STUDY, Handles, IndexedStudies
-from client.search.traits import TRAITS
+from client.search.traits import TRAITS, TRAITS_OF_FIRST, widened
 from common.errors import ConfigError, DataError, TrustError
 from common.evidence.merkle import Tree, leaf_hash
 from common.files import flush, write_atomically
@@ -42,7 +42,9 @@ HEAD_FILE, LOCK_FILE, HANDLE_KEY_FILE = "head.json", ".lock", "handle_key"
 WITHDRAWN = "withdrawn"
 """Column of the studies and patients that stay out, by handle."""
 PURPOSE = "search index"
-_VERSION = 1
+VERSION = 2
+_TRAITS = {1: TRAITS_OF_FIRST, VERSION: TRAITS}
+"""How each version has the traits; otherwise they are alike."""
 _GENERATION = re.compile(r"[0-9a-f]{16}")
 
 
@@ -105,7 +107,7 @@ def read_head(folder: Path, *, key: PublicKey | None) -> Head:
     except TrustError as error:
         raise TrustError(f"{path}: {error}; {REMEDY}") from error
     names = [column.name for column in head.columns]
-    if head.version != _VERSION or not _GENERATION.fullmatch(head.generation) or set(names) != _columns_of_index():
+    if head.version not in _TRAITS or not _GENERATION.fullmatch(head.generation) or set(names) != _columns_of_index():
         raise TrustError(f"{path}: is not written as such a file is; it is damaged or newer; {REMEDY}")
     return head
 
@@ -123,7 +125,7 @@ def open_columns(folder: Path, head: Head) -> dict[str, StoredColumn]:
         "patients": (HANDLE, ()),
         "contents": (HANDLE, ()),
         "names": (np.dtype(f"S{max(1, head.column('names').row_bytes)}"), ()),
-        "traits": (TRAITS, ()),
+        "traits": (_TRAITS[head.version], ()),
         "reports": code,
         "images": code,
         "image_studies": (IMAGE_STUDY, ()),
@@ -143,6 +145,7 @@ def read_studies(folder: Path, head: Head) -> tuple[IndexedStudies, Handles]:
     except FileNotFoundError as error:
         raise TrustError(f"{error.filename}: is missing; {REMEDY}") from error
     withdrawn = columns.pop(WITHDRAWN)
+    columns["traits"] = widened(columns["traits"])
     return IndexedStudies(**columns), withdrawn
 
 
@@ -163,12 +166,15 @@ class IndexWriter:
     def current(self) -> Head | None:
         """The head that is there; None where there is none.
 
+        An older one lacks what studies are narrowed by now: it counts as not whole, so that the next pass completes it.
+
         Raises:
             TrustError: It is damaged or not signed with the site's key.
         """
         if not (self.folder / HEAD_FILE).exists():
             return None
-        return read_head(self.folder, key=None if self.key is None else self.key.public)
+        head = read_head(self.folder, key=None if self.key is None else self.key.public)
+        return head if head.version == VERSION else replace(head, source="")
 
     def write(self, studies: IndexedStudies, *, withdrawn: Handles, model: str, bit_width: int, source: str) -> Head:
         """Write a generation, let the head name it, and delete the one before.
@@ -188,7 +194,7 @@ class IndexWriter:
             shutil.rmtree(generation, ignore_errors=True)
             raise
         head = Head(
-            version=_VERSION,
+            version=VERSION,
             site=self.site,
             model=model,
             bit_width=bit_width,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.search.columns import REMEDY, StoredColumn
-from client.search.generation import Head, open_columns, read_head
+from client.search.generation import VERSION, Head, open_columns, read_head
 from client.search.handles import handle_bytes
 from client.search.traits import Filter
 from common.errors import ConfigError, TrustError
@@ -88,6 +88,11 @@ class SearchIndex:
                 model or has codes of another bit width.
         """
         head = read_head(folder, key=key)
+        if head.version != VERSION:
+            raise TrustError(
+                f"{folder}: was made by an older wardround; run wardround site index, which reads the studies anew and "
+                "keeps out what was withdrawn"
+            )
         if (head.model, head.bit_width) != (model, bit_width):
             raise TrustError(
                 f"{folder}: was made by model {head.model[:12]} of {head.bit_width} bits, and the queries come from "

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
+import numpy as np
+import PIL.Image
 import pytest
 
 from client.deploy.searcher import Searcher
-from client.page.app import Page, scanners_of
-from client.page.door import ENTER
+from client.page.app import Page
+from client.page.asked_list import AskedList
+from client.page.door import WayIn
+from client.page.link import ByLink
 from client.policy.site_config import study_folder
 from client.policy.site_schema import SiteConfig
 from client.search.build import build
+from client.search.traits import names_in
+from common.hashing.codes import Codes, unpack
+from common.model.saliency import Saliency
+from common.types import Image
 from tests.client.search.conftest import StandInModel, model, site  # noqa: F401 - fixtures
 
 PORT = 8470
@@ -23,34 +31,62 @@ ORIGIN = f"http://127.0.0.1:{PORT}"
 
 
 class Browser:
-    """Asks the page as a browser does: with its cookie, and with the origin of the page that it is on."""
+    """Asks the page as a browser does: with its cookie, and with the origin of the page that it is on.
 
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.application = page.application(port=PORT)
+    Args:
+        page: The page.
+        way: How people come in.
+        origin: Of the page, as the browser names it.
+        headers: What is sent with each request beside what a browser sends, such as by a proxy.
+    """
+
+    def __init__(
+        self,
+        page: Page,
+        way: WayIn,
+        *,
+        origin: str = ORIGIN,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self.page, self.way, self.origin = page, way, origin
+        self.application = page.application(way)
+        self.headers = list(headers)
         self.cookies = httpx.Cookies()
+
+    @property
+    def user(self) -> str:
+        """Whom the proxy names, if it is there."""
+        return dict(self.headers).get("X-Remote-User", "")
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         """A page, redirects not followed."""
         return self._asked("GET", path, headers=headers)
 
     def post(
-        self, form: Mapping[str, str], *, files: Mapping[str, Any] | None = None, **headers: str
+        self,
+        form: Mapping[str, str],
+        *,
+        path: str = "/search",
+        files: Mapping[str, Any] | None = None,
+        **headers: str,
     ) -> httpx.Response:
         """The form sent, as a browser sends it: in parts, with its token and origin."""
-        fields: dict[str, Any] = {"token": (None, self.page.keys.form), "by": (None, "text")}
+        fields: dict[str, Any] = {"token": (None, self.page.tokens.of(self.user)), "by": (None, "text")}
         fields |= {name: (None, value) for name, value in form.items()}
-        return self._asked("POST", "/search", headers={"Origin": ORIGIN} | headers, files=fields | dict(files or {}))
+        return self._asked("POST", path, headers={"Origin": self.origin} | headers, files=fields | dict(files or {}))
 
     def enter(self) -> httpx.Response:
         """The link that was printed."""
-        return self.get(f"{ENTER}?token={self.page.keys.link}")
+        assert isinstance(self.way, ByLink)
+        return self.get(self.way.path)
 
-    def _asked(self, method: str, path: str, **options: Any) -> httpx.Response:
+    def _asked(self, method: str, path: str, *, headers: Mapping[str, str], **options: Any) -> httpx.Response:
+        own = [(name, value) for name, value in self.headers if name not in headers]
+
         async def asked() -> httpx.Response:
             transport = httpx.ASGITransport(app=self.application)
-            async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, cookies=self.cookies) as client:
-                answer = await client.request(method, path, **options)
+            async with httpx.AsyncClient(transport=transport, base_url=self.origin, cookies=self.cookies) as client:
+                answer = await client.request(method, path, headers=[*own, *headers.items()], **options)
                 self.cookies.update(client.cookies)
                 return answer
 
@@ -63,13 +99,43 @@ def words_of(answer: httpx.Response) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", bare).split())
 
 
+class StandInSaliency:
+    """Stands in for `saliency` where the model stands in for one: strongest in the upper left."""
+
+    def __init__(self, model: StandInModel) -> None:
+        self.model = model
+        self.num_maps = 0
+
+    def __call__(self, picture: Image, code_P: Codes) -> Saliency:
+        """The map of a picture."""
+        self.num_maps += 1
+        map_HW = np.full((32, 32), -0.001, np.float32)
+        map_HW[:8, :8] = 0.01
+        (found_P,) = self.model.encode_images([PIL.Image.fromarray(picture)])
+        distance = int(unpack((found_P ^ code_P)[None]).sum())
+        return Saliency(map_HW=map_HW, agreement=0.2, baseline=0.1, distance=distance, baseline_distance=33)
+
+
+def entered(page: Page) -> Browser:
+    """A browser that came in by the link."""
+    found = Browser(page, ByLink(port=PORT))
+    assert found.enter().status_code == 303
+    return found
+
+
 @pytest.fixture
 def page_of(site: SiteConfig, model: StandInModel) -> Callable[[], Page]:  # noqa: F811
     """The page of the hospital's index, made anew when called."""
 
     def made() -> Page:
         build(site, model)
-        return Page(searcher=Searcher(site, model), model=model, scanners=scanners_of(study_folder(site.data)))
+        return Page(
+            searcher=Searcher(site, model),
+            model=model,
+            saliency_of=StandInSaliency(model),
+            asked_list=AskedList(site.state_folder),
+            names=names_in(study_folder(site.data).records()),
+        )
 
     return made
 
@@ -77,6 +143,4 @@ def page_of(site: SiteConfig, model: StandInModel) -> Callable[[], Page]:  # noq
 @pytest.fixture
 def browser(page_of: Callable[[], Page]) -> Browser:
     """A browser that came in by the link."""
-    found = Browser(page_of())
-    found.enter()
-    return found
+    return entered(page_of())

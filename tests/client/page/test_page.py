@@ -18,7 +18,7 @@ from client.search.asking import NotAnswered
 from client.search.build import build, withdraw
 from common.errors import TrustError
 from common.search.answer import Answer, Silent, SiteHit
-from tests.client.page.conftest import Browser, words_of
+from tests.client.page.conftest import Browser, entered, words_of
 from tests.client.search.conftest import NUM_PATIENTS, StandInModel
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)> 7"
@@ -117,8 +117,7 @@ def test_picture_bomb_is_refused_before_it_is_decoded(browser: Browser) -> None:
 
 def test_report_that_holds_a_script_is_text(page_of: Callable[[], Page], write_studies: Callable[..., object]) -> None:
     write_studies(NUM_PATIENTS, (HOSTILE, "hostile", "1.png", HOSTILE, "F", "50"))
-    browser = Browser(page_of())
-    browser.enter()
+    browser = entered(page_of())
     answer = browser.post({"text": HOSTILE, "gallery": "reports", "alone": "on", "k": "20"})
     assert answer.text.count("&lt;script&gt;") >= 3
     assert answer.text.count("<script>") == 1, "the page's own"

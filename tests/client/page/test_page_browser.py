@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 
 from client.page.app import Page
-from client.page.door import ENTER
+from client.page.link import ByLink
 from tests.client.page.chromium import CHROMIUM, opened_tab
 from tests.client.search.conftest import NUM_PATIENTS
 
@@ -26,15 +26,16 @@ pytestmark = [
 
 @contextmanager
 def served(page: Page) -> Iterator[str]:
-    """The page on a port of this machine; its address."""
+    """The page on a port of this machine; the link to it."""
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    config = uvicorn.Config(page.application(port=port), lifespan="off", log_config=None, http="h11", ws="none")
+    way = ByLink(port=port)
+    config = uvicorn.Config(page.application(way), lifespan="off", log_config=None, http="h11", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}{way.path}"
     finally:
         server.should_exit = True
         thread.join()
@@ -46,8 +47,8 @@ def test_search_by_keyboard_shows_studies_and_runs_nothing_hostile(
 ) -> None:
     write_studies(NUM_PATIENTS, (HOSTILE, "hostile", "1.png", HOSTILE, "F", "50"))
     page = page_of()
-    with served(page) as address, opened_tab(tmp_path / "profile") as tab:
-        tab.open(f"{address}{ENTER}?token={page.keys.link}")
+    with served(page) as link, opened_tab(tmp_path / "profile") as tab:
+        tab.open(link)
         tab.wait_for("document.activeElement.id == 'text'")
         assert tab.value("location.pathname + location.search") == "/", "the token stands in no address"
         assert tab.value("document.cookie") == "", "no script reads the cookie"

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 
+import client.page.app  # noqa: F401 - before the stand-in takes the place of common.model
 from client.policy.site_schema import SiteConfig
 from client.search.build import build
 from tests.client.search.conftest import Run, StandInModel, config, run  # noqa: F401 - fixtures
