@@ -110,21 +110,21 @@ def where(found: Picked, code_P: Codes, saliency_of: SaliencyOf) -> Where:
         ConfigError: The model allows none.
     """
     saliency = saliency_of(found.image, code_P)
-    map_HW = saliency.smoothed()
+    map_HW = saliency.map_HW
     return Where(
         picked=found,
         plain=as_address(PIL.Image.fromarray(found.image)),
         mapped=as_address(_coloured(found.image, map_HW)),
         place=_place(map_HW),
         distance=saliency.distance,
-        blurred_distance=saliency.baseline_distance,
+        blurred_distance=saliency.blurred_distance,
     )
 
 
 def _coloured(image: Image, map_HW: NDArray[np.float32]) -> PIL.Image.Image:
     """The picture under its map, at the picture's own size."""
     height, width = image.shape
-    strength = PIL.Image.fromarray(map_HW).resize((width, height), PIL.Image.Resampling.BICUBIC)
+    strength = PIL.Image.fromarray(map_HW).resize((width, height), PIL.Image.Resampling.BILINEAR)
     full = float(np.quantile(np.abs(strength), _STRONGEST_SHARE))
     signed = np.asarray(strength) / max(full, float(np.finfo(np.float32).tiny))
     opacity = _OPACITY * np.minimum(np.abs(signed), 1)[..., None]

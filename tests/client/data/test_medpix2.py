@@ -60,6 +60,7 @@ def test_medpix2_maps_the_columns_of_the_pack(tmp_path: Path, write_table: Calla
         site="U025",
         findings=("Trauma", "Vascular"),
         split_group="G000",
+        modality="CT",
     )
     assert [(item.lacks, item.record.study_id) for item in unpaired if isinstance(item, Unpaired)] == [
         (Lacks.REPORT, "M1_y"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,7 @@ def test_padchest_reads_every_field_and_sixteen_bits(tmp_path: Path) -> None:
         scanner="ImagingDynamicsCompanyLtd",
         language="Spanish",
         findings=("cardiomegaly", "kerley lines"),
+        date=date(2014, 9, 15),
     )
     assert greys(study) == [10, 20, 50]
 
@@ -81,7 +83,7 @@ def test_padchest_a_blank_report_is_unpaired(tmp_path: Path, report: str) -> Non
     [
         ({"PatientBirth": ""}, ()),
         ({"PatientBirth": "2020.0"}, ("age",)),
-        ({"StudyDate_DICOM": "soon"}, ("age",)),
+        ({"StudyDate_DICOM": "soon"}, ("age", "date")),
         ({"PatientBirth": "19380101", "PatientSex_DICOM": "?!"}, ("sex",)),
         ({"Labels": "__import__('os').abort()"}, ("findings",)),
         ({"Labels": "nan"}, ()),

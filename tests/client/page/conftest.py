@@ -46,7 +46,7 @@ class Browser:
         way: WayIn,
         *,
         origin: str = ORIGIN,
-        headers: Sequence[tuple[str, str]] = (),
+        headers: Sequence[tuple[str, str | bytes]] = (),
     ) -> None:
         self.page, self.way, self.origin = page, way, origin
         self.application = page.application(way)
@@ -56,7 +56,7 @@ class Browser:
     @property
     def user(self) -> str:
         """Whom the proxy names, if it is there."""
-        return dict(self.headers).get("X-Remote-User", "")
+        return str(dict(self.headers).get("X-Remote-User", ""))
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         """A page, redirects not followed."""
@@ -86,11 +86,16 @@ class Browser:
         async def asked() -> httpx.Response:
             transport = httpx.ASGITransport(app=self.application)
             async with httpx.AsyncClient(transport=transport, base_url=self.origin, cookies=self.cookies) as client:
-                answer = await client.request(method, path, headers=[*own, *headers.items()], **options)
+                sent = [_in_bytes(*pair) for pair in [*own, *headers.items()]]
+                answer = await client.request(method, path, headers=sent, **options)
                 self.cookies.update(client.cookies)
                 return answer
 
         return asyncio.run(asked())
+
+
+def _in_bytes(name: str, value: str | bytes) -> tuple[bytes, bytes]:
+    return name.encode(), value if isinstance(value, bytes) else value.encode()
 
 
 def words_of(answer: httpx.Response) -> str:
@@ -102,8 +107,8 @@ def words_of(answer: httpx.Response) -> str:
 class StandInSaliency:
     """Stands in for `saliency` where the model stands in for one: strongest in the upper left."""
 
-    def __init__(self, model: StandInModel) -> None:
-        self.model = model
+    def __init__(self, encoder: StandInModel) -> None:
+        self.encoder = encoder
         self.num_maps = 0
 
     def __call__(self, picture: Image, code_P: Codes) -> Saliency:
@@ -111,9 +116,9 @@ class StandInSaliency:
         self.num_maps += 1
         map_HW = np.full((32, 32), -0.001, np.float32)
         map_HW[:8, :8] = 0.01
-        (found_P,) = self.model.encode_images([PIL.Image.fromarray(picture)])
+        (found_P,) = self.encoder.encode_images([PIL.Image.fromarray(picture)])
         distance = int(unpack((found_P ^ code_P)[None]).sum())
-        return Saliency(map_HW=map_HW, agreement=0.2, baseline=0.1, distance=distance, baseline_distance=33)
+        return Saliency(map_HW=map_HW, agreement=0.2, distance=distance, blurred_distance=33)
 
 
 def entered(page: Page) -> Browser:
