@@ -33,6 +33,8 @@ TOWARDS, AWAY = (255, 153, 0), (64, 150, 255)
 _STRONGEST_SHARE = 0.995
 """Of the map's places, below which colours deepen: one bright pixel does not pale all others."""
 _OPACITY = 0.62
+_CELLS = 20
+"""Of the map, across and down, as it is shown: the edges of windows are no structure of the picture."""
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")
 
 
@@ -124,7 +126,8 @@ def where(found: Picked, code_P: Codes, saliency_of: SaliencyOf) -> Where:
 def _coloured(image: Image, map_HW: NDArray[np.float32]) -> PIL.Image.Image:
     """The picture under its map, at the picture's own size."""
     height, width = image.shape
-    strength = PIL.Image.fromarray(map_HW).resize((width, height), PIL.Image.Resampling.BILINEAR)
+    few = PIL.Image.fromarray(map_HW).resize((_CELLS, _CELLS), PIL.Image.Resampling.BOX)
+    strength = few.resize((width, height), PIL.Image.Resampling.BILINEAR)
     full = float(np.quantile(np.abs(strength), _STRONGEST_SHARE))
     signed = np.asarray(strength) / max(full, float(np.finfo(np.float32).tiny))
     opacity = _OPACITY * np.minimum(np.abs(signed), 1)[..., None]

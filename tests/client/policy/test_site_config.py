@@ -17,6 +17,7 @@ from common.encoders.registry import ENCODERS
 from common.errors import ConfigError
 from common.losses.interface import LOSSES
 
+PORTAL = {"address": "https://search.north.example", "secret_file": "secret"}
 EXAMPLE = Path(__file__).resolve().parents[3] / "configs" / "site.example.yaml"
 DIGEST = "ab" * 32
 
@@ -84,6 +85,11 @@ def test_agent_left_out_listens_nowhere(site_yaml: dict[str, Any], write_site: C
     assert (ports.metrics_port, ports.health_port) == (0, 0)
 
 
+def test_secret_of_the_proxy_lies_beside_the_file(site_yaml: dict[str, Any], write_site: Callable[..., Path]) -> None:
+    path = write_site(site_yaml | {"page": PORTAL})
+    assert load_site_config(path).page.secret_file == str(path.parent / "secret")
+
+
 def test_config_cannot_be_changed(site_yaml: dict[str, Any], write_site: Callable[..., Path]) -> None:
     config = load_site_config(write_site(site_yaml))
     with pytest.raises(FrozenInstanceError):
@@ -124,6 +130,14 @@ def test_config_cannot_be_changed(site_yaml: dict[str, Any], write_site: Callabl
         ("agent.proxy", "proxy:3128", r"agent\.proxy=proxy:3128: is no HTTP proxy; write http://HOST:PORT"),
         ("agent.proxy", "http://a:b@proxy:3128", r"agent\.proxy: holds a user or a password"),
         ("agent.proxy_login", "login", r"agent\.proxy_login: is for a proxy, and agent\.proxy names none"),
+        ("page", {"secret_file": "secret"}, r"page\.secret_file: is for a proxy, and page\.address names none"),
+        ("page", {"address": "https://search.north.example"}, r"page\.secret_file: has no value"),
+        ("page", {"address": "http://search.north.example"}, r"page\.address=http://.*: write https://HOST"),
+        ("page", {"address": "https://search.north.example/"}, r"page\.address=.*: write https://HOST"),
+        ("page", {"address": "https://search.north.example:443"}, r"page\.address=.*: write https://HOST"),
+        ("page", PORTAL | {"user_header": "Cookie"}, r"page\.user_header=Cookie: is no header of a proxy's own"),
+        ("page", PORTAL | {"user_header": "X_User"}, r"page\.user_header=X_User: is no header of a proxy's own"),
+        ("page", PORTAL | {"secret_header": "x-remote-user"}, r"page\.secret_header: is page\.user_header"),
         ("agent", {"port": 1}, r"agent\.port: unknown key; did you mean agent\."),
         ("budget.epsilon_per_run", 21, r"budget\.epsilon_per_run: is above budget\.epsilon"),
     ],
