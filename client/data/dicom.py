@@ -17,7 +17,7 @@ import datetime
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydicom import Dataset
 
@@ -147,7 +147,7 @@ class DicomAdapter:
         day = _first(made.date, dataset, "StudyDate", date_of)
         modality = _first(made.modality, dataset, "Modality", modality_of)
         unread = {*who.unread, *made.unread}
-        found = {"sex": sex, "age": age, "date": day, "modality": modality}
+        found: dict[str, _Found[Any]] = {"sex": sex, "age": age, "date": day, "modality": modality}
         scanner = f"{header_text(dataset, 'Manufacturer')} {header_text(dataset, 'ManufacturerModelName')}".strip()
         return StudyRecord(
             study_id=_require(dataset, "SOPInstanceUID"),

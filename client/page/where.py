@@ -127,9 +127,9 @@ def _coloured(image: Image, map_HW: NDArray[np.float32]) -> PIL.Image.Image:
     """The picture under its map, at the picture's own size."""
     height, width = image.shape
     few = PIL.Image.fromarray(map_HW).resize((_CELLS, _CELLS), PIL.Image.Resampling.BOX)
-    strength = few.resize((width, height), PIL.Image.Resampling.BILINEAR)
+    strength = np.asarray(few.resize((width, height), PIL.Image.Resampling.BILINEAR))
     full = float(np.quantile(np.abs(strength), _STRONGEST_SHARE))
-    signed = np.asarray(strength) / max(full, float(np.finfo(np.float32).tiny))
+    signed = strength / max(full, float(np.finfo(np.float32).tiny))
     opacity = _OPACITY * np.minimum(np.abs(signed), 1)[..., None]
     colour = np.where(signed[..., None] > 0, np.array(TOWARDS), np.array(AWAY))
     mixed = (1 - opacity) * image[..., None] + opacity * colour

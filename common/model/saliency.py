@@ -33,9 +33,9 @@ from common.hashing.codes import Codes, unpack
 from common.model.model import Model
 from common.types import Image
 
-WINDOW, STEP = 3 / 16, 3 / 32
-"""Side of a window, and how far it moves, in sides of the network's input: a hundred windows at most."""
-BLUR = 1 / 8
+WINDOW, STEP = 3 / 16, 1 / 16
+"""Side of a window, and how far it moves, in sides of the network's input: 196 windows at most."""
+BLUR = 1 / 4
 """Deviation of the blur, in longer sides of the picture."""
 _AT_ONCE = 16
 
