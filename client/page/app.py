@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 
 from client.data.folder import StudyFolder
 from client.deploy.searcher import Found, Searcher
+from client.page.about import MODEL_PAGE, About
 from client.page.asked import KS, MOST_CHARACTERS, MOST_FIELDS, Asked, asked_in
 from client.page.door import Door, Keys
 from client.page.render import policy, render
@@ -33,6 +34,8 @@ from client.search.index import Hit
 from client.search.traits import Recorded, recorded_in
 from common.errors import ConfigError, WardroundError
 from common.hashing.codes import Codes
+from common.retrieval.relevance import QueryKind
+from common.search.how_sure import HowSure
 from common.service.log_format import in_words
 from common.types import StudyRecord
 
@@ -77,6 +80,7 @@ class Page:
         searcher: Searches, here and at the others.
         model: Encodes what is asked.
         keys: Who comes in.
+        about: The page about the model; None where its folder tells nothing.
         scanners: Names of scanners that a search can be narrowed to.
         one_at_a_time: Searches are; the readers of pictures set what is the process's (`client/data/dicom_image.py`).
     """
@@ -84,12 +88,15 @@ class Page:
     searcher: Searcher
     model: CodeMaker
     keys: Keys = field(default_factory=Keys)
+    about: About | None = None
     scanners: tuple[str, ...] = ()
     one_at_a_time: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
 
     def application(self, *, port: int) -> ASGIApp:
         """What answers at a port of this machine."""
         routes = [Route("/", self._empty), Route("/search", self._searched, methods=["POST"])]
+        if self.about is not None:
+            routes.append(Route(MODEL_PAGE, HTMLResponse(self.about.page(self.searcher.site.site))))
         inner = Starlette(routes=routes, exception_handlers={HTTPException: self._refused})
         return Door(inner, self.keys, port=port, policy=policy())
 
@@ -123,7 +130,8 @@ class Page:
             code_P = asked.code_P(self.model, self.searcher.site.data)
             own = self.searcher.own(code_P, gallery=asked.gallery, k=asked.k, only=asked.only)
             found = self._with_others(own, code_P, asked)
-            return "", shown(found, self.searcher.index, self._folder(), query=asked.text)
+            how_sure = self._how_sure(asked)
+            return "", shown(found, self.searcher.index, self._folder(), query=asked.text, how_sure=how_sure)
         except WardroundError as error:
             return str(error), None
         except Exception as error:  # whatever it is: the page stands, and its text may hold a patient's data
@@ -138,6 +146,11 @@ class Page:
             return Found(own=own, others=self.searcher.others(code_P, gallery=asked.gallery, k=asked.k))
         except WardroundError as error:
             return Found(own=own, trouble=str(error))
+
+    def _how_sure(self, asked: Asked) -> HowSure:
+        relevance = None if self.about is None else self.about.relevance
+        kind = QueryKind.IMAGE if asked.picture else QueryKind.TEXT
+        return HowSure.of(relevance, query=kind, gallery=asked.gallery, bit_width=self.model.bit_width)
 
     def _folder(self) -> StudyFolder:
         return study_folder(self.searcher.site.data)
@@ -158,6 +171,7 @@ class Page:
             scanners=self.scanners,
             problem=problem or trouble,
             shown=answer,
+            about=self.about,
         )
         return HTMLResponse(content, status)
 

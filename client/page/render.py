@@ -14,6 +14,8 @@ from typing import Any
 
 import jinja2
 
+_STYLES = ("page.css", "model.css")
+
 # Without it, or without the right to the clipboard, a reference can be selected and copied by hand.
 _COPY = """
 for (const button of document.querySelectorAll("button[data-copy]")) {
@@ -30,7 +32,12 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
 
 def render(**content: Any) -> str:  # noqa: ANN401 - what the template names
     """The page with what the template names; everything is escaped."""
-    return _template().render(style=_style(), script=_COPY, **content)
+    return _template("page.html").render(style=_style(), script=_COPY, **content)
+
+
+def render_about(**content: Any) -> str:  # noqa: ANN401 - what the template names
+    """The page about the model, with the same style and no script; everything is escaped."""
+    return _template("model.html").render(style=_style(), **content)
 
 
 def policy() -> str:
@@ -49,7 +56,7 @@ def policy() -> str:
 
 
 @cache
-def _template() -> jinja2.Template:
+def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -57,12 +64,12 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html")
+    return environment.get_template(name)
 
 
 @cache
 def _style() -> str:
-    return (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+    return "".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in _STYLES)
 
 
 def _digest(content: str) -> str:

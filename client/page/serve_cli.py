@@ -41,11 +41,13 @@ def serve_command(
 def _serve(site: SiteConfig, folder: Path, listening: socket.socket) -> None:
     """Open model and index once, print the link, and answer until it is ended."""
     from client.deploy.searcher import Searcher  # here: help and errors of options do without torch
+    from client.page.about import read_about
     from client.page.app import Page, scanners_of
     from common.model import load_model
 
     model = load_model(folder)
-    page = Page(searcher=Searcher(site, model), model=model, scanners=scanners_of(study_folder(site.data)))
+    scanners = scanners_of(study_folder(site.data))
+    page = Page(searcher=Searcher(site, model), model=model, about=read_about(folder, model), scanners=scanners)
     port = listening.getsockname()[1]
     typer.echo(f"Open, once, in your browser: http://{LOOPBACK}:{port}{ENTER}?token={page.keys.link}")
     server = uvicorn.Server(
