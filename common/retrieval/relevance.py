@@ -19,6 +19,8 @@ from typing import Any
 from common.retrieval.relevance_pairs import By
 
 FORMAT = 1
+_SMALL = 0.005
+"""Rounds to nothing, and is something."""
 _MOST_CURVES = 256
 _MOST_STEPS = 1024
 
@@ -63,7 +65,11 @@ class Sure:
     @property
     def in_short(self) -> str:
         """The probability alone."""
-        return f"{self.word} {_percent(self.probability)}"
+        if self.word is Word.ABOUT and 0 < self.probability < _SMALL:
+            return "less than 1%"
+        if self.word is Word.AT_MOST:
+            return f"{self.word} {math.ceil(100 * self.probability)}%"
+        return f"{self.word} {100 * self.probability:.0f}%"
 
     @property
     def interval(self) -> str:
@@ -267,9 +273,3 @@ def _check_rates(*values: object) -> None:
         raise ValueError("a rate that cannot be")
     if rates != sorted(rates):
         raise ValueError("an interval that does not hold its rate")
-
-
-def _percent(value: float) -> str:
-    if 0 < value < 0.005:
-        return "less than 1%"
-    return f"{100 * value:.0f}%"

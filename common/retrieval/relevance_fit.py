@@ -124,7 +124,13 @@ def _measured(pairs: ScoredPairs, by: By, generator: np.random.Generator) -> dic
     least = threshold(pairs)
     measured: dict[str, object] = {
         "points": tuple(
-            Point(**{name: _rounded(value) if isinstance(value, float) else value for name, value in vars(one).items()})
+            Point(
+                told=_rounded(one.told),
+                found=_rounded(one.found),
+                low=_rounded(one.low),
+                high=_rounded(one.high),
+                num_pairs=one.num_pairs,
+            )
             for one in reliability.bins
         ),
         "error": _rounded(reliability.error),

@@ -129,7 +129,7 @@ def reliability_of(told: Told, generator: np.random.Generator) -> Reliability:
             high=intervals[i][1].high,
             num_pairs=int(num_B[i]),
         )
-        for i in np.flatnonzero(num_B >= LEAST_PAIRS)
+        for i in map(int, np.flatnonzero(num_B >= LEAST_PAIRS))
     )
     first_M = pairs.are_first(FIRST_HITS)
     return Reliability(

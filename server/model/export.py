@@ -99,6 +99,9 @@ def export_model(run: EndedRun, folder: Path, *, licence: str = LICENCE, graphs:
         (temporary / CARD_PAGE).write_text(card_page(card), encoding="utf-8")
         _write_json(temporary / CONFIG_FILE, public_config(run.config))
         _copy_evidence(run, temporary)
+        if relevance is not None and relevance.model != arrays_digest(run.trained):
+            path = run.folder / RELEVANCE_FILE
+            raise CheckpointError(f"{path}: is of another model than the run stands for; resume the run")
         model = load_model(temporary)
         write_golden(model, temporary)
         if graphs:
@@ -162,7 +165,7 @@ def _copy_relevance(run: EndedRun, folder: Path) -> Relevance | None:
     """How sure the model's hits are, as the run left it; None of a run that an older wardround made.
 
     Raises:
-        CheckpointError: It is damaged, or of another model than the run stands for.
+        CheckpointError: It is damaged.
     """
     path = run.folder / RELEVANCE_FILE
     if not path.is_file():
@@ -171,8 +174,6 @@ def _copy_relevance(run: EndedRun, folder: Path) -> Relevance | None:
         relevance = parsed_relevance(path)
     except TrustError as error:
         raise CheckpointError(f"{error}, or resume the run") from error
-    if relevance.model != arrays_digest(run.trained):
-        raise CheckpointError(f"{path}: is of another model than the run stands for; resume the run")
     shutil.copyfile(path, folder / RELEVANCE_FILE)
     return relevance
 

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ import uvicorn
 from client.page.app import Page
 from client.page.door import ENTER
 from tests.client.page.chromium import CHROMIUM, opened_tab
+from tests.client.page.test_about import HOSTILE as HOSTILE_CARD
+from tests.client.page.test_about import about_with, all_kinds
 from tests.client.search.conftest import NUM_PATIENTS
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> 5"
@@ -62,3 +65,24 @@ def test_search_by_keyboard_shows_studies_and_runs_nothing_hostile(
         tab.value("document.body.append(Object.assign(document.createElement('script'), {text: '1'}))")
         tab.wait_for("document.readyState == 'complete'")
         assert any("Content Security Policy" in said for said in tab.console), "the console would tell"
+
+
+def test_page_about_the_model_is_drawn_without_a_script_and_fits_a_phone(
+    page_of: Callable[[], Page], tmp_path: Path
+) -> None:
+    page = replace(page_of(), about=about_with(all_kinds(), why=HOSTILE_CARD))
+    with served(page) as address, opened_tab(tmp_path / "profile") as tab:
+        tab.open(f"{address}{ENTER}?token={page.keys.link}")
+        tab.wait_for("document.activeElement.id == 'text'")
+        tab.value("document.querySelector('footer a').click()")
+        tab.wait_for("location.pathname == '/model' && document.readyState == 'complete'")
+        assert tab.value("document.title") == "About the model, search of north"
+        assert tab.value("[...document.querySelectorAll('svg')].every(svg => svg.getBoundingClientRect().width > 150)")
+        assert tab.value("document.querySelectorAll('circle.point').length") == 4
+        fill = "getComputedStyle(document.querySelector('circle.point')).fill"
+        assert tab.value(fill) not in {"rgb(0, 0, 0)", "none"}, "the style of the page is applied"
+        assert tab.console == [], "nothing was refused by the policy"
+        tab.call("Emulation.setDeviceMetricsOverride", width=360, height=800, deviceScaleFactor=1, mobile=True)
+        assert tab.value("document.documentElement.scrollWidth <= 360")
+        tab.value("document.querySelector('a[href=\"/\"]').click()")
+        tab.wait_for("location.pathname == '/'")
