@@ -155,6 +155,11 @@ class Curve:
     coverage: float | None = None
     why: str = ""
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether even the nearest hits are not surely likelier than a study drawn blindly."""
+        return bool(self.steps) and self.steps[0].low <= self.base_rate
+
     def of(self, distance: int, *, rounded_up: bool = False) -> Sure | None:
         """How sure a study at a distance is; None where nobody can tell.
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from common.retrieval.relevance import Curve, QueryKind, Relevance, Sure
 
+BLIND = "Among public studies even the nearest hits were not surely likelier than a study drawn blindly."
+
 
 @dataclass(frozen=True, kw_only=True)
 class HowSure:
@@ -45,14 +47,25 @@ class HowSure:
     @property
     def note(self) -> str:
         """What a list of hits says below, in a sentence; "" where the model says nothing."""
-        if self.why:
-            return f"How sure a hit is cannot be told: {self.why}."
         if self.curve is None or not self.tells:
-            return ""
+            return self.caution
+        blind = f" {BLIND}" if self.curve.is_blind else ""
         return (
             f"Relevant: as {self.curve.num_pairs:,} public pairs tell, of which {100 * self.curve.base_rate:.1f}% are "
-            "relevant where they are drawn blindly; what relevant means stands in the model's MODEL_CARD.md."
+            f"relevant where they are drawn blindly; what relevant means stands in the model's MODEL_CARD.md.{blind}"
         )
+
+    @property
+    def caution(self) -> str:
+        """What is to be known before any probability is read; "" where there is nothing."""
+        if self.why:
+            return f"How sure a hit is cannot be told: {self.why}."
+        return BLIND if self.curve is not None and self.curve.is_blind else ""
+
+    @property
+    def blindly(self) -> str:
+        """What share is relevant of studies drawn blindly; "" where nobody can tell."""
+        return "" if self.curve is None else f"{100 * self.curve.base_rate:.0f}%"
 
     def of_own(self, distance: int) -> Sure | None:
         """How sure a study at a distance is that is known to the bit; None where nobody can tell."""

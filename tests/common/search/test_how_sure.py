@@ -26,6 +26,13 @@ def test_model_of_an_older_wardround_says_nothing() -> None:
     assert (as_json(None), in_short(None)) == (None, "cannot tell")
 
 
+def test_distance_that_tells_nothing_is_said_to() -> None:
+    blind, sharp = (of(relevance_with(curve_with(base_rate=rate))) for rate in (0.75, 0.2))
+    assert blind.caution.endswith("likelier than a study drawn blindly.")
+    assert blind.note.endswith(blind.caution)
+    assert (sharp.caution, sharp.blindly) == ("", "20%")
+
+
 def test_what_cannot_be_told_says_why() -> None:
     assert of(Relevance(model="a", why="no public validation")).why == "no public validation"
     assert of(relevance_with(curve_with((), why="too few"))).note == "How sure a hit is cannot be told: too few."
