@@ -153,10 +153,11 @@ def pairs_of(
         raise ValueError(f"scores {scores_NN.shape}, labels of {len(labels.reports_N)}, patients of {num}: must agree")
     if labels.by is By.FINDINGS:
         held_NF = labels.findings_NF.astype(np.int64)
-        relevant_NN = np.asarray(held_NF @ held_NF.T > 0)
-        counted_NN = (patients_N[:, None] != patients_N[None, :]) & labels.findings_NF.any(axis=1)[:, None]
+        relevant_NN = held_NF @ held_NF.T > 0
+        asked_N = np.asarray(labels.findings_NF.any(axis=1))
+        counted_NN = (patients_N[:, None] != patients_N[None, :]) & asked_N[:, None]
     else:
-        relevant_NN = np.asarray(labels.reports_N[:, None] == labels.reports_N[None, :])
+        relevant_NN = labels.reports_N[:, None] == labels.reports_N[None, :]
         counted_NN = ~np.eye(num, dtype=bool) if same_kind else np.ones((num, num), dtype=bool)
     queries_M, items_M = np.nonzero(counted_NN)
     return ScoredPairs(
