@@ -13,6 +13,7 @@ from client.site import HeldOut
 from common.config.schema import RunConfig
 from common.encoders.public_fit import AnchorFeatures
 from common.fairness.emphasis import SAMPLING, cut_of, emphasis_of
+from common.retrieval.relevance_pairs import Labels
 from common.types import Lacks, StudyRecord
 
 
@@ -44,7 +45,13 @@ class EncodedStudies(Protocol):
 def anchors_among(studies: EncodedStudies, rows: Iterable[int]) -> AnchorFeatures:
     """Some of the studies as public anchors."""
     ordered = by_patient(studies.records, rows)
-    return AnchorFeatures(studies.images[ordered], studies.reports[ordered], patient_numbers(studies.records, ordered))
+    records = [studies.records[i] for i in ordered]
+    return AnchorFeatures(
+        studies.images[ordered],
+        studies.reports[ordered],
+        patient_numbers(studies.records, ordered),
+        Labels.of([record.findings for record in records], [record.report for record in records]),
+    )
 
 
 def private_among(studies: EncodedStudies, rows: Iterable[int]) -> Records:

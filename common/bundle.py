@@ -6,7 +6,8 @@ app.fab              Flower's app bundle: pyproject.toml, which names the Server
 config.yaml          the run's configuration, as `config_as_yaml` writes it
 model.safetensors    the first model, fitted to the public studies, whole: what a site takes its frozen part from
 start.safetensors    the arrays of the first round: what trains of it, fitted to the public studies again
-validation.safetensors  the public studies that the server watches the model on, as the part that trains sees them
+validation.safetensors  the public studies that the server watches the model on, as the part that trains sees them, and
+                     which of them share findings or a report, without their names and texts
 
 bundle.json holds the digests of the other members, of the public studies and of the code that it was made with, and the
 keys of the hospitals that share noise in the run. So the bundle's hash, SHA-256 of app.fab, covers all of it; it is

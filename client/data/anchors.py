@@ -18,6 +18,7 @@ from client.data.rows import DEFAULT_SITE_COLUMN
 from client.data.splits import PUBLIC_SITE, Role
 from common.encoders.public_fit import AnchorFeatures
 from common.errors import DataError
+from common.retrieval.relevance_pairs import Labels
 from common.types import Study, StudyRecord
 
 
@@ -109,6 +110,7 @@ class _Read:
     images: list[torch.Tensor] = field(default_factory=list)
     reports: list[torch.Tensor] = field(default_factory=list)
     patients: list[str] = field(default_factory=list)
+    findings: list[tuple[str, ...]] = field(default_factory=list)
 
 
 def read_anchors(folder: AnchorFolder, encoder: CachedEncoder) -> Anchors:
@@ -126,11 +128,20 @@ def read_anchors(folder: AnchorFolder, encoder: CachedEncoder) -> Anchors:
         read.images.append(encoder.image_features([study.image for study in studies], images))
         read.reports.append(encoder.report_features([study.record.report for study in studies], reports))
         read.patients += [study.record.patient_id for study in studies]
-    return anchors_of(read.patients, torch.cat(read.images), torch.cat(read.reports), contents=read.contents)
+        read.findings += [study.record.findings for study in studies]
+    labels = Labels.of(read.findings, [report for _, report in read.contents])
+    return anchors_of(
+        read.patients, torch.cat(read.images), torch.cat(read.reports), contents=read.contents, labels=labels
+    )
 
 
 def anchors_of(
-    patients: Sequence[str], images: Tensor, reports: Tensor, *, contents: Iterable[tuple[str, str]]
+    patients: Sequence[str],
+    images: Tensor,
+    reports: Tensor,
+    *,
+    contents: Iterable[tuple[str, str]],
+    labels: Labels | None = None,
 ) -> Anchors:
     """Encoded public studies as a run takes them.
 
@@ -139,11 +150,13 @@ def anchors_of(
         images: Image features `[N, ...]`.
         reports: Report features `[N, ...]`.
         contents: Digests of each study's image and report.
+        labels: What makes one relevant to another; None where nobody asks for that.
     """
     order = sorted(range(len(patients)), key=patients.__getitem__)
     number = {name: position for position, name in enumerate(sorted(set(patients)))}
     numbers = torch.tensor([number[patients[row]] for row in order], dtype=torch.int64)
-    return Anchors(features=AnchorFeatures(images[order], reports[order], numbers), digest=anchors_digest(contents))
+    features = AnchorFeatures(images[order], reports[order], numbers, None if labels is None else labels.rows(order))
+    return Anchors(features=features, digest=anchors_digest(contents))
 
 
 def digest_of_anchors(folder: AnchorFolder) -> str:

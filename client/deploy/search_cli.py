@@ -20,6 +20,9 @@ from client.search.query import Query
 from client.search.resolving import resolve
 from common.console import Terminal
 from common.errors import ConfigError
+from common.model.relevance import read_relevance
+from common.retrieval.relevance import QueryKind, Sure
+from common.search.how_sure import HowSure, as_json, in_short
 from common.search.question import MOST_ANSWERS
 
 ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="The hospital's own site.yaml.")]
@@ -54,6 +57,8 @@ def search_command(
     from common.model import load_model  # here: help and errors of options do without torch
 
     loaded = load_model(model)
+    kind = QueryKind.TEXT if image is None else QueryKind.IMAGE
+    how_sure = HowSure.of(read_relevance(model), query=kind, gallery=gallery, bit_width=loaded.bit_width)
     searcher, code_P = Searcher(site, loaded), query.code_P(loaded)
     own = searcher.own(code_P, gallery=gallery, k=k)
     try:
@@ -63,9 +68,9 @@ def search_command(
     if dicom is not None:
         _write_key_objects(searcher, found, dicom)
     if as_object:
-        typer.echo(json.dumps(_as_json(site, found), indent=2))
+        typer.echo(json.dumps(_as_json(site, found, how_sure), indent=2))
     else:
-        _show(site, found)
+        _show(site, found, how_sure)
 
 
 def resolve_command(
@@ -101,11 +106,15 @@ def _write_key_objects(searcher: Searcher, found: Found, folder: Path) -> None:
     typer.echo(f"DICOM: {len(written)} key object selections, one for each study found, in {folder}", err=True)
 
 
-def _as_json(site: SiteConfig, found: Found) -> dict[str, Any]:
+def _as_json(site: SiteConfig, found: Found, how_sure: HowSure) -> dict[str, Any]:
     """As `wardround search` prints it."""
     others = found.others
-    hits = [{"site": site.site, "handle": hit.handle, "distance": hit.distance} for hit in found.own]
-    hits += [asdict(hit) for hit in (others.hits if others else ())]
+    own = [
+        ({"site": site.site, "handle": hit.handle, "distance": hit.distance}, how_sure.of_own(hit.distance))
+        for hit in found.own
+    ]
+    told = [(asdict(hit), how_sure.of_other(hit.distance)) for hit in (others.hits if others else ())]
+    hits = [{**hit, "relevance": as_json(sure)} for hit, sure in (*own, *told)]
     answered = [site.site, *(others.answered if others else ())]
     silent = [asdict(one) for one in others.silent] if others else []
     return {
@@ -118,13 +127,18 @@ def _as_json(site: SiteConfig, found: Found) -> dict[str, Any]:
     }
 
 
-def _show(site: SiteConfig, found: Found) -> None:
+def _show(site: SiteConfig, found: Found, how_sure: HowSure) -> None:
     console, table, others = Terminal(), Table("Hospital", "Study", "Bits apart"), found.others
+    if how_sure.tells:
+        table.add_column("Relevant with")
     for hit in found.own:
-        table.add_row(site.site, hit.handle, str(hit.distance))
+        table.add_row(site.site, hit.handle, str(hit.distance), *_cell(how_sure, how_sure.of_own(hit.distance)))
     for other in others.hits if others else ():
-        table.add_row(other.site, other.handle, f"at most {other.distance}")
+        distance = f"at most {other.distance}"
+        table.add_row(other.site, other.handle, distance, *_cell(how_sure, how_sure.of_other(other.distance)))
     console.print(table)
+    if how_sure.note:
+        console.print(how_sure.note, soft_wrap=True)
     if found.trouble is not None:
         console.print(f"The other hospitals were not asked: {found.trouble}", soft_wrap=True)
     if others is not None:
@@ -132,3 +146,8 @@ def _show(site: SiteConfig, found: Found) -> None:
             console.print(f"Partial: {silent.site} did not answer ({silent.reason}).", soft_wrap=True)
         if others.cut:
             console.print(f"More studies are as far as the last one at {', '.join(others.cut)}.", soft_wrap=True)
+
+
+def _cell(how_sure: HowSure, sure: Sure | None) -> list[str]:
+    """The cell of how sure a hit is; none where the table has no column for it."""
+    return [in_short(sure)] if how_sure.tells else []

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 
 from client.data.folder import StudyFolder
 from client.deploy.searcher import Found, Searcher
+from client.page.about import MODEL_PAGE, About
 from client.page.asked import KS, MOST_CHARACTERS, MOST_FIELDS, Asked, asked_in
 from client.page.asked_list import AskedList
 from client.page.door import FORBIDDEN, Door, FormTokens, WayIn
@@ -36,6 +37,8 @@ from client.search.index import Hit
 from client.search.traits import Names, Recorded, recorded_in
 from common.errors import ConfigError, WardroundError
 from common.hashing.codes import Codes
+from common.retrieval.relevance import QueryKind
+from common.search.how_sure import HowSure
 from common.service.log_format import in_words
 
 _MOST_PART_BYTES = 8 * MOST_CHARACTERS
@@ -68,6 +71,7 @@ class Page:
         model: Encodes what is asked.
         saliency_of: Says where a picture agrees with a code.
         asked_list: Keeps who asked.
+        about: The page about the model; None where its folder tells nothing.
         tokens: What stands in the forms.
         names: Names of scanners and modalities that a search can be narrowed to.
         one_at_a_time: Searches are; the readers of pictures set what is the process's (`client/data/dicom_image.py`).
@@ -78,6 +82,7 @@ class Page:
     model: CodeMaker
     saliency_of: SaliencyOf
     asked_list: AskedList
+    about: About | None = None
     tokens: FormTokens = field(default_factory=FormTokens)
     names: Names = field(default_factory=Names)
     one_at_a_time: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
@@ -90,6 +95,8 @@ class Page:
             Route("/search", self._searched, methods=["POST"]),
             Route("/where", self._where, methods=["POST"]),
         ]
+        if self.about is not None:
+            routes.append(Route(MODEL_PAGE, HTMLResponse(self.about.page(self.searcher.site.site))))
         inner = Starlette(routes=routes, exception_handlers={HTTPException: self._refused})
         return Door(inner, way, policy=policy())
 
@@ -149,7 +156,8 @@ class Page:
         self.asked_list.note_search(user, asked)
         own = self.searcher.own(code_P, gallery=asked.gallery, k=asked.k, only=asked.only)
         found = self._with_others(own, code_P, asked)
-        content = shown(found, self.searcher.index, self._folder(), query=asked.text)
+        how_sure = self._how_sure(asked)
+        content = shown(found, self.searcher.index, self._folder(), query=asked.text, how_sure=how_sure)
         return Answer(shown=content, code=code_P.tobytes().hex(), text=asked.text)
 
     def _with_others(self, own: tuple[Hit, ...], code_P: Codes, asked: Asked) -> Found:
@@ -160,6 +168,11 @@ class Page:
             return Found(own=own, others=self.searcher.others(code_P, gallery=asked.gallery, k=asked.k))
         except WardroundError as error:
             return Found(own=own, trouble=str(error))
+
+    def _how_sure(self, asked: Asked) -> HowSure:
+        relevance = None if self.about is None else self.about.relevance
+        kind = QueryKind.IMAGE if asked.picture else QueryKind.TEXT
+        return HowSure.of(relevance, query=kind, gallery=asked.gallery, bit_width=self.model.bit_width)
 
     def _folder(self) -> StudyFolder:
         return study_folder(self.searcher.site.data)
@@ -190,6 +203,7 @@ class Page:
             shown=answer and answer.shown,
             code=answer and answer.code,
             looked_for=answer and answer.text,
+            about=self.about,
         )
         return HTMLResponse(content, status)
 

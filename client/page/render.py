@@ -14,6 +14,8 @@ from typing import Any
 
 import jinja2
 
+_STYLES = ("page.css", "model.css")
+
 # Without it, or without the right to the clipboard, a reference can be selected and copied by hand.
 _COPY = """
 for (const button of document.querySelectorAll("button[data-copy]")) {
@@ -28,7 +30,7 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
 """
 
 
-PAGE, WHERE = "page.html", "where.html"
+PAGE, WHERE, MODEL = "page.html", "where.html", "model.html"
 
 
 def render(template: str, **content: Any) -> str:  # noqa: ANN401 - what the template names
@@ -64,7 +66,7 @@ def _templates() -> jinja2.Environment:
 
 @cache
 def _style() -> str:
-    return (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+    return "".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in _STYLES)
 
 
 def _digest(content: str) -> str:

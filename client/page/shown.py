@@ -15,6 +15,7 @@ from client.page.terms import Explained, explained
 from client.search.index import Hit, SearchIndex
 from common.errors import TrustError
 from common.search.answer import Answer
+from common.search.how_sure import HowSure
 from common.types import Study, StudyRecord
 
 MOST_SHOWN = 40
@@ -56,15 +57,17 @@ class Shown:
         num_more: Further studies that tie with the last one.
         others: What the other hospitals answer; None where they were not asked.
         trouble: Why they could not be asked.
+        how_sure: How sure each hit is.
     """
 
     own: tuple[OwnStudy, ...]
     num_more: int
     others: Answer | None
     trouble: str | None
+    how_sure: HowSure
 
 
-def shown(found: Found, index: SearchIndex, folder: StudyFolder, *, query: str) -> Shown:
+def shown(found: Found, index: SearchIndex, folder: StudyFolder, *, query: str, how_sure: HowSure) -> Shown:
     """A search as the page shows it.
 
     A study that was withdrawn since it was found is left out.
@@ -74,6 +77,7 @@ def shown(found: Found, index: SearchIndex, folder: StudyFolder, *, query: str) 
         index: Says which studies they are.
         folder: Where they lie.
         query: The words; "" for a picture.
+        how_sure: How sure a hit of this search is.
 
     Raises:
         DataError: The folder cannot be read.
@@ -84,7 +88,7 @@ def shown(found: Found, index: SearchIndex, folder: StudyFolder, *, query: str) 
     }
     own = tuple(_own(hit, names[hit.handle], studies, query) for hit in found.own if hit.handle in names)
     num_more = max(0, len(found.own) - MOST_SHOWN)
-    return Shown(own=own, num_more=num_more, others=found.others, trouble=found.trouble)
+    return Shown(own=own, num_more=num_more, others=found.others, trouble=found.trouble, how_sure=how_sure)
 
 
 def _name_of(hit: Hit, index: SearchIndex) -> str | None:

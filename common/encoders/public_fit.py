@@ -27,6 +27,7 @@ from common.hashing.nested import drawn_width
 from common.losses.in_batch import InBatchContrast
 from common.losses.objective import build_objective
 from common.losses.public import Public
+from common.retrieval.relevance_pairs import Labels
 from common.seeds import numpy_generator, torch_generator
 
 WEIGHT_DECAY = 0.01
@@ -40,11 +41,13 @@ class AnchorFeatures:
         images: Image features `[N, ...]`.
         reports: Report features `[N, ...]`.
         patients: Patient number `[N]`, int64.
+        labels: What makes one of them relevant to another; None where that was not kept. No training reads it.
     """
 
     images: Tensor
     reports: Tensor
     patients: Tensor
+    labels: Labels | None = None
 
     def draw(self, num_pairs: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Features of `num_pairs` random pairs, or of all where there are fewer."""
@@ -71,11 +74,12 @@ class AnchorFeatures:
         rows = torch.isin(self.patients, chosen).nonzero().flatten()
         numbers = torch.searchsorted(chosen, self.patients[rows])
         on_device = rows.to(self.images.device)
-        return AnchorFeatures(self.images[on_device], self.reports[on_device], numbers)
+        labels = None if self.labels is None else self.labels.rows(rows.numpy())
+        return AnchorFeatures(self.images[on_device], self.reports[on_device], numbers, labels)
 
     def to(self, device: str) -> AnchorFeatures:
         """The same features on a device."""
-        return AnchorFeatures(self.images.to(device), self.reports.to(device), self.patients)
+        return AnchorFeatures(self.images.to(device), self.reports.to(device), self.patients, self.labels)
 
 
 def fresh_model(encoder: Encoder, config: RunConfig) -> DualEncoder:
@@ -144,7 +148,7 @@ class FrozenPart:
 
     def sees(self, studies: AnchorFeatures) -> AnchorFeatures:
         """Public studies as the trained part sees them, on the device where they are."""
-        return AnchorFeatures(*self.features_of(studies.images, studies.reports), studies.patients)
+        return AnchorFeatures(*self.features_of(studies.images, studies.reports), studies.patients, studies.labels)
 
 
 def split_frozen(model: DualEncoder) -> tuple[FrozenPart | None, DualEncoder]:

@@ -16,9 +16,12 @@ import torch
 from common.config.schema import RunConfig
 from common.encoders.public_fit import AnchorFeatures
 from common.errors import TrustError
+from common.retrieval.relevance_pairs import Labels
 from common.seeds import torch_generator
 from common.wire.update import NamedArrays
 
+_FINDINGS, _TEXTS = "findings", "texts"
+"""Of the labels, among the arrays of a bundle."""
 LEAST_PATIENTS = 2
 """Of a validation: of fewer, no error can be told."""
 LEAST_KEPT = 20
@@ -63,11 +66,14 @@ def validation_to_arrays(validation: AnchorFeatures | None) -> NamedArrays:
     """The form in a bundle; no arrays where nothing is kept."""
     if validation is None:
         return {}
-    return {
+    arrays = {
         "images": validation.images.cpu().numpy(),
         "reports": validation.reports.cpu().numpy(),
         "patients": validation.patients.numpy(),
     }
+    if validation.labels is not None:
+        arrays |= {_FINDINGS: validation.labels.findings_NF, _TEXTS: validation.labels.reports_N}
+    return arrays
 
 
 def validation_from_arrays(arrays: NamedArrays) -> AnchorFeatures | None:
@@ -78,10 +84,27 @@ def validation_from_arrays(arrays: NamedArrays) -> AnchorFeatures | None:
     """
     if not arrays:
         return None
-    if arrays.keys() != {"images", "reports", "patients"} or len({len(array) for array in arrays.values()}) != 1:
+    features = arrays.keys() - {_FINDINGS, _TEXTS}
+    if features != {"images", "reports", "patients"} or len({len(array) for array in arrays.values()}) != 1:
         raise TrustError("the bundle's public validation is none; ask the coordinating centre for the bundle again")
     images, reports, patients = (torch.from_numpy(arrays[name].copy()) for name in ("images", "reports", "patients"))
     numbers = np.unique(arrays["patients"])
     if patients.dtype != torch.int64 or len(numbers) < LEAST_PATIENTS or not (numbers == np.arange(len(numbers))).all():
         raise TrustError("the bundle's public validation is none; ask the coordinating centre for the bundle again")
-    return AnchorFeatures(images, reports, patients)
+    return AnchorFeatures(images, reports, patients, _labels(arrays))
+
+
+def _labels(arrays: NamedArrays) -> Labels | None:
+    """The labels among the arrays; None in a bundle of an older wardround.
+
+    Raises:
+        TrustError: The arrays are of another form.
+    """
+    if arrays.keys().isdisjoint({_FINDINGS, _TEXTS}):
+        return None
+    findings, texts = arrays.get(_FINDINGS), arrays.get(_TEXTS)
+    if findings is None or texts is None or (findings.dtype, findings.ndim) != (np.dtype(bool), 2):
+        raise TrustError("the bundle's public validation is none; ask the coordinating centre for the bundle again")
+    if (texts.dtype, texts.ndim) != (np.dtype(np.int64), 1):
+        raise TrustError("the bundle's public validation is none; ask the coordinating centre for the bundle again")
+    return Labels(findings.copy(), texts.copy())

@@ -3,6 +3,7 @@
     model.json            this form
     weights.safetensors   the frozen part of the towers, and what was trained on top of it
     image_backbone/, report_backbone/   Hugging Face folders, where the encoder is made of such; tokenizer included
+    relevance.json        how sure a hit is, as public studies tell it; in older folders there is none
     golden.json           an example that nobody's data are in, and its codes
     config.json, card.json, MODEL_CARD.md   where the model comes from
     image.onnx, report.onnx, tokenizer.json   the same model for other runtimes, where asked for
@@ -33,6 +34,8 @@ FORM_FILE, WEIGHTS_FILE, GOLDEN_FILE = "model.json", "weights.safetensors", "gol
 CONFIG_FILE, CARD_FILE, CARD_PAGE, FILES_FILE = "config.json", "card.json", "MODEL_CARD.md", "files.json"
 IMAGE_BACKBONE, REPORT_BACKBONE = "image_backbone", "report_backbone"
 EVIDENCE_FOLDER = "evidence"
+RELEVANCE_FILE = "relevance.json"
+"""In a run folder, too, where the run's manifest lists it."""
 
 MOST_FORM_BYTES = 1 << 16
 _MOST_SIZE = 1 << 16

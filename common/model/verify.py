@@ -1,9 +1,11 @@
 """What a model's folder proves by itself: its files, the signature of its run, and that it still makes its codes.
 
 1. Each file is the one that was listed, and there is no other.
-2. Where the run was signed: the server signed the run's summary, and the weights are those that the summary names.
+2. Where the run was signed: the server signed the run's summary, and the weights are those that the summary names; how
+   sure a hit is stands in the folder as it was signed.
 3. The model loads.
 4. It makes of its example the code that it made when it was exported.
+5. How sure a hit is, where the folder tells it, was measured with these weights.
 
 Without a signature, who changes a file can change the list as well: compare the folder's digest with the one that its
 maker names. The frozen part of the towers is public, and is covered by that digest alone.
@@ -21,12 +23,13 @@ from common.errors import TrustError
 from common.evidence.manifest import Manifest, read_manifest
 from common.files import sha256_of_file
 from common.model.folder import check_files
-from common.model.form import EVIDENCE_FOLDER, REMEDY, WEIGHTS_FILE
+from common.model.form import EVIDENCE_FOLDER, RELEVANCE_FILE, REMEDY, WEIGHTS_FILE
 from common.model.golden import check_golden
 from common.model.load import load_model
+from common.model.relevance import read_relevance
 from common.model.weights import TRAINED, below
 from common.trust.keys import PublicKey
-from common.wire.update import arrays_digest, from_safetensors
+from common.wire.update import NamedArrays, arrays_digest, from_safetensors
 
 SUMMARY_FILE, KEY_FILE = "summary.json", "server.pem"
 """In the evidence folder, beside `checkpoint/manifest.json`."""
@@ -59,6 +62,7 @@ class Verified:
         bit_width: Bits of a code.
         signed: What is signed; None where the run was not.
         key_known: Whether the signer's key was given from elsewhere.
+        tells_how_sure: Whether it has a probability for hits, from public studies.
     """
 
     digest: str
@@ -66,6 +70,7 @@ class Verified:
     bit_width: int
     signed: Signed | None
     key_known: bool
+    tells_how_sure: bool
 
 
 def verify_model(folder: Path, *, known: Sequence[PublicKey] = ()) -> Verified:
@@ -83,12 +88,16 @@ def verify_model(folder: Path, *, known: Sequence[PublicKey] = ()) -> Verified:
     signed = check_signature(folder, known=known)
     model = load_model(folder)
     check_golden(model, folder)
+    relevance = read_relevance(folder)
+    if relevance is not None and relevance.model != arrays_digest(_trained(folder)):
+        raise TrustError(f"{folder / RELEVANCE_FILE}: was measured with another model; {REMEDY}")
     return Verified(
         digest=model.digest,
         folder_digest=folder_digest,
         bit_width=model.bit_width,
         signed=signed,
         key_known=bool(known),
+        tells_how_sure=relevance is not None and relevance.tells,
     )
 
 
@@ -108,9 +117,10 @@ def check_signature(folder: Path, *, known: Sequence[PublicKey] = ()) -> Signed 
         raise TrustError(f"{evidence / KEY_FILE}: is another key than the one given")
     manifest = read_manifest(evidence, key)
     summary = _signed_summary(evidence / SUMMARY_FILE, manifest)
+    _check_relevance(folder / RELEVANCE_FILE, manifest)
     is_start = summary["published"] == START
     if not is_start:
-        _check_weights(folder / WEIGHTS_FILE, summary)
+        _check_weights(folder, summary)
     return Signed(key=key.hex, run=manifest.run, covers_weights=not is_start)
 
 
@@ -125,7 +135,19 @@ def _signed_summary(path: Path, manifest: Manifest) -> Mapping[str, Any]:
     return summary
 
 
-def _check_weights(path: Path, summary: Mapping[str, Any]) -> None:
-    trained = below(from_safetensors(path.read_bytes(), source=str(path)), TRAINED)
-    if arrays_digest(trained) != summary["model_digest"]:
+def _check_relevance(path: Path, manifest: Manifest) -> None:
+    listed = {file.name: file.sha256 for file in manifest.files}.get(RELEVANCE_FILE)
+    found = sha256_of_file(path) if path.is_file() else None
+    if listed != found:
+        raise TrustError(f"{path}: is not what was signed of how sure a hit is; {REMEDY}")
+
+
+def _trained(folder: Path) -> NamedArrays:
+    path = folder / WEIGHTS_FILE
+    return below(from_safetensors(path.read_bytes(), source=str(path)), TRAINED)
+
+
+def _check_weights(folder: Path, summary: Mapping[str, Any]) -> None:
+    if arrays_digest(_trained(folder)) != summary["model_digest"]:
+        path = folder / WEIGHTS_FILE
         raise TrustError(f"{path}: holds another model than the signed summary names; {REMEDY}")

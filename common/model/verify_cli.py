@@ -46,6 +46,7 @@ def _show(found: Verified) -> None:
         f"Model: {found.digest}, codes of {found.bit_width} bits",
         f"Folder: {found.folder_digest}",
         _signature(found),
+        "How sure a hit is: told, from public studies" if found.tells_how_sure else "How sure a hit is: not told",
     ]
     for line in lines:
         console.print(line, soft_wrap=True)

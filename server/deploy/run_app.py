@@ -28,6 +28,8 @@ from common.errors import CheckFailed, TrustError, WardroundError
 from common.evidence.audit_log import AuditLog
 from common.evidence.run_audit import LOGS_FOLDER
 from common.files import write_atomically
+from common.model.form import RELEVANCE_FILE
+from common.model.relevance import write_relevance
 from common.privacy.plan import SHARED, privacy_plan
 from common.service.log_format import log_as_json
 from common.trust.keys import PublicKey
@@ -43,6 +45,7 @@ from server.deploy.registered import SitesByNode
 from server.deploy.runs import LOG_FILE, Ending, Outcome, RunFolder, Wanted, run_of
 from server.deploy.search_app import keep_open
 from server.federation import Federation, Setup
+from server.model.relevance import measured_relevance, published_arrays
 from server.public_watch import PublicValidation
 from server.recorder import ServerRecorder
 from server.report.build import RunFacts, build_summary
@@ -58,7 +61,7 @@ RUN_FIELD = "run"
 LOG_FOLDER = "log"
 """In the server's folder: its audit log over all runs."""
 CONFIG_FILE = "config.yaml"
-VOUCHED_FILES = (CONFIG_FILE, SUMMARY_FILE, ROUNDS_FILE, REPORT_FILE)
+VOUCHED_FILES = (CONFIG_FILE, SUMMARY_FILE, ROUNDS_FILE, REPORT_FILE, RELEVANCE_FILE)
 """What the last manifest vouches for, beside the checkpoint."""
 
 SECONDS_AN_HOUR = 3600.0
@@ -166,6 +169,9 @@ def _federate(run: RunFolder, bundle: Bundle, installation: Installation, grid: 
         pooled=None,
     )
     summary = build_summary(config, state, facts)
+    validation = None if setup.validation is None else setup.validation.studies
+    published = published_arrays(summary, start=start, final=state.arrays["model"])
+    write_relevance(run.path, measured_relevance(model, published, validation, config))
     write_run(run.path, summary, state.rounds)
     recorder.closed(state, status=outcome.ending, files=[run.path / name for name in VOUCHED_FILES])
     return gated(outcome, summary)

@@ -14,6 +14,7 @@ import jinja2
 
 from common.code_digest import code_digest
 from common.retrieval.paired import Published
+from common.retrieval.relevance import Relevance
 from server.model.ended_run import EndedRun
 from server.report import words
 from server.report.fairness.release_words import withheld
@@ -44,13 +45,14 @@ SITE_KEYS = ("patients_band", "epsilon", "epsilon_replace_one", "epsilon_alone",
 _SHOWN = "recall_at_10"
 
 
-def card_of(run: EndedRun, *, digest: str, licence: str) -> dict[str, Any]:
+def card_of(run: EndedRun, *, digest: str, licence: str, relevance: Relevance | None) -> dict[str, Any]:
     """The card as a JSON object.
 
     Args:
         run: The run.
         digest: The model's.
         licence: Under which its maker gives the model.
+        relevance: How sure a hit is; None where the run left nothing of it.
     """
     summary = run.summary
     return {
@@ -72,6 +74,7 @@ def card_of(run: EndedRun, *, digest: str, licence: str) -> dict[str, Any]:
         "sites": {name: {key: site.get(key) for key in SITE_KEYS} for name, site in summary["sites"].items()},
         "groups": [_group(row) for row in summary["groups"] if not row["suppressed"]],
         "served_worse": words.served_worse(summary),
+        "how_sure": None if relevance is None else how_sure(relevance),
         "figures_private": "$.groups" not in summary["not_private"],
         "adversary": bool(run.config.mitigation.adversary_weight),
         "run": summary["config_digest"],
@@ -94,6 +97,18 @@ def card_page(card: Mapping[str, Any]) -> str:
     environment.filters |= {"percent": words.percent, "epsilon": words.epsilon, "decimal": words.decimal}
     environment.filters |= {"group": words.group, "attribute": words.attribute, "cell": _cell}
     return environment.get_template("card.md").render(card=card)
+
+
+def how_sure(relevance: Relevance) -> dict[str, Any]:
+    """What the card says of how sure a hit is: figures of public studies alone."""
+    kept = ("query", "gallery", "bit_width", "num_pairs", "base_rate", "error", "error_of_hits", "why")
+    return {
+        "by": relevance.by,
+        "public_studies": relevance.num_studies,
+        "public_patients": relevance.num_patients,
+        "why": relevance.why,
+        "curves": [{name: getattr(curve, name) for name in kept} for curve in relevance.curves],
+    }
 
 
 def _why(run: EndedRun) -> str:

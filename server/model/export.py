@@ -20,7 +20,7 @@ from common.encoders.hub_backbone import loaded_files
 from common.encoders.interface import Encoder
 from common.encoders.public_fit import FrozenPart, fresh_model, split_frozen
 from common.encoders.registry import ENCODERS
-from common.errors import AdmissionError, CheckpointError
+from common.errors import AdmissionError, CheckpointError, TrustError
 from common.evidence.manifest import MANIFEST_FILE
 from common.files import sha256_of_file
 from common.model.folder import refuse_taken, written_whole
@@ -31,6 +31,7 @@ from common.model.form import (
     EVIDENCE_FOLDER,
     FORM_FILE,
     IMAGE_BACKBONE,
+    RELEVANCE_FILE,
     REPORT_BACKBONE,
     WEIGHTS_FILE,
     ModelForm,
@@ -39,9 +40,11 @@ from common.model.form import (
 from common.model.golden import write_golden
 from common.model.graphs import check_installed, write_graphs
 from common.model.load import feature_names, load_model
+from common.model.relevance import parsed_relevance
 from common.model.verify import KEY_FILE, check_signature
 from common.model.weights import named_weights
-from common.wire.update import load_into, to_safetensors
+from common.retrieval.relevance import Relevance
+from common.wire.update import arrays_digest, load_into, to_safetensors
 from server.model.card import card_of, card_page
 from server.model.ended_run import EndedRun
 from server.report.summary import SUMMARY_FILE
@@ -90,11 +93,15 @@ def export_model(run: EndedRun, folder: Path, *, licence: str = LICENCE, graphs:
         _copy_backbones(run.config, temporary)
         form = form_of(run.config, encoder, weights=sha256_of_file(temporary / WEIGHTS_FILE))
         (temporary / FORM_FILE).write_bytes(form.as_bytes())
-        card = card_of(run, digest=form.digest, licence=licence)
+        relevance = _copy_relevance(run, temporary)
+        card = card_of(run, digest=form.digest, licence=licence, relevance=relevance)
         _write_json(temporary / CARD_FILE, card)
         (temporary / CARD_PAGE).write_text(card_page(card), encoding="utf-8")
         _write_json(temporary / CONFIG_FILE, public_config(run.config))
         _copy_evidence(run, temporary)
+        if relevance is not None and relevance.model != arrays_digest(run.trained):
+            path = run.folder / RELEVANCE_FILE
+            raise CheckpointError(f"{path}: is of another model than the run stands for; resume the run")
         model = load_model(temporary)
         write_golden(model, temporary)
         if graphs:
@@ -152,6 +159,23 @@ def _copy_backbones(config: RunConfig, folder: Path) -> None:
         (folder / name).mkdir()
         for path in loaded_files(Path(source).expanduser()):
             shutil.copyfile(path, folder / name / path.name)
+
+
+def _copy_relevance(run: EndedRun, folder: Path) -> Relevance | None:
+    """How sure the model's hits are, as the run left it; None of a run that an older wardround made.
+
+    Raises:
+        CheckpointError: It is damaged.
+    """
+    path = run.folder / RELEVANCE_FILE
+    if not path.is_file():
+        return None
+    try:
+        relevance = parsed_relevance(path)
+    except TrustError as error:
+        raise CheckpointError(f"{error}, or resume the run") from error
+    shutil.copyfile(path, folder / RELEVANCE_FILE)
+    return relevance
 
 
 def _copy_evidence(run: EndedRun, folder: Path) -> None:

@@ -23,12 +23,14 @@ from common.encoders.public_parts import part_public
 from common.encoders.registry import ENCODERS
 from common.errors import AdmissionError, CheckpointError, PolicyRefusal, WardroundError
 from common.files import write_atomically
+from common.model.relevance import write_relevance
 from common.privacy.bands import band_of
 from common.privacy.forecast import Forecast, forecast
 from common.wire.update import from_safetensors, load_into, model_arrays, to_safetensors
 from server.checkpoint import RunState, load_state, save_state
 from server.federation import Observer
 from server.model.ended_run import CONFIG_FILE, PUBLIC_MODEL_FILE, START_MODEL_FILE
+from server.model.relevance import measured_relevance, published_arrays
 from server.report.build import RunFacts, build_summary
 from server.report.write import write_run
 from simulations.attacks.registry import ATTACKS
@@ -187,6 +189,7 @@ def simulate(
     with clock.phase("rounds"):
         problem = federate(experiment)
     with clock.phase("evaluation"):
+        begun = model_arrays(model)
         held_out = consortium.held_out(consortium.sites).to(config.device)
         start, (found_at_start, _) = rates_of(pooled_of(model, consortium, config)), first_ten(model, held_out)
         load_into(model, state.arrays["model"])
@@ -204,6 +207,9 @@ def simulate(
     exact = config.evaluation.epsilon is None
     difference = gain(found_at_start, found, patients, config) if exact else None
     summary = build_summary(config, state, replace(facts, engine=engine.name, difference=difference, forecast=foretold))
+    published = published_arrays(summary, start=begun, final=state.arrays["model"])
+    validation = part_public(consortium.public(), config).validation
+    write_relevance(folder, measured_relevance(model, published, validation, config))
     write_run(folder, summary, state.rounds, shown)
     if problem is not None:
         raise problem

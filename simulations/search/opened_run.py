@@ -20,6 +20,7 @@ from server.model.ended_run import EndedRun, read_ended_run
 
 SEARCH_FOLDER = "search"
 _NAME_DIGITS = 16
+_MODEL = "model"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,11 @@ class OpenedRun:
     ended: EndedRun
     model: Model
     kept: Path
+
+    @property
+    def model_folder(self) -> Path:
+        """Folder of the exported model."""
+        return self.kept / _MODEL
 
     @property
     def stands_for_start(self) -> bool:
@@ -61,7 +67,7 @@ def open_run(folder: Path) -> OpenedRun:
     kept = folder / SEARCH_FOLDER / name
     for made in (folder / SEARCH_FOLDER, kept):
         made.mkdir(mode=0o700, exist_ok=True)
-    model = kept / "model"
+    model = kept / _MODEL
     if not model.exists():
         from server.model.export import export_model  # here: a search of what is kept loads no exporter
 

@@ -20,7 +20,10 @@ from common.console import Terminal
 from common.errors import ConfigError
 from common.hashing.certificate import Certificate
 from common.hashing.codes import Codes
+from common.model.relevance import read_relevance
+from common.retrieval.relevance import QueryKind, Sure
 from common.search.answer import Answer
+from common.search.how_sure import HowSure, in_short
 from common.search.question import MOST_ANSWERS, new_question
 from common.types import UnusableRow
 from simulations.search.certified import certificate_of, surely_among_first
@@ -42,6 +45,7 @@ class Found:
         study: Its identifier, which a simulation may show.
         findings: Of the study, where the data label them.
         certified: Whether it surely stays among the first k; None where that was not asked.
+        relevance: How sure it is; None where nobody can tell.
     """
 
     site: str
@@ -50,6 +54,7 @@ class Found:
     study: str
     findings: tuple[str, ...]
     certified: bool | None
+    relevance: Sure | None
 
 
 def search_command(
@@ -92,11 +97,15 @@ def search_command(
         raise ConfigError(f"--image {image}: {error}") from error
     question = new_question(code_P, asker=ASKER, model=opened.model.digest, gallery=gallery, most=k)
     answer = ask_all(question, hospitals.sites)
-    found = _opened(answer, hospitals, certificate, gallery=gallery, k=k)
+    kind = QueryKind.TEXT if image is None else QueryKind.IMAGE
+    how_sure = HowSure.of(
+        read_relevance(opened.model_folder), query=kind, gallery=gallery, bit_width=opened.model.bit_width
+    )
+    found = _opened(answer, hospitals, certificate, how_sure, gallery=gallery, k=k)
     if as_object:
         typer.echo(json.dumps(_as_json(opened, answer, found), indent=2))
     else:
-        _show(opened, answer, found)
+        _show(opened, answer, found, how_sure)
 
 
 def _checked(query: Query, *, certified: bool) -> Query:
@@ -117,7 +126,13 @@ def _checked(query: Query, *, certified: bool) -> Query:
 
 
 def _opened(
-    answer: Answer, hospitals: Hospitals, certificate: Certificate | None, *, gallery: Gallery, k: int
+    answer: Answer,
+    hospitals: Hospitals,
+    certificate: Certificate | None,
+    how_sure: HowSure,
+    *,
+    gallery: Gallery,
+    k: int,
 ) -> list[Found]:
     """The studies behind the handles."""
     sites = {site.name: site for site in hospitals.sites if site.name in answer.answered}
@@ -135,6 +150,7 @@ def _opened(
             study=study,
             findings=tuple(sites[hit.site].findings.get(study, ())),
             certified=surely,
+            relevance=how_sure.of_own(hit.distance),  # a simulation's hospitals round nothing
         )
         for hit, study, surely in zip(answer.hits, studies, sure, strict=True)
     ]
@@ -154,15 +170,20 @@ def _as_json(opened: OpenedRun, answer: Answer, found: list[Found]) -> dict[str,
     }
 
 
-def _show(opened: OpenedRun, answer: Answer, found: list[Found]) -> None:
+def _show(opened: OpenedRun, answer: Answer, found: list[Found], how_sure: HowSure) -> None:
     asked_certified = any(one.certified is not None for one in found)
     console, table = Terminal(), Table("Hospital", Column("Study", overflow="fold"), "Bits apart", "Findings")
     if asked_certified:
         table.add_column("Certified")
+    if how_sure.tells:
+        table.add_column("Relevant with")
     for one in found:
         surely = ["yes" if one.certified else "no"] if asked_certified else []
+        surely += [in_short(one.relevance)] if how_sure.tells else []
         table.add_row(one.site, one.study, str(one.distance), ", ".join(one.findings) or "-", *surely)
     console.print(table)
+    if how_sure.note:
+        console.print(how_sure.note, soft_wrap=True)
     for silent in answer.silent:
         console.print(f"Partial: {silent.site} did not answer ({silent.reason}).", soft_wrap=True)
     if answer.cut:

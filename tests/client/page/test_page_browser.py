@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -20,6 +21,8 @@ from client.page.link import ByLink
 from client.page.portal import ThroughPortal
 from client.policy.site_schema import PageAccess
 from tests.client.page.chromium import CHROMIUM, Tab, opened_tab
+from tests.client.page.test_about import HOSTILE as HOSTILE_CARD
+from tests.client.page.test_about import about_with, all_kinds
 from tests.client.search.conftest import NUM_PATIENTS
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> 5"
@@ -153,3 +156,24 @@ def test_page_opens_through_a_proxy_and_not_beside_it(page_of: Callable[[], Page
         tab.wait_for("document.querySelectorAll('article').length > 0 && document.readyState == 'complete'")
         tab.open(f"{address}round")
         assert "through the hospital's proxy" in tab.value("document.body.innerText")
+
+
+def test_page_about_the_model_is_drawn_without_a_script_and_fits_a_phone(
+    page_of: Callable[[], Page], tmp_path: Path
+) -> None:
+    page = replace(page_of(), about=about_with(all_kinds(), why=HOSTILE_CARD))
+    with served(page) as link, opened_tab(tmp_path / "profile") as tab:
+        tab.open(link)
+        tab.wait_for("document.activeElement.id == 'text'")
+        tab.value("document.querySelector('footer a').click()")
+        tab.wait_for("location.pathname == '/model' && document.readyState == 'complete'")
+        assert tab.value("document.title") == "About the model, search of north"
+        assert tab.value("[...document.querySelectorAll('svg')].every(svg => svg.getBoundingClientRect().width > 150)")
+        assert tab.value("document.querySelectorAll('circle.point').length") == 4
+        fill = "getComputedStyle(document.querySelector('circle.point')).fill"
+        assert tab.value(fill) not in {"rgb(0, 0, 0)", "none"}, "the style of the page is applied"
+        assert tab.console == [], "nothing was refused by the policy"
+        tab.call("Emulation.setDeviceMetricsOverride", width=360, height=800, deviceScaleFactor=1, mobile=True)
+        assert tab.value("document.documentElement.scrollWidth <= 360")
+        tab.value("document.querySelector('a[href=\"/\"]').click()")
+        tab.wait_for("location.pathname == '/'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,7 +13,10 @@ import uvicorn
 import client.page.app  # noqa: F401 - before the stand-in takes the place of common.model
 from client.policy.site_schema import SiteConfig
 from client.search.build import build
+from common.model.folder import written_whole
+from common.model.relevance import write_relevance
 from tests.client.search.conftest import Run, StandInModel, config, run  # noqa: F401 - fixtures
+from tests.common.retrieval.test_relevance import curve_with, relevance_with
 
 
 def test_link_is_printed_and_the_port_is_on_loopback_alone(
@@ -55,3 +59,29 @@ def test_what_cannot_be_served_or_written_is_one_line(
     search = ("site", "search", *common, "--text", "1", "--alone", "--dicom", config.parent / "out")
     assert run(*search) == 2
     assert "data.adapter=manifest have no DICOM identifiers" in capsys.readouterr().err
+
+
+def test_hits_are_told_how_sure_they_are_where_the_model_tells_it(
+    run: Run,  # noqa: F811
+    config: Path,  # noqa: F811
+    site: SiteConfig,
+    model: StandInModel,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    build(site, model)
+    with written_whole(tmp_path / "told") as folder:
+        write_relevance(folder, relevance_with(curve_with(gallery="reports")))
+    search = ("site", "search", "--config", config, "--text", "report 3", "--gallery", "reports", "--alone")
+    assert run(*search, "--model", tmp_path / "told", "--json") == 0
+    told = json.loads(capsys.readouterr().out)["hits"]
+    assert told[0]["relevance"] == {"word": "at least", "probability": 0.8, "low": 0.7, "high": 0.9}
+    rates = [hit["relevance"]["probability"] for hit in told]
+    assert rates == sorted(rates, reverse=True)
+    assert run(*search, "--model", tmp_path / "told") == 0
+    assert "at least 80%" in capsys.readouterr().out
+    assert run(*search, "--model", config.parent, "--json") == 0
+    assert {hit["relevance"] for hit in json.loads(capsys.readouterr().out)["hits"]} == {None}
+    (tmp_path / "told" / "relevance.json").write_bytes(b"{}")
+    assert run(*search, "--model", tmp_path / "told") == 4
+    assert "is not the file that files.json lists" in capsys.readouterr().err

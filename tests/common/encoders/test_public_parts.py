@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from common.encoders.public_parts import (
     validation_to_arrays,
 )
 from common.errors import TrustError
+from common.retrieval.relevance_pairs import Labels
 from common.wire.update import from_safetensors, to_safetensors
 
 
@@ -88,6 +91,30 @@ def test_validation_comes_back_from_a_bundle_as_it_was() -> None:
         assert torch.equal(getattr(back, name), getattr(validation, name))
 
 
+@pytest.mark.parametrize("names", [("a", "b"), ()])
+def test_labels_follow_their_studies_into_the_bundle_and_back(names: tuple[str, ...]) -> None:
+    studies = public()
+    numbers = studies.images.flatten(1)[:, 0]
+    findings = [names[: int(number) % 3] for number in numbers]
+    labelled = replace(studies, labels=Labels.of(findings, [f"{float(number)}" for number in numbers]))
+    validation = part_public(labelled, load_config([])).validation
+    assert validation is not None
+    back = validation_from_arrays(from_safetensors(to_safetensors(validation_to_arrays(validation)), source="test"))
+    assert back is not None
+    assert back.labels is not None
+    kept = validation.images.flatten(1)[:, 0]
+    assert back.labels.findings_NF.sum(axis=1).tolist() == [len(names[: int(number) % 3]) for number in kept]
+    same = back.labels.reports_N[:, None] == back.labels.reports_N[None, :]
+    assert (same == (kept[:, None] == kept[None, :]).numpy()).all()
+
+
+def test_bundle_of_an_older_wardround_has_no_labels() -> None:
+    validation = part_public(public(), load_config([])).validation
+    back = validation_from_arrays(validation_to_arrays(validation))
+    assert back is not None
+    assert back.labels is None
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -96,6 +123,11 @@ def test_validation_comes_back_from_a_bundle_as_it_was() -> None:
         {"patients": np.array([0, 1, 1], dtype=np.int32)},
         {"patients": np.array([0, 1], dtype=np.int64)},
         {"more": np.zeros(3)},
+        {"findings": np.zeros((3, 2), bool)},
+        {"texts": np.zeros(3, np.int64)},
+        {"findings": np.zeros((3, 2)), "texts": np.zeros(3, np.int64)},
+        {"findings": np.zeros((2, 2), bool), "texts": np.zeros(3, np.int64)},
+        {"findings": np.zeros((3, 2), bool), "texts": np.zeros(3)},
     ],
 )
 def test_other_arrays_are_refused(change: dict[str, np.ndarray]) -> None:

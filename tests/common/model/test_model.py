@@ -21,9 +21,10 @@ from common.errors import CheckFailed, ConfigError, TrustError, WardroundError
 from common.files import sha256_of_file
 from common.model import Model, graphs, load_model
 from common.model.folder import written_whole
-from common.model.form import FILES_FILE, FORM_FILE, GOLDEN_FILE, WEIGHTS_FILE, read_form
+from common.model.form import FILES_FILE, FORM_FILE, GOLDEN_FILE, RELEVANCE_FILE, WEIGHTS_FILE, read_form
 from common.model.golden import check_golden, golden_of
 from common.model.graphs import IMAGE_GRAPH, REPORT_GRAPH, write_graphs
+from common.model.relevance import read_relevance, write_relevance
 from common.model.verify import verify_model
 from common.trust.keys import SigningKey
 from common.types import UnusableRow
@@ -152,6 +153,29 @@ def test_any_changed_byte_of_any_file_is_found(
     path.write_bytes(content)
     with pytest.raises(TrustError, match=str(folder)):
         verify_model(folder)
+
+
+def test_how_sure_of_another_model_is_found_and_of_an_older_folder_absent(exported_model: Path, tmp_path: Path) -> None:
+    folder = copied(exported_model, tmp_path / "model")
+    relevance = read_relevance(folder)
+    assert relevance is not None
+    write_relevance(folder, replace(relevance, model="0" * 64))
+    with pytest.raises(TrustError, match=r"relevance\.json: is not the file that files\.json lists"):
+        read_relevance(folder)
+    listed_anew(folder)
+    assert read_relevance(folder) is not None, "the list alone protects nothing from who changes it too"
+    with pytest.raises(TrustError, match=r"relevance\.json: was measured with another model"):
+        verify_model(folder)
+    (folder / RELEVANCE_FILE).write_bytes(json.dumps(relevance.as_json(), indent=1).encode())
+    listed_anew(folder)
+    with pytest.raises(TrustError, match=r"relevance\.json: is not written as it is made"):
+        read_relevance(folder)
+    (folder / RELEVANCE_FILE).unlink()
+    with pytest.raises(TrustError, match=r"relevance\.json: is not the file that files\.json lists"):
+        read_relevance(folder)
+    listed_anew(folder)
+    assert read_relevance(folder) is None
+    assert not verify_model(folder).tells_how_sure
 
 
 def test_file_too_many_or_missing_is_found(exported_model: Path, tmp_path: Path) -> None:

@@ -24,10 +24,13 @@ from common.evidence.audit_log import AuditLog
 from common.files import sha256_hex
 from common.hashing.codes import unpack
 from common.model import Encoded, load_model
-from common.model.form import CARD_FILE, CARD_PAGE, CONFIG_FILE, WEIGHTS_FILE
+from common.model.folder import written_whole
+from common.model.form import CARD_FILE, CARD_PAGE, CONFIG_FILE, FILES_FILE, RELEVANCE_FILE, WEIGHTS_FILE
+from common.model.relevance import read_relevance, write_relevance
 from common.model.verify import verify_model
+from common.retrieval.relevance import Relevance
 from common.trust.keys import SigningKey
-from common.wire.update import load_into
+from common.wire.update import arrays_digest, load_into
 from server.deploy.runs import BUNDLE_FILE
 from server.model import export_cli
 from server.model.ended_run import PUBLIC_MODEL_FILE, START_MODEL_FILE, read_ended_run
@@ -140,11 +143,42 @@ def test_export_holds_nothing_private(
     assert config["data"]["root"] == config["encoder"]["cache"] == ""
 
 
+def test_export_tells_how_sure_a_hit_is_as_the_run_measured_it(finished_run: FinishedRun, exported_model: Path) -> None:
+    relevance = read_relevance(exported_model)
+    assert relevance is not None
+    assert relevance.model == finished_run.summary["model_digest"]
+    assert (exported_model / RELEVANCE_FILE).read_bytes() == (finished_run.folder / RELEVANCE_FILE).read_bytes()
+    assert relevance.num_patients == 20
+    page = (exported_model / CARD_PAGE).read_text()
+    assert f"{relevance.num_studies} public studies of 20 patients that no training saw" in page
+
+
+def test_how_sure_of_another_model_is_refused_and_of_an_older_run_absent(
+    finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(finished_run.folder, tmp_path / "run"))
+    write_relevance(run, Relevance(model="0" * 64, why="not measured"))
+    with pytest.raises(CheckpointError, match="of another model than the run stands for"):
+        export_model(read_ended_run(run), tmp_path / "model")
+    (run / RELEVANCE_FILE).write_bytes(b"{")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        export_model(read_ended_run(run), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    (run / RELEVANCE_FILE).unlink()
+    older = export_model(read_ended_run(run), tmp_path / "model")
+    assert read_relevance(older.folder) is None
+    assert not verify_model(older.folder).tells_how_sure
+    assert "The run left nothing of it." in (older.folder / CARD_PAGE).read_text()
+
+
 def stand_for(run: FinishedRun, folder: Path, **changes: Any) -> Path:
     """A copy of a run whose summary says something else."""
     shutil.copytree(run.folder, folder)
     summary = {**run.summary, **changes}
     (folder / SUMMARY_FILE).write_text(json.dumps(summary))
+    if summary["published"] == "start":
+        digest = arrays_digest(load_file(folder / START_MODEL_FILE))
+        write_relevance(folder, Relevance(model=digest, why="not measured"))
     return folder
 
 
@@ -256,7 +290,7 @@ def deployed(run: FinishedRun, folder: Path, key: SigningKey) -> Path:
             privacy=lambda band: None,  # noqa: ARG005
         )
         recorder.run_opened()
-        recorder.closed(run.state, status="completed", files=[folder / SUMMARY_FILE])
+        recorder.closed(run.state, status="completed", files=[folder / SUMMARY_FILE, folder / RELEVANCE_FILE])
     return folder
 
 
@@ -286,6 +320,24 @@ def test_signed_run_that_was_changed_gives_no_model(finished_run: FinishedRun, t
     with pytest.raises(TrustError, match=r"summary\.json: is not the file that was signed"):
         export_cli.export_command(run, out=tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_signature_of_the_run_covers_how_sure_a_hit_is(finished_run: FinishedRun, tmp_path: Path) -> None:
+    run = deployed(finished_run, tmp_path / "run", SigningKey.fresh())
+    model = export_model(read_ended_run(run), tmp_path / "model").folder
+    relevance = read_relevance(model)
+    assert relevance is not None
+    for content in (replace(relevance, num_studies=relevance.num_studies + 1), None):
+        changed = tmp_path / f"changed-{content is None}"
+        with written_whole(changed) as beside:  # whoever changes it may change the list of files as well
+            shutil.copytree(model, beside, dirs_exist_ok=True)
+            (beside / FILES_FILE).unlink()
+            if content is None:
+                (beside / RELEVANCE_FILE).unlink()
+            else:
+                write_relevance(beside, content)
+        with pytest.raises(TrustError, match="is not what was signed of how sure a hit is"):
+            verify_model(changed)
 
 
 def test_signed_run_that_did_harm_gives_the_start_of_its_bundle(finished_run: FinishedRun, tmp_path: Path) -> None:

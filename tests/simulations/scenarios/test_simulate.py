@@ -13,6 +13,7 @@ import pytest
 from client.dp.randomness import SeededRandomness
 from common.config.load import config_digest, load_config, read_run_config
 from common.errors import CheckFailed, CheckpointError, PolicyRefusal
+from common.model.form import RELEVANCE_FILE
 from common.privacy.bands import delta_for
 from common.privacy.forecast import forecast
 from common.seeds import torch_generator
@@ -41,6 +42,7 @@ def test_run_folder_holds_what_the_design_names(finished_run: Any) -> None:
         CONFIG_FILE,
         PUBLIC_MODEL_FILE,
         START_MODEL_FILE,
+        RELEVANCE_FILE,
         "checkpoint",
     }
     assert json.loads((folder / "summary.json").read_bytes()) == finished_run.summary

@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,11 @@ import pytest
 import wardround
 from common.hashing.codes import unpack
 from common.model import load_model
+from common.model.form import RELEVANCE_FILE
+from common.model.relevance import parsed_relevance, write_relevance
 from simulations.search.building import own_rows, studies_of
 from simulations.search.opened_run import open_run
+from tests.common.retrieval.test_relevance import STEPS, curve_with, relevance_with
 from tests.conftest import FinishedRun
 
 TEXT = "Small left pleural effusion."
@@ -86,6 +89,20 @@ def test_search_finds_what_a_scan_of_all_codes_finds(search: Search, run_folder:
     assert all(hit["findings"] == findings[hit["study"]] for hit in told["hits"])
     assert told["sites_asked"] == told["sites_answered"] == sorted(consortium.sites)
     assert not told["partial"]
+
+
+def test_each_hit_is_told_how_sure_it_is(search: Search, run_folder: Path) -> None:
+    kept = parsed_relevance(run_folder / RELEVANCE_FILE)
+    curve = curve_with((replace(STEPS[1], nearest=0, farthest=64),), gallery="reports")
+    write_relevance(run_folder, relevance_with(curve, model=kept.model))
+    told = search(run_folder, "--text", TEXT, "--gallery", "reports", "--json").told
+    about = {"word": "about", "probability": 0.62, "low": 0.5, "high": 0.7}
+    assert [hit["relevance"] for hit in told["hits"]] == [about] * len(told["hits"]), "a simulation rounds nothing"
+    images = search(run_folder, "--text", TEXT, "--json").told
+    assert {hit["relevance"] for hit in images["hits"]} == {None}, "that kind of search was not measured"
+    shown = search(run_folder, "--text", TEXT, "--gallery", "reports").out
+    assert "about 62%" in shown
+    assert "1,150 public pairs" in shown
 
 
 def test_picture_of_a_study_finds_that_study_first(search: Search, run_folder: Path) -> None:
