@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -139,7 +139,7 @@ def test_count_that_is_damaged_answers_nothing(tmp_path: Path) -> None:
 def test_ten_thousand_refused_questions_are_a_few_entries_and_the_log_holds(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Most come without evidence; two hundred are whole, each with a new head of the server, and against the policy."""
+    """Most are none; a hundred are whole, each with a new head of the server, and against the policy."""
     caplog.set_level(logging.CRITICAL, logger="wardround.site")
     server, site = Side.create(tmp_path, "server"), Side.create(tmp_path, "north")
     clock = [NOW]
@@ -150,19 +150,22 @@ def test_ten_thousand_refused_questions_are_a_few_entries_and_the_log_holds(
         with opened_refusals(tmp_path, recorder, now=lambda: clock[0]) as refused:
             gate = SearchGate(both.policy, run=RUN, recorder=recorder, refused=refused)
             bare = question_to_records(question().sealed(ASKER), key=ASKER.public.hex)
-            for _ in range(9_800):
+            for _ in range(9_000):
+                assert gate(Message(RecordDict(), 1, QUESTION_TYPE, ttl=60), found).error.reason == "malformed"
+            for _ in range(900):
                 assert gate(Message(bare, 1, QUESTION_TYPE, ttl=60), found).error.reason == "evidence"
-            for _ in range(200):
+            for _ in range(100):
                 assert gate(both.passed_on(question()), found).error.reason == "policy"
-            assert len(hospital.trail) - before == 2
+            assert len(hospital.trail) - before == 3
             clock[0] += HOUR
             refused.write_what_is_over()
             both.policy = ALLOWED
             assert not both.answer(both.passed_on(question())).has_error(), "and one that is allowed is answered"
         trail = list(read_log(site.folder).trail)
     sums = [entry.fields for entry in trail if entry.kind is Kind.QUESTIONS_REFUSED]
-    assert [(one["reason"], one["asker"], one["times"]) for one in sums] == [
-        ("evidence", "riverside", 9_799),
-        ("policy", "riverside", 199),
+    assert sorted((one["reason"], one["asker"], one["times"]) for one in sums) == [
+        ("evidence", "riverside", 899),
+        ("malformed", None, 8_999),
+        ("policy", "riverside", 99),
     ]
-    assert [entry.fields["reason"] for entry in trail if entry.kind is Kind.REFUSAL] == ["evidence", "policy"]
+    assert [entry.fields["reason"] for entry in trail if entry.kind is Kind.REFUSAL] == ["malformed", "evidence", "policy"]
