@@ -168,4 +168,8 @@ def test_ten_thousand_refused_questions_are_a_few_entries_and_the_log_holds(
         ("malformed", None, 8_999),
         ("policy", "riverside", 99),
     ]
-    assert [entry.fields["reason"] for entry in trail if entry.kind is Kind.REFUSAL] == ["malformed", "evidence", "policy"]
+    assert [entry.fields["reason"] for entry in trail if entry.kind is Kind.REFUSAL] == [
+        "malformed",
+        "evidence",
+        "policy",
+    ]
