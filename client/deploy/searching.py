@@ -13,6 +13,7 @@ from flwr.app import Message
 from client.deploy.approval import Approvals
 from client.deploy.message_bytes import error_reply
 from client.gate.recorder import Recorder
+from client.gate.refused_questions import opened_refusals
 from client.gate.search_gate import SearchGate
 from client.policy.site_policy import policy_of
 from client.policy.site_schema import SiteConfig
@@ -52,10 +53,13 @@ class QuestionWorker:
         try:
             run = self._approvals.of(bundle_hash).run
             _check_content(message)
+            with opened_refusals(self._config.state_folder, self._recorder) as refused:
+                refused.write_what_is_over()
+                gate = SearchGate(self._policy, run=run, recorder=self._recorder, refused=refused)
+                return gate(message, self._found)
         except WardroundError as error:
             _log.error("question refused: %s", error)
             return error_reply(message, error.reason)
-        return SearchGate(self._policy, run=run, recorder=self._recorder)(message, self._found)
 
     def _found(self, question: Question) -> SiteAnswer:
         limits, state = self._config.search, self._config.state_folder

@@ -16,7 +16,8 @@ A task is admitted only if
    a server that was killed asks for the round in flight once more.
 
 A question of another hospital is admitted by the first two alike: the log passed this question on to this site, in the
-name of who asks.
+name of who asks. The server's head is noted when the question is answered: of one that is refused nothing left, and a
+head for each would let whoever asks fill the log.
 
 What a site has answered stands in its log, so there is no second memory of it that could be lost or put back alone.
 """
@@ -40,7 +41,8 @@ from common.evidence.exchange import (
     newer_extension,
     proven_entries,
 )
-from common.evidence.log_entries import Kind, LogEntry, is_word
+from common.evidence.log_entries import Kind, LogEntry, Value, is_word
+from common.evidence.log_heads import Extension
 from common.evidence.log_trail import Counterpart
 from common.files import sha256_hex
 from common.search.question import Question
@@ -131,6 +133,21 @@ class Recorder(Protocol):
         """
         ...
 
+    def questions_refused(self, reason: str, *, run: str, asker: str | None, since: str, times: int) -> None:
+        """Note how many more questions were refused in an hour after the first, once however often it is called.
+
+        Args:
+            reason: Why.
+            run: Digest of the run whose channel they came by.
+            asker: Who is said to have asked; None for those that are not told apart.
+            since: When the first was refused (ISO 8601, UTC).
+            times: How many came after it.
+
+        Raises:
+            TrustError: The log cannot be written.
+        """
+        ...
+
 
 class NoRecorder:
     """Of a simulation: nothing is signed, and nothing asked for."""
@@ -163,6 +180,9 @@ class NoRecorder:
         """See `Recorder`."""
 
     def refused(self, reason: str, *, run: str, round_number: int) -> None:
+        """See `Recorder`."""
+
+    def questions_refused(self, reason: str, *, run: str, asker: str | None, since: str, times: int) -> None:
         """See `Recorder`."""
 
 
@@ -205,17 +225,20 @@ class SiteRecorder:
 
     def _newly_proven(self, evidence: Evidence) -> tuple[LogEntry, ...]:
         """The entries that come with a message, and the server's head noted: it vouched for whatever comes."""
-        held = self._log.trail.held(self._server)
-        extension = newer_extension(evidence, held=held, key=self._server.public_key)
+        extension = self._newer(evidence)
         self._log.receive(extension, counterpart=self._server)
         return proven_entries(evidence, extension.head)
+
+    def _newer(self, evidence: Evidence) -> Extension:
+        """What leads from the server's head that is held here to a newer one; nothing is noted."""
+        return newer_extension(evidence, held=self._log.trail.held(self._server), key=self._server.public_key)
 
     def admit_question(self, evidence: Evidence | None, question: Question, *, key: str, run: str) -> None:
         """See `Recorder`."""
         shown = self._shown(evidence)
         with self._lock:
             check_question_passed(
-                self._newly_proven(shown),
+                proven_entries(shown, self._newer(shown).head),
                 run=run,
                 question=question.digest,
                 asker=question.asker,
@@ -278,6 +301,7 @@ class SiteRecorder:
         """See `Recorder`."""
         shown, found = self._shown(evidence), released()
         with self._lock:
+            self._newly_proven(shown)
             self._log.append(Kind.QUESTION_ANSWERED, content=question.digest, run=run, asker=question.asker)
             entries = [self._note(record, run=run, round_number=NO_ROUND) for record in found]
             return self._log.show(self._server, known=(shown.held,), entries=entries)
@@ -306,5 +330,15 @@ class SiteRecorder:
 
     def refused(self, reason: str, *, run: str, round_number: int) -> None:
         """See `Recorder`."""
-        word = reason if is_word(reason) else "other"
-        self._log.append(Kind.REFUSAL, run=run, round=min(max(round_number, 0), _MOST_ROUNDS), reason=word)
+        self._log.append(Kind.REFUSAL, run=run, round=min(max(round_number, 0), _MOST_ROUNDS), reason=_word(reason))
+
+    def questions_refused(self, reason: str, *, run: str, asker: str | None, since: str, times: int) -> None:
+        """See `Recorder`."""
+        said: dict[str, Value] = {"run": run, "reason": _word(reason), "asker": asker, "since": since, "times": times}
+        if not any(entry.kind is Kind.QUESTIONS_REFUSED and dict(entry.fields) == said for entry in self._log.trail):
+            self._log.append(Kind.QUESTIONS_REFUSED, **said)
+
+
+def _word(reason: str) -> str:
+    """A reason as the log can hold it."""
+    return reason if is_word(reason) else "other"

@@ -3,7 +3,7 @@
 On the way in: the question is whole and sealed with the key that the server's log names beside its asker, and the
 server vouches that it passed this question on to this site. On the way out: the reply is one record of handles and
 distances, listed as such a release, which the site's policy allows (`releases.allowed`); the site's log says who asked
-and what leaves, and the reply carries the proof. An error leaves as a reason code.
+and what leaves, and the reply carries the proof. An error leaves as a reason code, and refusals are counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from flwr.app import Error, Message, RecordDict
 
 from client.gate.forms import OF_A_SEARCH, listed
 from client.gate.gate import ERROR_CODE, RAISED
-from client.gate.recorder import NO_ROUND, Recorder
+from client.gate.recorder import Recorder
+from client.gate.refused_questions import RefusedQuestions
 from client.policy.interface import Policy, ReleaseRequest
 from common.errors import WardroundError
 from common.search.answer import SiteAnswer
@@ -37,27 +38,31 @@ class SearchGate:
         policy: The hospital's own.
         run: Digest of the run whose channel questions come by.
         recorder: Who keeps the evidence.
+        refused: Who counts what is refused.
     """
 
-    def __init__(self, policy: Policy, *, run: str, recorder: Recorder) -> None:
+    def __init__(self, policy: Policy, *, run: str, recorder: Recorder, refused: RefusedQuestions) -> None:
         self._policy = policy
         self._run = run
         self._recorder = recorder
+        self._refused = refused
 
     def __call__(self, message: Message, answers: Answers) -> Message:
         """Answer a question through the gate, or with a reason code."""
+        asker: str | None = None
         try:
-            return Message(self._passed(message.content, answers), reply_to=message)
+            sealed, key = question_from_records(message.content)
+            question = read_question(sealed, PublicKey.from_hex(key))
+            asker = question.asker
+            return Message(self._passed(message.content, question, key, answers), reply_to=message)
         except WardroundError as error:
             _log.error("question refused: %s", error)
-            return self._refusal(message, error.reason)
+            return self._refusal(message, error.reason, asker)
         except Exception:
             _log.exception("a question failed; the server is told only that this site failed")
-            return self._refusal(message, RAISED)
+            return self._refusal(message, RAISED, asker)
 
-    def _passed(self, content: RecordDict, answers: Answers) -> RecordDict:
-        sealed, key = question_from_records(content)
-        question = read_question(sealed, PublicKey.from_hex(key))
+    def _passed(self, content: RecordDict, question: Question, key: str, answers: Answers) -> RecordDict:
         evidence = evidence_of(content)
         self._recorder.admit_question(evidence, question, key=key, run=self._run)
         records = answer_to_records(answers(question))
@@ -68,6 +73,6 @@ class SearchGate:
         )
         return with_evidence(records, shown)
 
-    def _refusal(self, message: Message, reason: str) -> Message:
-        self._recorder.refused(reason, run=self._run, round_number=NO_ROUND)
+    def _refusal(self, message: Message, reason: str, asker: str | None) -> Message:
+        self._refused.note(reason, run=self._run, asker=asker)
         return Message(Error(ERROR_CODE, reason), reply_to=message)

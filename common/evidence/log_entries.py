@@ -17,6 +17,7 @@ neither a patient nor the text of an exception has room in it.
 | `refusal` | site | - |
 | `question_passed` | server | the question of a hospital that was passed on |
 | `question_answered` | site | the question that was answered |
+| `questions_refused` | site | - |
 | `checkpoint` | server | the state file |
 | `head_received` | both | - |
 | `run_closed` | both | the last manifest (server), the last reply (site) |
@@ -59,6 +60,7 @@ class Kind(StrEnum):
     REFUSAL = "refusal"
     QUESTION_PASSED = "question_passed"
     QUESTION_ANSWERED = "question_answered"
+    QUESTIONS_REFUSED = "questions_refused"
     CHECKPOINT = "checkpoint"
     HEAD_RECEIVED = "head_received"
     RUN_CLOSED = "run_closed"
@@ -75,6 +77,10 @@ def is_word(value: Value) -> bool:
 
 def _is_name(value: Value) -> bool:
     return isinstance(value, str) and is_name(value)
+
+
+def _is_name_or_none(value: Value) -> bool:
+    return value is None or _is_name(value)
 
 
 def _is_digest(value: Value) -> bool:
@@ -119,6 +125,13 @@ _FIELDS: dict[Kind, dict[str, Form]] = {
     Kind.REFUSAL: {**_OF_ROUND, "reason": is_word},
     Kind.QUESTION_PASSED: {**_OF_RUN, "asker": _is_name, "public_key": _is_digest, "sites": _are_names},
     Kind.QUESTION_ANSWERED: {**_OF_RUN, "asker": _is_name},
+    Kind.QUESTIONS_REFUSED: {
+        **_OF_RUN,
+        "reason": is_word,
+        "asker": _is_name_or_none,
+        "since": is_word,
+        "times": _is_count,
+    },
     Kind.CHECKPOINT: _OF_ROUND,
     Kind.HEAD_RECEIVED: {
         "owner": _is_name,
@@ -136,7 +149,7 @@ _FIELDS: dict[Kind, dict[str, Form]] = {
 }
 """Every field of a kind, and what it may hold. `run` is the digest of the run's configuration."""
 
-_WITHOUT_CONTENT = {Kind.LOG_OPENED, Kind.UPDATE_DROPPED, Kind.REFUSAL, Kind.HEAD_RECEIVED}
+_WITHOUT_CONTENT = {Kind.LOG_OPENED, Kind.UPDATE_DROPPED, Kind.REFUSAL, Kind.QUESTIONS_REFUSED, Kind.HEAD_RECEIVED}
 
 
 @dataclass(frozen=True, kw_only=True)

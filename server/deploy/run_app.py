@@ -41,6 +41,7 @@ from server.deploy.config import CONFIG_FILE as CONSORTIUM_FILE
 from server.deploy.flower_processes import SERVER_VARIABLE
 from server.deploy.installation import Installation, read_installation
 from server.deploy.members_log import note_members
+from server.deploy.present_members import PresentMembers, keys_of
 from server.deploy.registered import SitesByNode
 from server.deploy.runs import LOG_FILE, Ending, Outcome, RunFolder, Wanted, run_of
 from server.deploy.search_app import keep_open
@@ -113,17 +114,19 @@ def _open_for_search(run: RunFolder, installation: Installation, grid: Grid) -> 
     """Keep a completed run's channel open for the questions of hospitals; the run's log then tells of them, too."""
     config_file, owner = installation.folder / CONSORTIUM_FILE, installation.consortium.name
     with AuditLog(installation.folder / LOG_FOLDER, owner=owner, key=installation.signing_key) as log:
-        note_members(log, installation.members, installation.signing_key)
-        recorder = _recorder(run, run.bundle().config, installation, log)
+        members = PresentMembers(config_file, log)
+        recorder = _recorder(run, run.bundle().config, installation, log, members=members)
         transport = GridTransport(grid, recorder=recorder, names=SitesByNode(grid, installation))
-        keep_open(run, installation, transport, members=lambda: keys_of(read_installation(config_file)))
+        keep_open(run, installation, transport, members=members)
         log.copy_to(run.path / LOGS_FOLDER / owner)
 
 
-def _recorder(run: RunFolder, config: RunConfig, installation: Installation, log: AuditLog) -> ServerRecorder:
+def _recorder(
+    run: RunFolder, config: RunConfig, installation: Installation, log: AuditLog, *, members: Mapping[str, PublicKey]
+) -> ServerRecorder:
     return ServerRecorder(
         log,
-        members=keys_of(installation),
+        members=members,
         config=config,
         folder=run.path,
         key=installation.signing_key,
@@ -141,7 +144,7 @@ def _federate(run: RunFolder, bundle: Bundle, installation: Installation, grid: 
     model = trained_model(config)
     trained = trainable_names(model)
     privacy = partial(privacy_plan, config)
-    recorder = _recorder(run, config, installation, log)
+    recorder = _recorder(run, config, installation, log, members=keys_of(installation))
     watcher = RunWatcher(run)
     setup = Setup(
         config=config,
@@ -232,11 +235,6 @@ def validation_of(bundle: Bundle, model: DualEncoder) -> PublicValidation | None
     """
     studies = validation_from_arrays(from_safetensors(bundle.validation, source=VALIDATION))
     return None if studies is None else PublicValidation(model, studies)
-
-
-def keys_of(installation: Installation) -> Mapping[str, PublicKey]:
-    """The members' signing keys by name."""
-    return {name: PublicKey.from_hex(member.signing_key) for name, member in installation.members.present.items()}
 
 
 class RunWatcher:

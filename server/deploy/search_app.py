@@ -1,7 +1,8 @@
 """A completed run's channel kept open for searching: what `wardround server search` asks for.
 
 The hospitals approved the run's bundle, and by that channel they are asked. It stays open until it is closed, or until
-another run is wanted: hospitals answer one message at a time, and training goes first. It opens again afterwards.
+another run is wanted: hospitals answer one message at a time, and training goes first. It opens again afterwards, as
+it does at once where the server's certificate was rotated: the port would go on to show the old one.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import uvicorn
 
+from common.files import sha256_of_file
 from server.app import GridTransport
 from server.deploy.gate import Bounds
 from server.deploy.installation import SERVER_FILE, Installation
@@ -41,8 +42,10 @@ def keep_open(run: RunFolder, installation: Installation, transport: GridTranspo
         ConfigError: The port is taken.
     """
     counter, wanted = Counter(members), len(members())
+    certificate = installation.folder / SERVER_FILE
+    shown = sha256_of_file(certificate)
     transport.meet(Wait(wanted=wanted, needed=0, deadline_seconds=MEETING_SECONDS))
-    with _listening(counter, port=installation.config.search_port, certificate=installation.folder / SERVER_FILE):
+    with _listening(counter, port=installation.config.search_port, certificate=certificate):
         run.note(OPENED, port=installation.config.search_port)
         serve_questions(
             counter,
@@ -50,7 +53,7 @@ def keep_open(run: RunFolder, installation: Installation, transport: GridTranspo
             members=members,
             key=installation.signing_key,
             deadline_seconds=installation.config.search_seconds,
-            ended=partial(_is_over, run, installation.folder),
+            ended=lambda: _is_over(run, installation.folder) or sha256_of_file(certificate) != shown,
         )
 
 

@@ -13,7 +13,7 @@ from common.trust.keys import SigningKey
 from server.search.counter import Counter, Members, Waiting
 
 LOOK_SECONDS = 1.0
-"""How often it is looked who came, and whether the session is to end."""
+"""How often it is looked who is a member, who came, and whether the session is to end."""
 GREETING_SECONDS = 60.0
 LATE = "late"
 """Reason of a hospital that did not answer in time."""
@@ -60,6 +60,7 @@ def serve_questions(
         if time.monotonic() >= next_look:
             if ended():
                 return
+            members()  # who joined meanwhile is met by this look, not only by the next question's
             channel.look_around(seconds=GREETING_SECONDS)
             next_look = time.monotonic() + LOOK_SECONDS
         waiting = counter.next(within_seconds=_POLL_SECONDS)

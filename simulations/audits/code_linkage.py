@@ -59,6 +59,7 @@ def linkage(
     *,
     generator: np.random.Generator,
     num_resamples: int,
+    site_N: NDArray[np.int64] | None = None,
 ) -> Linkage | None:
     """What distances between studies tell of their patients; None where no patient has two.
 
@@ -67,10 +68,11 @@ def linkage(
         who: Whose they are.
         generator: Of the bootstrap.
         num_resamples: Of the bootstrap.
+        site_N: Where each lies, so that a study is held against those of other hospitals alone; None for all.
     """
     areas, alike, firsts, chances, rows = [], [], [], [], []
     for row, distance_N in enumerate(distances_NN):
-        others_N = np.arange(len(distance_N)) != row
+        others_N = np.arange(len(distance_N)) != row if site_N is None else site_N != site_N[row]
         same_N = (who.patient_N == who.patient_N[row]) & others_N
         if not same_N.any() or same_N.sum() == others_N.sum():
             continue

@@ -1,5 +1,8 @@
 """What codes of a run's studies give away, by width: whose they are, and what a line reads off them.
 
+Beside what a code says stands what answers let out of it: whether a patient of two hospitals is recognised by what both
+tell an asker, and how much of an index askers learn who collude.
+
 A width is the first bits of the run's code. Beside the widths stand the embedding, which is what the code is cut from,
 and random codes of full width: where these tell more than chance, the measurement is wrong. All own studies of the
 hospitals are looked at, trained on or not, as all are in an index; of more than `MOST_STUDIES` some patients are drawn
@@ -10,15 +13,18 @@ Shapes: N public studies, M studies of hospitals, K bits.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.data.splits import Role
+from client.search.index import SearchIndex
 from common.errors import DataError
 from common.hashing.codes import LEAST_BITS, Codes, unpack
 from common.model import Encoded
@@ -27,8 +33,10 @@ from common.seeds import numpy_generator
 from common.types import StudyRecord
 from simulations.audits.code_inversion import Read, read_off, traits_among
 from simulations.audits.code_linkage import Linkage, Patients, linkage
+from simulations.audits.colluding_askers import Learned, learned_by_each
+from simulations.audits.linkage_over_sites import DEFAULT, EVERYTHING, linkage_over_sites
 from simulations.audits.randomised_codes import recall_of_flipped
-from simulations.search.building import own_rows
+from simulations.search.building import own_rows, write_index
 from simulations.search.opened_run import OpenedRun
 from simulations.studies.consortium import Consortium
 
@@ -38,6 +46,12 @@ EPSILONS = (8.0, 32.0, 128.0, 512.0, None)
 MOST_STUDIES = 2000
 NUM_RESAMPLES = 200
 EMBEDDING, RANDOM = "embedding", "random codes"
+TOLD = {"answers": DEFAULT, "every distance": EVERYTHING}
+"""What two hospitals tell of their studies: as the limits of site.yaml are where nothing is set, or all there is."""
+MOST_QUESTIONS = 300
+"""Public codes that an asker sends to both."""
+NUM_ASKED, NUM_ASKERS = 10_000, (1, 2, 8)
+"""Questions of a day to one hospital, and how many askers share them out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +74,21 @@ class Revealed:
     def mean_area(self) -> float | None:
         """Mean area over findings, sex and age; None where no trait can be looked at."""
         return float(np.mean([one.area for one in self.read])) if self.read else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverSites:
+    """Whether a patient of two hospitals is recognised by what both tell of their images.
+
+    Attributes:
+        of: `N bits`, or random codes.
+        told: One of `TOLD`.
+        linkage: Whose the studies are; None where no patient has two.
+    """
+
+    of: str
+    told: str
+    linkage: Linkage | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +116,8 @@ class CodeAudit:
         bit_width: Of the run's codes.
         num_public: Public studies that the line learnt from.
         revealed: By gallery and width.
+        over_sites: By width and what is told.
+        learned: Of the largest hospital's index, by askers who collude; the last one is limited by nothing.
         flipped: By epsilon and width.
     """
 
@@ -95,6 +126,8 @@ class CodeAudit:
     bit_width: int
     num_public: int
     revealed: tuple[Revealed, ...]
+    over_sites: tuple[OverSites, ...]
+    learned: tuple[Learned, ...]
     flipped: tuple[Flipped, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -123,6 +156,8 @@ def audit_codes(run: OpenedRun, consortium: Consortium) -> CodeAudit:
         bit_width=run.model.bit_width,
         num_public=len(public),
         revealed=tuple(revealed),
+        over_sites=tuple(_over_sites(run, consortium, public, own)),
+        learned=_learned(run, consortium, public),
         flipped=tuple(_flipped(run, consortium)),
     )
 
@@ -146,10 +181,7 @@ def _revealed(
     run: OpenedRun, consortium: Consortium, gallery: str, public: Sequence[int], own: Sequence[int]
 ) -> Iterator[Revealed]:
     records = [consortium.records[i] for i in own]
-    who = Patients(
-        patient_N=np.array([record.patient_id for record in records]),
-        findings_N=np.array([";".join(sorted(record.findings)) for record in records]),
-    )
+    who = _patients(records)
     learnt, seen = (_encoded(run, consortium, gallery, rows) for rows in (public, own))
     traits = traits_among([consortium.records[i] for i in public], records)
     generator = partial(numpy_generator, run.ended.config.seed, "audit codes", gallery)
@@ -169,6 +201,54 @@ def _revealed(
                 )
                 for trait in traits
             ),
+        )
+
+
+def _patients(records: Sequence[StudyRecord]) -> Patients:
+    return Patients(
+        patient_N=np.array([record.patient_id for record in records]),
+        findings_N=np.array([";".join(sorted(record.findings)) for record in records]),
+    )
+
+
+def _over_sites(
+    run: OpenedRun, consortium: Consortium, public: Sequence[int], own: Sequence[int]
+) -> Iterator[OverSites]:
+    who = _patients([consortium.records[i] for i in own])
+    asked, seen = (_encoded(run, consortium, "images", rows).codes for rows in (public[:MOST_QUESTIONS], own))
+    generator = partial(numpy_generator, run.ended.config.seed, "audit codes", "over sites")
+    random = generator("random")
+    kinds = [
+        *((f"{bits} bits", asked[:, : bits // 8], seen[:, : bits // 8]) for bits in _widths(8 * seen.shape[1])),
+        (RANDOM, *(random.integers(0, 256, some.shape, np.uint8) for some in (asked, seen))),
+    ]
+    for of, questions_QP, codes_NP in kinds:
+        for told, limits in TOLD.items():
+            found = linkage_over_sites(
+                np.ascontiguousarray(codes_NP),
+                np.ascontiguousarray(questions_QP),
+                who,
+                limits=limits,
+                generator=generator("bootstrap", of, told),
+                num_resamples=NUM_RESAMPLES,
+            )
+            yield OverSites(of=of, told=told, linkage=found)
+
+
+def _learned(run: OpenedRun, consortium: Consortium, public: Sequence[int]) -> tuple[Learned, ...]:
+    rows = {site: own_rows(consortium, site) for site in consortium.sites}
+    largest = max(rows, key=lambda site: len(rows[site]))
+    with tempfile.TemporaryDirectory(prefix="wardround-audit-") as name:
+        folder = Path(name) / "search"
+        write_index(folder, largest, rows[largest], consortium, run.model)
+        index = SearchIndex.open(folder, key=None, model=run.model.digest, bit_width=run.model.bit_width)
+        return learned_by_each(
+            index,
+            _encoded(run, consortium, "images", public).codes,
+            limits=DEFAULT,
+            askers=NUM_ASKERS,
+            num_questions=NUM_ASKED,
+            generator=numpy_generator(run.ended.config.seed, "audit codes", "askers"),
         )
 
 

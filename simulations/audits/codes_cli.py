@@ -26,6 +26,7 @@ def codes_command(
     """Measure what codes of a run's studies give away: whose they are, and what can be read off them, by width.
 
     Beside each width stand the embedding that the code is cut from, and random codes, which must come out at chance.
+    Then what answers let out of it: a patient of two hospitals, and how much of an index colluding askers learn.
     The last table says what randomised response on a question's code would cost. Exits with 0 whatever is found,
     1 where the run has not ended or has failed,
     2 where RUN is not the folder of one simulation.
@@ -40,6 +41,8 @@ def codes_command(
         rows = [row for row in audit.revealed if row.gallery == gallery]
         console.print(_linkage(gallery, rows, audit))
         console.print(_inversion(gallery, rows, audit))
+    console.print(_over_sites(audit))
+    console.print(_learned(audit))
     console.print(_randomised(audit))
     if opened.stands_for_start:
         console.print("The model is the public start, which the run stands for: training was not published.")
@@ -72,6 +75,24 @@ def _inversion(gallery: str, rows: Sequence[Revealed], audit: CodeAudit) -> Tabl
     table = Table("trait", *(row.of for row in shown), title=title)
     for number, read in enumerate(shown[0].read):
         table.add_row(read.trait, *(_with(row.read[number].area, row.read[number].interval) for row in shown))
+    return table
+
+
+def _over_sites(audit: CodeAudit) -> Table:
+    table = Table("code", "told", "nearer than others", "of same findings", "nearest of all", "by chance")
+    table.title = "A patient of two hospitals, by what both tell an asker of their images"
+    for row in audit.over_sites:
+        table.add_row(row.of, row.told, *_of_linkage(row.linkage))
+    return table
+
+
+def _learned(audit: CodeAudit) -> Table:
+    table = Table("askers", "limits of site.yaml", "questions", "answered", "studies learned", "share")
+    table.title = "What askers who collude learn of the largest hospital's index in one day"
+    for row in audit.learned:
+        numbers = (f"{number:,}" for number in (row.questions, row.answered))
+        limits = "as where nothing is set" if row.limited else "none"
+        table.add_row(str(row.askers), limits, *numbers, f"{row.studies:,} of {row.of:,}", f"{row.share:.0%}")
     return table
 
 

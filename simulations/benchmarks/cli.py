@@ -25,9 +25,13 @@ BENCHES: Registry[Callable[..., list[Row]]] = Registry(
         "encode": "simulations.benchmarks.encode:bench_encode",
         "round": "simulations.benchmarks.round:bench_round",
         "search": "simulations.benchmarks.search:bench_search",
+        "search_deployment": "simulations.benchmarks.search_deployment:bench_search_deployment",
         "unpaired": "simulations.benchmarks.unpaired:bench_unpaired",
     },
 )
+
+DEPLOYED = {"round": "deployment", "search": "search_deployment"}
+"""What `--deployment` makes of a benchmark: the same over real processes."""
 
 CONFIGURED = ("attacks", "codes", "unpaired")
 """Benchmarks that take keys of the config."""
@@ -41,16 +45,16 @@ def bench_command(
     ] = None,
     *,
     deployment: Annotated[
-        bool, typer.Option("--deployment", help="With round: over real processes and TLS, as bench deployment.")
+        bool, typer.Option("--deployment", help="With round and search: over real processes and TLS.")
     ] = False,
     as_object: Annotated[bool, typer.Option("--json", help="Print the rows as one JSON object.")] = False,
 ) -> None:
     """Measure speed, as ratios against a peer or a bound of the same run; some say what is found."""
-    if deployment and name != "round":
-        raise ConfigError("--deployment: goes with wardround bench round alone")
+    if deployment and name not in DEPLOYED:
+        raise ConfigError(f"--deployment: goes with wardround bench {', '.join(DEPLOYED)} alone")
     if overrides and name not in CONFIGURED:
         raise ConfigError(f"{overrides[0]}: settings go with wardround bench {', '.join(CONFIGURED)} alone")
-    name = "deployment" if deployment else name
+    name = DEPLOYED[name] if deployment else name
     bench = BENCHES.load(name)
     rows = bench(overrides) if overrides else bench()
     if as_object:

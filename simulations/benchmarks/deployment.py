@@ -43,9 +43,9 @@ def bench_deployment() -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (plain := folder / "plain").mkdir()
-        peer = _between(round_ends(plain, num_sites=PLAN.num_sites, num_rounds=NUM_PEER_ROUNDS))
+        peer = between(round_ends(plain, num_sites=PLAN.num_sites, num_rounds=NUM_PEER_ROUNDS))
         (ours := folder / "ours").mkdir()
-        seconds = _between(_commits(ours))
+        seconds = between(_commits(ours))
     return [Row(name="round, 3 sites, deployment", seconds=seconds, peer=PEER, peer_seconds=peer)]
 
 
@@ -70,5 +70,6 @@ def _commits_of(run: RunFolder) -> list[float]:
     return list(seen.values())
 
 
-def _between(ends: list[float]) -> float:
+def between(ends: list[float]) -> float:
+    """Median seconds from each end to the next."""
     return statistics.median(after - before for before, after in pairwise(ends))

@@ -48,7 +48,7 @@ def build_all(run: OpenedRun, folder: Path, *, progress: Progress) -> dict[str, 
     consortium, sites = studies_of(run, progress=progress), []
     for number, site in enumerate(consortium.sites):
         rows = own_rows(consortium, site)
-        _write_index(folder / str(number), site, rows, consortium, run.model)
+        write_index(folder / str(number), site, rows, consortium, run.model)
         records = [consortium.records[i] for i in rows]
         sites.append({"name": site, "findings": {record.study_id: record.findings for record in records}})
     held_out = consortium.held_out_rows(consortium.sites)
@@ -57,7 +57,8 @@ def build_all(run: OpenedRun, folder: Path, *, progress: Progress) -> dict[str, 
     return {"spread": float(seen.std()), "sites": sites}
 
 
-def _write_index(folder: Path, site: str, rows: Sequence[int], consortium: Consortium, model: Model) -> None:
+def write_index(folder: Path, site: str, rows: Sequence[int], consortium: Consortium, model: Model) -> None:
+    """Write the index of some of a run's studies, with keys of its own."""
     records = [consortium.records[i] for i in rows]
     nothing = consortium.images[:0]
     images = [torch.cat([consortium.images[[i]], consortium.other_images.get(i, nothing)]) for i in rows]

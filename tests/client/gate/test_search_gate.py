@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from flwr.common.serde import message_to_proto
 
 from client.gate import search_gate
 from client.gate.recorder import SiteRecorder
-from client.gate.search_gate import SearchGate
+from client.gate.refused_questions import opened_refusals
+from client.gate.search_gate import Answers, SearchGate
 from client.policy.interface import Policy
 from client.policy.release_rules import AllowedMechanisms
 from common.errors import PolicyRefusal
@@ -70,10 +72,11 @@ class Both:
         held = self.site.trail.held(self.server.trail.owner)
         return held.content.size if held else 0
 
-    def answer(self, message: Message) -> Message:
-        """What leaves the hospital."""
+    def answer(self, message: Message, answers: Answers = found) -> Message:
+        """What leaves the hospital; what it refused is counted anew each time, so that each refusal is an entry."""
         recorder = SiteRecorder(self.site, site="north", server=self.server.trail.owner)
-        return SearchGate(self.policy, run=RUN, recorder=recorder)(message, found)
+        with tempfile.TemporaryDirectory() as state, opened_refusals(Path(state), recorder) as refused:
+            return SearchGate(self.policy, run=RUN, recorder=recorder, refused=refused)(message, answers)
 
     def kinds(self) -> list[Kind]:
         """What the hospital's log says, heads left out."""
@@ -151,7 +154,6 @@ def test_text_of_an_error_stays(both: Both, error: Exception, reason: str) -> No
     def fails(_: Question) -> SiteAnswer:
         raise error
 
-    recorder = SiteRecorder(both.site, site="north", server=both.server.trail.owner)
-    reply = SearchGate(ALLOWED, run=RUN, recorder=recorder)(both.passed_on(question()), fails)
+    reply = both.answer(both.passed_on(question()), fails)
     assert reply.error.reason == reason
     assert PATIENT.encode() not in message_to_proto(reply).SerializeToString()

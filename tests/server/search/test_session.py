@@ -14,7 +14,7 @@ import pytest
 from common.errors import TrustError
 from common.search.answer import Hit, SiteAnswer, read_answer
 from common.search.question import Question, new_question, read_question
-from common.trust.keys import SigningKey
+from common.trust.keys import PublicKey, SigningKey
 from server.search.counter import MOST_WAITING, PATH, Counter
 from server.search.session import serve_questions
 
@@ -131,3 +131,24 @@ def test_port_answers_with_a_status_alone_and_holds_a_bounded_queue() -> None:
         counter.take(question().sealed(KEYS["northgate"]))
     (reply,) = replies(counter, [post(question().sealed(KEYS["northgate"]))])
     assert (reply.status_code, reply.content) == (503, b"")
+
+
+def test_members_are_looked_at_before_it_is_looked_who_came() -> None:
+    """Who joins while nobody asks is met all the same."""
+    looks: list[str] = []
+    end = threading.Event()
+
+    class Looking(Hospitals):
+        def look_around(self, *, seconds: float) -> None:
+            super().look_around(seconds=seconds)
+            looks.append("around")
+            end.set()
+
+    def members() -> Mapping[str, PublicKey]:
+        looks.append("members")
+        return MEMBERS
+
+    counter = Counter(members)
+    options = {"members": members, "key": SERVER, "deadline_seconds": 5, "ended": end.is_set}
+    serve_questions(counter, Looking(), **options)  # type: ignore[arg-type]
+    assert looks == ["members", "around"]

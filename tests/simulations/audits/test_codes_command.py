@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import wardround
-from simulations.audits.codes import EMBEDDING, RANDOM
+from simulations.audits import codes
+from simulations.audits.codes import EMBEDDING, RANDOM, TOLD
 from tests.conftest import FinishedRun
 
 
@@ -20,6 +21,7 @@ def test_audit_codes_measures_every_width_and_its_control_is_at_chance(
 ) -> None:
     """The mean over traits of random codes: twelve areas of 390 studies each, within 0.05 of chance."""
     run = shutil.copytree(finished_run.folder, tmp_path / "run")
+    monkeypatch.setattr(codes, "NUM_ASKED", 60)
     monkeypatch.setattr(sys, "argv", ["wardround", "audit", "codes", "--run", str(run), "--json"])
     with pytest.raises(SystemExit) as end:
         wardround.main()
@@ -33,6 +35,11 @@ def test_audit_codes_measures_every_width_and_its_control_is_at_chance(
         assert abs(sum(areas) / len(areas) - 0.5) < 0.05
         assert {"sex", "age"} <= {read["trait"] for read in control["read"]}
         assert control["linkage"]["area_interval"]["low"] < 0.5 < control["linkage"]["area_interval"]["high"]
+    over_sites = {(row["of"], row["told"]): row["linkage"] for row in told["over_sites"]}
+    assert len(over_sites) == 6 * len(TOLD), "five widths and random codes"
+    control = over_sites[RANDOM, "every distance"]["area_interval"]
+    assert control["low"] < 0.5 < control["high"]
+    assert [(row["askers"], row["limited"]) for row in told["learned"]] == [(1, True), (2, True), (8, True), (1, False)]
     assert {row["bits"] for row in told["flipped"]} == {48, 64}
     assert told["num_patients"] > 200
     assert (told["bit_width"], told["flipped"][-1]["epsilon"]) == (64, None)
