@@ -31,9 +31,7 @@ def read_attacks(path: Path) -> tuple[Check, ...]:
     except OSError as error:
         raise ConfigError(f"--attacks {path}: cannot be read ({error.strerror})") from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ConfigError(
-            f"--attacks {path}: is not what wardround audit privacy --json prints; make it anew"
-        ) from error
+        raise ConfigError(f"--attacks {path}: is not what wardround audit privacy --json prints; make it") from error
     if not found:
         raise ConfigError(f"--attacks {path}: holds no check; make it anew with wardround audit privacy --json")
     return found

@@ -1,7 +1,7 @@
-"""One bad hospital cannot steer or stop a run: who was asked, admitted and dropped, told alike by everybody who says so.
+"""One bad hospital cannot steer or stop a run: everybody tells alike who was asked, admitted and dropped.
 
-The rule's own guarantee is proven and tested elsewhere; here it is looked at whether the run kept to its conditions, and
-whether each update that counted is one that its hospital sent.
+The rule's own guarantee is proven and tested elsewhere; here it is looked at whether the run kept to its conditions,
+and whether each update that counted is one that its hospital sent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from common.errors import CannotTell, CheckFailed, TrustError
+from common.errors import CheckFailed, TrustError
 from common.evidence.log_entries import Kind, LogEntry
 from simulations.audits.promises.answers import Check, Promise, checked
 from simulations.audits.promises.opened import Opened
@@ -87,15 +87,13 @@ def _check_counts(opened: Opened) -> str:
             raise CheckFailed(f"{opened.summary.path}: counts other rounds and drops of {site} than {path.name} has")
     times = sum(sum(reasons.values()) for reasons in dropped_of.values())
     return (
-        f"{len(rounds)} rounds; {joined.total()} updates counted and {times} replies dropped, each for a stated reason"
+        f"{len(rounds)} rounds; {joined.total()} updates counted, and {times} replies were dropped for stated reasons"
     )
 
 
 def _check_log(opened: Opened) -> str:
     """The server's signed log admitted and dropped whom the rounds name."""
-    if opened.server_log is None:
-        raise CannotTell("log of the server: not handed over, or does not hold")
-    path, trail = opened.server_log
+    path, trail = opened.log_of_server()
     told = _told(opened.of_run(trail))
     for record in opened.rounds.needed():
         number = record["round"]
@@ -120,24 +118,17 @@ def _told(entries: list[LogEntry]) -> dict[int, tuple[dict[str, Any], dict[str, 
 
 def _check_updates(opened: Opened, site: str) -> str:
     """Each update that the server counted as this hospital's is one that its own log released."""
-    if opened.server_log is None:
-        raise CannotTell("log of the server: not handed over, or does not hold")
-    if site not in opened.site_logs:
-        raise CannotTell(f"log of {site}: not handed over, or does not hold")
-    path, trail = opened.site_logs[site]
+    server, told = opened.log_of_server()
+    path, trail = opened.log_of(site)
     released = {
         (entry.fields["round"], entry.content)
         for entry in opened.of_run(trail)
         if entry.kind is Kind.RELEASE and entry.fields["release"] == _UPDATE
     }
     counted = [
-        entry
-        for entry in opened.of_run(opened.server_log[1])
-        if entry.kind is Kind.UPDATE_ADMITTED and entry.fields["site"] == site
+        entry for entry in opened.of_run(told) if entry.kind is Kind.UPDATE_ADMITTED and entry.fields["site"] == site
     ]
     for entry in counted:
         if (entry.fields["round"], entry.content) not in released:
-            raise TrustError(
-                f"{opened.server_log[0]}: entry {entry.number}: counts an update of {site} that {path} never released"
-            )
+            raise TrustError(f"{server}: entry {entry.number}: counts an update of {site} that {path} never released")
     return f"{len(counted)} updates counted, each as {site} released it"

@@ -43,9 +43,7 @@ def all_command(
     ] = None,
     key: Annotated[
         Path | None,
-        typer.Option(
-            metavar="AUDITOR.pem", help="The auditor's private key, to sign the report; made where there is none."
-        ),
+        typer.Option(metavar="AUDITOR.pem", help="The auditor's private key, which signs the report; made if absent."),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write page, JSON and DPIA annex there.")] = None,
     verify: Annotated[
@@ -55,8 +53,8 @@ def all_command(
 ) -> None:
     """Hold each promise against a run folder and what hospitals hand over, and write one report of it.
 
-    Nothing is trained, no network is asked, and no file that was handed over is changed. What was not handed over cannot
-    be told, and is said.
+    Nothing is trained, no network is asked, and no file that was handed over is changed. What was not handed over
+    cannot be told, and is said.
 
     Exits with 0 where every promise holds,
     1 where a check fails, or a promise cannot be told,
@@ -68,9 +66,7 @@ def all_command(
     """
     if verify is not None:
         if run is not None or site or members or attacks or key or out:
-            raise ConfigError(
-                "--verify: checks a report that was made, and takes no RUN and no other file; leave them out"
-            )
+            raise ConfigError("--verify: checks a report that was made, and takes no RUN or other file; leave them out")
         _verify(verify, public_key or [], as_object=as_object)
         return
     if run is None:

@@ -1,4 +1,4 @@
-"""A crash costs at most the round in flight: what the checkpoint holds, and how often the server's log took up the run."""
+"""A crash costs at most the round in flight: what the checkpoint holds, and where the server's log took up the run."""
 
 from __future__ import annotations
 
@@ -62,9 +62,7 @@ def _state(opened: Opened) -> RunState:
 
 def _check_restarts(opened: Opened) -> str:
     """Whenever the run was taken up, it went on behind its last checkpoint; and checkpoints miss no round."""
-    if opened.server_log is None:
-        raise CannotTell("log of the server: not handed over, or does not hold")
-    path, trail = opened.server_log
+    path, trail = opened.log_of_server()
     committed, begun, again = 0, 0, 0
     opened_rounds: set[int] = set()
     for entry in opened.of_run(trail):

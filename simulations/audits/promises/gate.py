@@ -10,12 +10,10 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 from client.policy.site_schema import ANY
 from common.errors import CannotTell, CheckFailed, TrustError
 from common.evidence.log_entries import Kind
-from common.evidence.log_trail import Trail
 from common.privacy.release import Mechanism
 from simulations.audits.promises.answers import Check, Promise, checked
 from simulations.audits.promises.opened import Opened
@@ -27,6 +25,9 @@ _ONLY = (Promise.GATED,)
 def checks(opened: Opened) -> Iterator[Check]:
     """The checks, hospital by hospital."""
     command = f"wardround audit all {shlex.quote(str(opened.handed.run))} --site STATE"
+    if opened.is_simulation:
+        yield checked("hospitals' logs", _no_logs, promises=_ONLY, files=(), command=command)
+        return
     for part in opened.policies:
         if part.value is None:
             yield checked(
@@ -47,14 +48,18 @@ def checks(opened: Opened) -> Iterator[Check]:
             yield checked(name, partial(check, opened, site), promises=_ONLY, files=files, command=command)
 
 
+def _no_logs() -> str:
+    raise CannotTell("a simulation keeps no audit log of a hospital, and its policy lets figures without noise pass")
+
+
 def _unreadable(part: Part[object]) -> str:
     part.get()
     return ""
 
 
 def _check_releases(opened: Opened, site: str) -> str:
-    """Each release of the run names a mechanism that may leave a hospital, and a ledger entry where it costs privacy."""
-    path, trail = _log_of(opened, site)
+    """Each release names a mechanism that may leave a hospital, and a ledger entry where it costs privacy."""
+    path, trail = opened.log_of(site)
     made: Counter[str] = Counter()
     for entry in opened.of_run(trail):
         if entry.kind is not Kind.RELEASE:
@@ -74,7 +79,7 @@ def _check_releases(opened: Opened, site: str) -> str:
 
 def _check_approval(opened: Opened, site: str) -> str:
     """The hospital approved the run's bundle before anything of the run left it, but for its name and band."""
-    path, trail = _log_of(opened, site)
+    path, trail = opened.log_of(site)
     of_run = opened.of_run(trail)
     approved = [entry for entry in of_run if entry.kind is Kind.BUNDLE_APPROVED]
     costly = [entry for entry in of_run if entry.kind is Kind.RELEASE and entry.fields["ledger_entry"] is not None]
@@ -96,7 +101,7 @@ def _check_policy(opened: Opened, site: str) -> str:
     if site not in opened.policy_of:
         raise CannotTell(f"site.yaml of {site}: not handed over")
     part = opened.policy_of[site]
-    policy, (path, trail) = part.needed(), _log_of(opened, site)
+    policy, (path, trail) = part.needed(), opened.log_of(site)
     for entry in trail:
         if entry.kind is Kind.QUESTION_ANSWERED and not _allows(policy.search.allowed, str(entry.fields["asker"])):
             raise CheckFailed(
@@ -117,14 +122,3 @@ def _check_policy(opened: Opened, site: str) -> str:
 
 def _allows(allowed: list[str], asker: str) -> bool:
     return asker in allowed or allowed == [ANY]
-
-
-def _log_of(opened: Opened, site: str) -> tuple[Path, Trail]:
-    """A hospital's log.
-
-    Raises:
-        CannotTell: It was not handed over, or does not hold.
-    """
-    if site not in opened.site_logs:
-        raise CannotTell(f"log of {site}: not handed over, or does not hold")
-    return opened.site_logs[site]

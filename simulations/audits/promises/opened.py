@@ -129,6 +129,40 @@ class Opened:
             return self.evidence.manifest.run
         return (self.summary.value or {}).get("config_digest")
 
+    def log_of(self, site: str) -> tuple[Path, Trail]:
+        """A hospital's log, and its file.
+
+        Raises:
+            CannotTell: It is not here, or does not hold.
+        """
+        if site not in self.site_logs:
+            raise CannotTell(f"log of {site}: {self._why_not(LOG_FILE)}")
+        return self.site_logs[site]
+
+    def log_of_server(self) -> tuple[Path, Trail]:
+        """The server's log, and its file.
+
+        Raises:
+            CannotTell: It is not here, or does not hold.
+        """
+        if self.server_log is None:
+            raise CannotTell(f"log of the server: {self._why_not(LOG_FILE)}")
+        return self.server_log
+
+    def ledger_of(self, site: str) -> LedgerAudit:
+        """A hospital's ledger.
+
+        Raises:
+            CannotTell: It is not here, or does not hold.
+        """
+        if site not in self.ledgers:
+            raise CannotTell(f"ledger of {site}: {self._why_not('.sqlite3')}")
+        return self.ledgers[site]
+
+    def _why_not(self, ending: str) -> str:
+        broken = any(one.error is not None and one.path.name.endswith(ending) for one in self.evidence.findings)
+        return "not handed over, or is one that does not hold" if broken else "not handed over"
+
     def of_run(self, trail: Trail) -> list[LogEntry]:
         """The entries of a log that are of this run."""
         return [entry for entry in trail if entry.fields.get("run") == self.run]

@@ -211,6 +211,7 @@ def audit_report(opened: Opened, *, attacks: Sequence[Check] = (), now: datetime
 def _kept(opened: Opened, promise: Promise, checks: Sequence[Check], *, has_attacks: bool) -> Kept:
     own = [check for check in checks if promise in check.promises]
     claim, answer = CLAIMS[promise], together(own)
+    holds = (opened.is_simulation and claim.holds_unsigned) or claim.holds
     against = [check for check in own if check.answer is answer] if answer is not Answer.HOLDS else []
     against.sort(key=lambda check: -check.exit_code)
     not_tested = list(claim.not_tested)
@@ -221,7 +222,11 @@ def _kept(opened: Opened, promise: Promise, checks: Sequence[Check], *, has_atta
     return Kept(
         promise=promise,
         answer=answer,
-        sentence={Answer.HOLDS: claim.holds, Answer.FAILS: claim.fails, Answer.CANNOT_TELL: CANNOT_TELL}[answer],
+        sentence={
+            Answer.HOLDS: holds,
+            Answer.FAILS: claim.fails,
+            Answer.CANNOT_TELL: CANNOT_TELL,
+        }[answer],
         because=tuple(f"{check.name}: {check.says}" for check in against[:_MOST_REASONS]),
         num_more=max(0, len(against) - _MOST_REASONS),
         checks=tuple(check.name for check in own),

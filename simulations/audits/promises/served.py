@@ -1,4 +1,4 @@
-"""Who is served worse is visible: figures by group stand in the summary, add up, hide small groups, and are in the report.
+"""Who is served worse is visible: figures by group are in the summary, add up, hide small groups, and are shown.
 
 The figures themselves are what hospitals told; whether a hospital measured right, no file tells.
 """
@@ -63,9 +63,7 @@ def _check_groups(opened: Opened) -> str:
     for attribute, found in again.items():
         told = summary["fairness"].get(attribute)
         if told is None or not math.isclose(told["gap"], found["gap"], abs_tol=1e-9) or _worst(told) != _worst(found):
-            raise CheckFailed(
-                f"{path}: states another gap or another group served worst by {attribute} than its groups"
-            )
+            raise CheckFailed(f"{path}: states another gap or group served worst by {attribute} than its groups give")
     shown = [group for group in groups if not group["suppressed"]]
     return f"{len(shown)} of {len(groups)} groups are shown, the others have fewer than {least} patients; gaps add up"
 

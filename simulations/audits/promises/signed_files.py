@@ -271,9 +271,7 @@ def _check_index(opened: Opened, folder: Path, found: list[str]) -> str:
             raise part.error
     whose = f"of {head.site}, {head.bit_width} bits, root {head.root[:12]}"
     if key is None:
-        raise CannotTell(
-            f"{folder}: {whose}: every byte holds, but no log or ledger of {head.site} is here to name its key"
-        )
+        raise CannotTell(f"{folder}: {whose}: every byte holds, but nothing else of {head.site} names its key here")
     return f"{whose}: every byte is what {head.site} signed, and nothing withdrawn is in it"
 
 

@@ -98,11 +98,9 @@ def _check_stated(opened: Opened, site: str) -> str:
     stated = opened.summary.needed()["sites"].get(site)
     if stated is None:
         raise CannotTell(f"{opened.summary.path}: says nothing of {site}")
-    if site not in opened.ledgers:
-        raise CannotTell(f"ledger of {site}: not handed over, or does not hold")
+    audit, path = opened.ledger_of(site), opened.summary.path
     if stated["epsilon"] is None:
-        raise CannotTell(f"{opened.summary.path}: states no epsilon of {site}: the run trained without noise")
-    audit, path = opened.ledgers[site], opened.summary.path
+        raise CannotTell(f"{path}: states no epsilon of {site}: the run trained without noise")
     figures = (
         (TRAINING, stated["epsilon"], stated["delta"], "training"),
         (HELD_OUT, _held_out(opened, stated), audit.books.budget.delta, "held-out"),
@@ -133,9 +131,7 @@ def _held_out(opened: Opened, stated: Mapping[str, Any]) -> float | None:
 def _check_budget(opened: Opened, site: str) -> str:
     """The ledger's cap is the one that the hospital's own file states."""
     part = opened.policy_of[site]
-    if site not in opened.ledgers:
-        raise CannotTell(f"ledger of {site}: not handed over, or does not hold")
-    asked, kept = part.needed().budget, opened.ledgers[site].books.budget
+    asked, kept = part.needed().budget, opened.ledger_of(site).books.budget
     if (asked.epsilon, asked.delta, asked.epsilon_per_run) != (kept.epsilon, kept.delta, kept.epsilon_per_run):
         raise CheckFailed(
             f"{part.path}: states a budget of epsilon {asked.epsilon:g} ({asked.epsilon_per_run:g} a run), and the "

@@ -28,17 +28,16 @@ def headline(report: AuditReport) -> str:
     if counts[Answer.CANNOT_TELL]:
         parts.append(f"{spelled(counts[Answer.CANNOT_TELL])} cannot be told")
     held = f"{spelled(counts[Answer.HOLDS])} {'holds' if counts[Answer.HOLDS] == 1 else 'hold'}"
-    said = f"Of {spelled(whole)} promises {', '.join([*parts, held])}."
-    return said
+    return f"Of {spelled(whole)} promises {', '.join([*parts, held])}."
 
 
 def most_often_right(epsilon: float, delta: float) -> float:
     """Greatest probability that any guess is right whether a patient was there, where both are as likely beforehand.
 
-    Guarantee: (epsilon, delta)-differential privacy bounds a test's true positives by e^epsilon times its false ones and
-    delta, and its true negatives the same way (Kairouz et al. 2015, arXiv 1311.0776, theorem 2.1). Unit of privacy: the
-    patient. Neighbouring relation: add or remove one patient. Edge cases: epsilon 0 and delta 0 give one half, an
-    infinite epsilon one.
+    Guarantee: (epsilon, delta)-differential privacy bounds a test's true positives by e^epsilon times its false ones
+    and delta, and its true negatives the same way (Kairouz et al. 2015, arXiv 1311.0776, theorem 2.1). Unit of
+    privacy: the patient. Neighbouring relation: add or remove one patient. Edge cases: epsilon 0 and delta 0 give one
+    half, an infinite epsilon one.
     """
     if math.isinf(epsilon):
         return 1.0
