@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from client.search.generation import HEAD_FILE, SEARCH_FOLDER
+from client.search.generation import HANDLE_KEY_FILE, HEAD_FILE, SEARCH_FOLDER
 from client.state_folder import KEY_FILE, LEDGER_FILE, LOG_FOLDER
 from common.errors import ConfigError
 from common.evidence.log_files import LOG_FILE
@@ -82,7 +82,7 @@ class _Found:
         self.indexes += [state / SEARCH_FOLDER] if (state / SEARCH_FOLDER / HEAD_FILE).exists() else []
         beside = [*_there(state / SITE_FILE), *_there(state.parent / SITE_FILE)]
         self.policies += beside[:1]
-        self.private_keys += _there(state / KEY_FILE)
+        self.private_keys += [*_there(state / KEY_FILE), *_there(state / SEARCH_FOLDER / HANDLE_KEY_FILE)]
 
     @property
     def _num_parts(self) -> int:

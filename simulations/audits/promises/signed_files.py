@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from client.search.audit import audit_index
-from client.search.generation import HEAD_FILE
+from client.search.generation import HANDLE_KEY_FILE, LOCK_FILE
 from common.errors import CannotTell, TrustError, WardroundError
 from common.evidence.log_audit import Finding
 from common.evidence.log_entries import Kind
@@ -39,6 +39,9 @@ _ALSO = {
 """What rests on a signed file beside the promise that all can be checked."""
 
 
+_NOT_EVIDENCE = {LOCK_FILE, HANDLE_KEY_FILE}
+
+
 def checks(opened: Opened) -> Iterator[Check]:
     """The checks, in the order of `wardround audit run`, then what it does not look at."""
     yield from (_of_finding(opened, finding) for finding in opened.evidence.findings)
@@ -48,6 +51,14 @@ def checks(opened: Opened) -> Iterator[Check]:
     if opened.server_log is None and not _names_a_broken_log(opened):
         yield checked(
             "log of the server", partial(_not_here, opened), promises=(Promise.OFFLINE,), files=(), command=command
+        )
+    if opened.server_log is not None:
+        yield checked(
+            "end of the run",
+            partial(_check_end, opened),
+            promises=(Promise.OFFLINE,),
+            files=(opened.server_log[0],),
+            command=command,
         )
     if opened.config.value is not None and opened.evidence.manifest is not None:
         yield checked(
@@ -174,6 +185,18 @@ def _not_here(opened: Opened) -> str:
     raise CannotTell(f"{opened.handed.run / 'logs'}: the server's log was not handed over")
 
 
+def _check_end(opened: Opened) -> str:
+    """The log closes the run that the summary reports: without that line, its end was cut off, or never written."""
+    path, trail = opened.log_of_server()
+    closed = [entry for entry in opened.of_run(trail) if entry.kind is Kind.RUN_CLOSED]
+    if not closed:
+        raise CannotTell(
+            f"{path}: does not say that the run has ended: it goes on, was stopped, or the end was cut off"
+        )
+    last = closed[-1]
+    return f"entry {last.number} closed the run after {last.fields['rounds']} rounds: {last.fields['status']}"
+
+
 def _check_run(opened: Opened) -> str:
     manifest = opened.evidence.manifest
     if manifest is not None and manifest.run != opened.run:
@@ -236,7 +259,7 @@ def _of_indexes(opened: Opened) -> Iterator[Check]:
             f"search index {folder}",
             partial(_check_index, opened, folder, found),
             promises=(Promise.OFFLINE,),
-            files=(folder / HEAD_FILE,),
+            files=sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in _NOT_EVIDENCE),
             command=f"wardround audit index {shlex.quote(str(folder))}",
         )
         yield check

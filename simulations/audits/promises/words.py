@@ -7,7 +7,7 @@ from collections import Counter
 
 from server.report.words import spelled
 from simulations.audits.promises.answers import Answer
-from simulations.audits.promises.report import AuditReport
+from simulations.audits.promises.report import AuditReport, Kept
 from simulations.audits.promises.spending import Spent
 
 MARKS = {Answer.HOLDS: "holds", Answer.FAILS: "fails", Answer.CANNOT_TELL: "untold"}
@@ -29,6 +29,16 @@ def headline(report: AuditReport) -> str:
         parts.append(f"{spelled(counts[Answer.CANNOT_TELL])} cannot be told")
     held = f"{spelled(counts[Answer.HOLDS])} {'holds' if counts[Answer.HOLDS] == 1 else 'hold'}"
     return f"Of {spelled(whole)} promises {', '.join([*parts, held])}."
+
+
+def checked_from(report: AuditReport, kept: Kept) -> str:
+    """How many checks a promise rests on, of which files, and by which commands."""
+    own = [check for check in report.checks if kept.promise in check.promises]
+    names = Counter(path.name for path in {path for check in own for path in check.files})
+    files = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in sorted(names.items()))
+    commands = sorted({" ".join(check.command.split()[:3]) for check in own})
+    checks = f"{len(own)} {'check' if len(own) == 1 else 'checks'}"
+    return f"{checks}, from {files or 'no file'}, by {', '.join(commands)}."
 
 
 def most_often_right(epsilon: float, delta: float) -> float:
