@@ -11,6 +11,7 @@ from rich.table import Table
 
 from common.console import Terminal
 from common.errors import CheckFailed, ConfigError, TrustError
+from common.files import write_atomically
 from common.trust.keys import PublicKey, SigningKey
 from simulations.audits.promises import words
 from simulations.audits.promises.attacks import read_attacks
@@ -18,6 +19,9 @@ from simulations.audits.promises.handed_over import handed_over
 from simulations.audits.promises.opened import opened
 from simulations.audits.promises.report import AuditReport, audit_report
 from simulations.audits.promises.signed_report import refuse_taken, verify_report, write_report
+
+PUBLIC_SUFFIX = ".public.pem"
+"""Of the auditor's public key, beside the private one."""
 
 
 def all_command(
@@ -93,8 +97,12 @@ def all_command(
 
 
 def _signing_key(path: Path) -> SigningKey:
-    """The auditor's key; the first report makes it."""
-    return SigningKey.load(path) if path.exists() else SigningKey.create(path)
+    """The auditor's key. The first report makes it, and its public half beside it, to be given away."""
+    if path.exists():
+        return SigningKey.load(path)
+    key = SigningKey.create(path)
+    write_atomically(path.with_suffix(PUBLIC_SUFFIX), key.public.pem)
+    return key
 
 
 def _verify(folder: Path, keys: list[Path], *, as_object: bool) -> None:

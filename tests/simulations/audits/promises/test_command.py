@@ -74,6 +74,8 @@ def test_report_is_written_signed_and_verified_and_each_change_is_named(
 
     assert command("--verify", out) == 0
     assert f"by {SigningKey.load(key).public.hex} (named by the report itself" in capsys.readouterr().out
+    assert command("--verify", out, "--public-key", tmp_path / "auditor.public.pem") == 0
+    assert "(as given)" in capsys.readouterr().out
     public = tmp_path / "other.pem"
     public.write_bytes(SigningKey.fresh().public.pem)
     assert command("--verify", out, "--public-key", public) == 4
