@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from common.errors import WardroundError
 from common.evidence.manifest import MANIFEST_FILE, STATE_FILE
 from common.ledger.read import read_books
 from simulations.audits.promises import signed_files
