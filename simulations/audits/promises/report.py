@@ -17,7 +17,7 @@ from common.files import sha256_of_file
 from common.trust.keys import PublicKey
 from server.report.fairness.three_answers import three_answers
 from server.report.words import drop_reason
-from simulations.audits.promises import bad_hospital, crash, gate, served, signed_files, spending
+from simulations.audits.promises import bad_hospital, crash, gate, indexes, served, signed_files, spending
 from simulations.audits.promises.answers import Answer, Check, Promise, together
 from simulations.audits.promises.claims import CANNOT_TELL, CLAIMS, KEYS_NOT_COMPARED
 from simulations.audits.promises.opened import Opened
@@ -185,7 +185,7 @@ def audit_report(opened: Opened, *, attacks: Sequence[Check] = (), now: datetime
         now: The time, where a test sets it.
     """
     begun = time.perf_counter()
-    rooms = (signed_files, gate, spending, bad_hospital, crash, served)
+    rooms = (signed_files, indexes, gate, spending, bad_hospital, crash, served)
     checks = (*(check for room in rooms for check in room.checks(opened)), *attacks)
     summary = opened.summary.value
     return AuditReport(

@@ -1,4 +1,4 @@
-"""What is signed: logs, the heads that each side holds of the other's, manifest, files, ledgers, member list, indexes.
+"""What is signed of a run: logs, the heads that each side holds of the other's, manifest, files, ledgers, member list.
 
 Most of it is `wardround audit run` over all that was handed over. A file that the manifest lists and that is not there
 cannot be told of: it was not handed over. One that is there and is another fails.
@@ -9,19 +9,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
-from client.search.audit import audit_index
-from client.search.generation import HANDLE_KEY_FILE, LOCK_FILE
 from common.errors import CannotTell, TrustError, WardroundError
 from common.evidence.log_audit import Finding
 from common.evidence.log_entries import Kind
 from common.evidence.log_files import LOG_FILE
-from common.evidence.log_trail import Trail
 from common.evidence.manifest import MANIFEST_FILE, STATE_FILE
 from common.files import sha256_of_file
 from common.ledger.audit import LedgerAudit
-from common.trust.keys import PublicKey
 from server.deploy.members import Admitted
 from server.report.render import REPORT_FILE
 from server.report.summary import SUMMARY_FILE
@@ -37,9 +32,6 @@ _ALSO = {
     ROUNDS_FILE: Promise.BAD_HOSPITAL,
 }
 """What rests on a signed file beside the promise that all can be checked."""
-
-
-_NOT_EVIDENCE = {LOCK_FILE, HANDLE_KEY_FILE}
 
 
 def checks(opened: Opened) -> Iterator[Check]:
@@ -85,7 +77,6 @@ def checks(opened: Opened) -> Iterator[Check]:
             files=files,
             command=command,
         )
-    yield from _of_indexes(opened)
 
 
 def _of_finding(opened: Opened, finding: Finding) -> Check:
@@ -248,59 +239,3 @@ def _check_keys(opened: Opened, site: str) -> str:
         if len(keys) > 1:
             raise TrustError(f"{site}: its files are signed with another key than the server's log knows it by")
     return f"one key signs all that is here of {site}: {keys.pop()}"
-
-
-def _of_indexes(opened: Opened) -> Iterator[Check]:
-    answered = {site for site, (_, trail) in opened.site_logs.items() if _has_answered(trail)}
-    seen: set[str] = set()
-    for folder in opened.handed.indexes:
-        found: list[str] = []
-        check = checked(
-            f"search index {folder}",
-            partial(_check_index, opened, folder, found),
-            promises=(Promise.OFFLINE,),
-            files=sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in _NOT_EVIDENCE),
-            command=f"wardround audit index {shlex.quote(str(folder))}",
-        )
-        yield check
-        seen.update(found)
-    for site in sorted(answered - seen):
-        if len(opened.handed.indexes) == len(seen):  # else it may be the one that does not hold
-            yield checked(
-                f"search index of {site}",
-                partial(_no_index, site),
-                promises=(Promise.OFFLINE,),
-                files=(),
-                command="wardround audit index STATE/search",
-            )
-
-
-def _has_answered(trail: Trail) -> bool:
-    return any(entry.kind is Kind.QUESTION_ANSWERED for entry in trail)
-
-
-def _no_index(site: str) -> str:
-    raise CannotTell(f"{site} has answered searches, and its index was not handed over")
-
-
-def _check_index(opened: Opened, folder: Path, found: list[str]) -> str:
-    """Every byte is what was written, under the key of the hospital that the index names."""
-    head, _ = audit_index(folder, key=None)
-    key = _key_of(opened, head.site)
-    head, parts = audit_index(folder, key=key)
-    found.append(head.site)
-    for part in parts:
-        if part.error is not None:
-            raise part.error
-    whose = f"of {head.site}, {head.bit_width} bits, root {head.root[:12]}"
-    if key is None:
-        raise CannotTell(f"{folder}: {whose}: every byte holds, but nothing else of {head.site} names its key here")
-    return f"{whose}: every byte is what {head.site} signed, and nothing withdrawn is in it"
-
-
-def _key_of(opened: Opened, site: str) -> PublicKey | None:
-    if site in opened.site_logs:
-        return opened.site_logs[site][1].owner.public_key
-    if site in opened.ledgers:
-        return opened.ledgers[site].books.public_key
-    return None

@@ -98,9 +98,10 @@ def _check_stated(opened: Opened, site: str) -> str:
     stated = opened.summary.needed()["sites"].get(site)
     if stated is None:
         raise CannotTell(f"{opened.summary.path}: says nothing of {site}")
-    audit, path = opened.ledger_of(site), opened.summary.path
+    path = opened.summary.path
     if stated["epsilon"] is None:
         raise CannotTell(f"{path}: states no epsilon of {site}: the run trained without noise")
+    audit = opened.ledger_of(site)
     figures = (
         (TRAINING, stated["epsilon"], stated["delta"], "training"),
         (HELD_OUT, _held_out(opened, stated), audit.books.budget.delta, "held-out"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from common.errors import WardroundError
 from common.evidence.manifest import MANIFEST_FILE, STATE_FILE
 from common.ledger.read import read_books
-from simulations.audits.promises import signed_files
+from simulations.audits.promises import indexes, signed_files
 from simulations.audits.promises.answers import Answer, Check
 from simulations.audits.promises.handed_over import handed_over
 from simulations.audits.promises.opened import opened
@@ -38,7 +38,8 @@ EVIDENCE = (
 
 def checks(signed: SignedRun) -> list[Check]:
     """What is found of everything that is signed."""
-    return list(signed_files.checks(opened(handed_over(signed.run, sites=signed.states, members=signed.members))))
+    read = opened(handed_over(signed.run, sites=signed.states, members=signed.members))
+    return [*signed_files.checks(read), *indexes.checks(read)]
 
 
 def failing(signed: SignedRun) -> list[str]:
