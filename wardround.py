@@ -77,6 +77,10 @@ COMMANDS = {
         "Find studies near words or a picture, over a simulation.",
     ),
     "encode": ("client.encode.encode_cli:encode_command", "Turn a folder of images, or a table of texts, into codes."),
+    "audit all": (
+        "simulations.audits.promises.cli:all_command",
+        "Hold each promise against a run and what hospitals hand over.",
+    ),
     "audit ledger": ("common.ledger.cli:audit_command", "Recompute epsilon and signatures from a ledger's file."),
     "audit bias": (
         "simulations.audits.bias_cli:bias_command",

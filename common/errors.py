@@ -41,6 +41,10 @@ class CheckFailed(WardroundError):
     reason = "check_failed"
 
 
+class CannotTell(CheckFailed):
+    """A check was asked for what nothing that is there can show; it neither holds nor fails."""
+
+
 class AggregationError(WardroundError):
     """The admitted updates cannot be aggregated by the chosen rule."""
 

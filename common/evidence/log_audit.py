@@ -24,20 +24,22 @@ class Finding:
     Attributes:
         subject: What was looked at.
         says: What was found, in words.
+        path: The file that was looked at, or the folder where no one file was.
         error: Why it does not hold; None where it does.
     """
 
     subject: str
     says: str
+    path: Path
     error: WardroundError | None = None
 
     @classmethod
-    def of(cls, subject: str, check: Callable[[], str]) -> Finding:
+    def of(cls, subject: str, path: Path, check: Callable[[], str]) -> Finding:
         """What a check says, or why it fails."""
         try:
-            return cls(subject=subject, says=check())
+            return cls(subject=subject, says=check(), path=path)
         except WardroundError as error:
-            return cls(subject=subject, says=str(error), error=error)
+            return cls(subject=subject, says=str(error), path=path, error=error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +66,16 @@ def raise_first(findings: Sequence[Finding]) -> None:
         raise max(errors, key=lambda error: error.exit_code)
 
 
-def audit_logs(folders: Sequence[Path], *, known: Sequence[PublicKey] = ()) -> LogEvidence:
+def audit_logs(
+    folders: Sequence[Path], *, known: Sequence[PublicKey] = (), names: Mapping[Path, str] | None = None
+) -> LogEvidence:
     """Check audit logs, and the heads that they hold of each other.
 
     Args:
         folders: Each holds one log.
         known: Keys of owners, from elsewhere than the logs. Where there are any, each log must be under one of them.
             Without, a log that somebody wrote anew under a key of their own looks as good as the owner's.
+        names: What to call a folder's log; the folder's own name where left out.
 
     Raises:
         ConfigError: A folder holds no log.
@@ -79,8 +84,12 @@ def audit_logs(folders: Sequence[Path], *, known: Sequence[PublicKey] = ()) -> L
     if missing is not None:
         raise ConfigError(f"{missing / LOG_FILE}: no such file; name the folder of an audit log")
     logs: dict[Path, StoredLog] = {}
-    own = [Finding.of(f"log {folder.name}", partial(_check_log, folder, logs, known)) for folder in folders]
-    return LogEvidence(findings=(*own, *_held_heads(logs)), logs=logs)
+    called = {folder: (names or {}).get(folder, folder.name) for folder in folders}
+    own = [
+        Finding.of(f"log {name}", folder / LOG_FILE, partial(_check_log, folder, logs, known))
+        for folder, name in called.items()
+    ]
+    return LogEvidence(findings=(*own, *_held_heads(logs, called)), logs=logs)
 
 
 def _check_log(folder: Path, logs: dict[Path, StoredLog], known: Sequence[PublicKey]) -> str:
@@ -99,11 +108,11 @@ def _check_log(folder: Path, logs: dict[Path, StoredLog], known: Sequence[Public
     return said
 
 
-def _held_heads(logs: Mapping[Path, StoredLog]) -> Iterator[Finding]:
+def _held_heads(logs: Mapping[Path, StoredLog], called: Mapping[Path, str]) -> Iterator[Finding]:
     for folder, holder in logs.items():
         for counterpart in holder.trail.received:
-            subject = f"heads of {counterpart.owner} in log {folder.name}"
-            yield Finding.of(subject, partial(_check_held, folder, counterpart, logs))
+            subject = f"heads of {counterpart.owner} in log {called[folder]}"
+            yield Finding.of(subject, folder / LOG_FILE, partial(_check_held, folder, counterpart, logs))
 
 
 def _check_held(folder: Path, counterpart: Counterpart, logs: Mapping[Path, StoredLog]) -> str:

@@ -21,6 +21,8 @@ from common.files import write_atomically
 
 LOG_FILE = "log.jsonl"
 GIVEN_HEAD_FILE = "given_head.json"
+MOST_BYTES = 1 << 30
+"""Greatest size of a log that is read: millions of entries, and no more memory than a machine has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,8 @@ def read_log(folder: Path) -> StoredLog:
         raise ConfigError(f"{path}: no such file; name the folder of an audit log")
     given = read_given_head(folder)  # before the entries: a head that is given meanwhile is not held against them
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise TrustError(f"{path}: has more than {MOST_BYTES >> 20} MiB, as no log has; it is another file")
         content = path.read_bytes()
     except OSError as error:
         raise TrustError(f"{path}: cannot be read ({error.strerror})") from error

@@ -46,37 +46,47 @@ class RunEvidence:
     ledgers: Mapping[str, LedgerAudit]
 
 
-def audit_run(folder: Path, *, known: Sequence[PublicKey] = ()) -> RunEvidence:
+def audit_run(
+    folder: Path,
+    *,
+    known: Sequence[PublicKey] = (),
+    logs: Mapping[str, Path] | None = None,
+    ledgers: Mapping[str, Path] | None = None,
+) -> RunEvidence:
     """Check all that is signed in a run folder.
 
     Args:
         folder: The run folder.
         known: Keys of logs' owners, as for `audit_logs`.
+        logs: Folders of further logs, as hospitals hand them over, by what to call them.
+        ledgers: Files of further ledgers, the same way.
 
     Raises:
         ConfigError: There is no such folder.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; name the folder of a run")
-    found = sorted(path.parent for path in (folder / LOGS_FOLDER).glob(f"*/{LOG_FILE}"))
-    logs = audit_logs(found, known=known)
-    ledgers: dict[str, LedgerAudit] = {}
+    names = {path.parent: path.parent.name for path in sorted((folder / LOGS_FOLDER).glob(f"*/{LOG_FILE}"))}
+    names |= {path: name for name, path in (logs or {}).items()}
+    of_logs = audit_logs(list(names), known=known, names=names)
+    files = {path: path.stem for path in sorted((folder / LEDGERS_FOLDER).glob("*.sqlite3"))}
+    files |= {path: name for name, path in (ledgers or {}).items()}
+    audits: dict[str, LedgerAudit] = {}
     of_ledgers = [
-        Finding.of(f"ledger {path.stem}", partial(_check_ledger, path, ledgers))
-        for path in sorted((folder / LEDGERS_FOLDER).glob("*.sqlite3"))
+        Finding.of(f"ledger {name}", path, partial(_check_ledger, path, audits)) for path, name in files.items()
     ]
-    trails = [log.trail for log in logs.logs.values()]
+    trails = {path / LOG_FILE: log.trail for path, log in of_logs.logs.items()}
     covered = [
-        Finding.of(f"releases of {trail.owner.owner}", partial(_check_releases, trail, ledgers[trail.owner.owner]))
-        for trail in trails
-        if trail.owner.owner in ledgers
+        Finding.of(f"releases of {owner}", path, partial(_check_releases, trail, audits[owner]))
+        for path, trail in trails.items()
+        if (owner := trail.owner.owner) in audits
     ]
-    if not found and not (folder / MANIFEST_FILE).exists():
-        of_run, manifest = [Finding.of("run", partial(_refuse_unsigned, folder))], None
+    if not names and not (folder / MANIFEST_FILE).exists():
+        of_run, manifest = [Finding.of("run", folder, partial(_refuse_unsigned, folder))], None
     else:
-        of_run, manifest = _run_findings(folder, trails, ledgers)
+        of_run, manifest = _run_findings(folder, list(trails.values()), audits)
     return RunEvidence(
-        findings=(*logs.findings, *of_run, *of_ledgers, *covered), logs=logs, manifest=manifest, ledgers=ledgers
+        findings=(*of_logs.findings, *of_run, *of_ledgers, *covered), logs=of_logs, manifest=manifest, ledgers=audits
     )
 
 
@@ -117,17 +127,24 @@ def _check_ledger(path: Path, ledgers: dict[str, LedgerAudit]) -> str:
 def _run_findings(
     folder: Path, trails: Sequence[Trail], ledgers: Mapping[str, LedgerAudit]
 ) -> tuple[list[Finding], Manifest | None]:
-    if not (folder / MANIFEST_FILE).exists():
-        return [Finding.of("manifest", partial(_refuse_missing, folder, trails))], None
+    path = folder / MANIFEST_FILE
+    if not path.exists():
+        return [Finding.of("manifest", path, partial(_refuse_missing, folder, trails))], None
     try:
         manifest, trail = _signed_manifest(folder, trails)
     except TrustError as error:
-        return [Finding(subject="manifest", says=str(error), error=error)], None
+        return [Finding(subject="manifest", says=str(error), path=path, error=error)], None
     private = [site for site in manifest.sites if isinstance(site, PrivateSite)]
     return [
-        Finding.of("manifest", partial(_check_manifest, folder, manifest, trail)),
-        *(Finding.of(file.name, partial(_check_file, folder, file, manifest, trail)) for file in manifest.files),
-        *(Finding.of(f"site {site.name}", partial(_check_site, site, ledgers.get(site.name))) for site in private),
+        Finding.of("manifest", path, partial(_check_manifest, folder, manifest, trail)),
+        *(
+            Finding.of(file.name, folder / file.name, partial(_check_file, folder, file, manifest, trail))
+            for file in manifest.files
+        ),
+        *(
+            Finding.of(f"site {site.name}", path, partial(_check_site, site, ledgers.get(site.name)))
+            for site in private
+        ),
     ], manifest
 
 

@@ -24,6 +24,8 @@ APPLICATION_ID = 0x57724C67
 """Marks an SQLite file as a ledger ("WrLg")."""
 
 _ATTEMPTS = 20
+MOST_BYTES = 1 << 30
+"""Greatest size of a ledger that is read: millions of entries, and no copy that fills a disk."""
 
 
 def read_books(path: Path, *, public_key: PublicKey | None = None) -> Books:
@@ -40,6 +42,8 @@ def read_books(path: Path, *, public_key: PublicKey | None = None) -> Books:
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; name a ledger, for example ledger.sqlite3 in a site's state folder")
+    if path.stat().st_size > MOST_BYTES:
+        raise LedgerError(f"{path}: has more than {MOST_BYTES >> 20} MiB, as no ledger has; it is another file")
     head = read_head(path)  # before the entries: a head that is written meanwhile is not held against them
     with tempfile.TemporaryDirectory(prefix="wardround-ledger-") as folder:
         copy = _copied(path, Path(folder))
