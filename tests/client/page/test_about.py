@@ -14,12 +14,13 @@ import pytest
 
 from client.page.about import About, read_about
 from client.page.app import Page
+from client.page.link import ByLink
 from client.page.reliability_plot import ABOVE, LEFT, SIDE, plot_of
 from common.errors import TrustError
 from common.model import load_model
 from common.model.form import CARD_FILE
 from common.retrieval.relevance import Point, QueryKind, Relevance
-from tests.client.page.conftest import Browser, words_of
+from tests.client.page.conftest import PORT, Browser, words_of
 from tests.client.search.conftest import BIT_WIDTH, StandInModel
 from tests.common.retrieval.test_relevance import STEPS, curve_with, relevance_with
 
@@ -70,7 +71,7 @@ def opened(page_of: Callable[[], Page]) -> Opened:
     """A browser that came in to a page whose model says this of itself."""
 
     def made(about: About | None) -> Browser:
-        found = Browser(replace(page_of(), about=about))
+        found = Browser(replace(page_of(), about=about), ByLink(port=PORT))
         found.enter()
         return found
 
@@ -95,7 +96,7 @@ def test_page_about_the_model_says_what_its_folder_says(opened: Opened) -> None:
 
 
 def test_page_about_the_model_is_behind_the_door(page_of: Callable[[], Page]) -> None:
-    stranger = Browser(replace(page_of(), about=about_with(None)))
+    stranger = Browser(replace(page_of(), about=about_with(None)), ByLink(port=PORT))
     assert stranger.get("/model").status_code == 403
 
 
