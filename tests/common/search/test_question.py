@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
@@ -60,6 +61,9 @@ def test_seal_for_another_purpose_is_none() -> None:
         {"number": ""},
         {"most": 0},
         {"most": 1001},
+        {"most": math.nan},
+        {"code": "NaN"},
+        {"code": math.nan},
         {"gallery": "patients"},
         {"code": "00" * 5},
         {"code": "zz" * 16},
