@@ -37,3 +37,11 @@ def test_bench_without_json_prints_a_table(command: typer.Typer) -> None:
 def test_bench_unknown_name_says_which_are_known() -> None:
     with pytest.raises(ConfigError, match="bench=rounds: unknown; did you mean round"):
         cli.bench_command("rounds", as_object=False)
+
+
+def test_bench_deployment_is_the_same_over_real_processes_and_no_other_has_one(command: typer.Typer) -> None:
+    for name, deployed in cli.DEPLOYED.items():
+        done = runner.invoke(command, [name, "--deployment", "--json"])
+        assert json.loads(done.stdout)["rows"][0]["name"] == f"{deployed} row"
+    with pytest.raises(ConfigError, match="goes with wardround bench round, search alone"):
+        cli.bench_command("dp", deployment=True)
