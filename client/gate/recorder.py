@@ -336,7 +336,7 @@ class SiteRecorder:
         """See `Recorder`."""
         said: dict[str, Value] = {"run": run, "reason": _word(reason), "asker": asker, "since": since, "times": times}
         if not any(entry.kind is Kind.QUESTIONS_REFUSED and dict(entry.fields) == said for entry in self._log.trail):
-            self._log.append(Kind.QUESTIONS_REFUSED, **said)
+            self._log.append(Kind.QUESTIONS_REFUSED, content=None, **said)
 
 
 def _word(reason: str) -> str:

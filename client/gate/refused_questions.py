@@ -75,6 +75,7 @@ class RefusedQuestions:
             begun = self._connection.execute(
                 "SELECT 1 FROM refused WHERE run = ? AND reason = ? AND asker = ?", kind
             ).fetchone()
+        values: tuple[object, ...]
         if begun is None:
             self._recorder.refused(reason, run=run, round_number=NO_ROUND)
             change, values = "INSERT INTO refused VALUES (?, ?, ?, ?, 0)", (*kind, self._now().timestamp())

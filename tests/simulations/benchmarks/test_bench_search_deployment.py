@@ -24,7 +24,9 @@ def test_times_of_questions_are_read_from_a_relays_log_and_those_of_tasks_are_no
     words = "answered %s of run %d, round %s, in %.2f s%s"
     said = [(QUESTION_TYPE, 7, "-", 0.31, ""), ("train", 7, "1", 9.5, ""), (QUESTION_TYPE, 7, "-", 1.05, ", reason x")]
     formatter = JsonFormatter("site")
-    lines = [formatter.format(logging.makeLogRecord({"name": "wardround.relay", "msg": words, "args": one})) for one in said]
+    lines = [
+        formatter.format(logging.makeLogRecord({"name": "wardround.relay", "msg": words, "args": one})) for one in said
+    ]
     log = tmp_path / "north.log"
     log.write_text("\n".join(lines), encoding="utf-8")
     assert answered_in(log) == [0.31, 1.05]
