@@ -10,6 +10,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,9 @@ def write_report(
     return path
 
 
+@lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
+    """Kept, for the template takes longer to compile than to fill."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 
-from client.policy.site_schema import ANY
+from client.policy.site_schema import ANY, SiteConfig
 from common.errors import CannotTell, CheckFailed, TrustError
 from common.evidence.log_entries import Kind
 from common.privacy.release import Mechanism
@@ -52,7 +52,7 @@ def _no_logs() -> str:
     raise CannotTell("a simulation keeps no audit log of a hospital, and its policy lets figures without noise pass")
 
 
-def _unreadable(part: Part[object]) -> str:
+def _unreadable(part: Part[SiteConfig]) -> str:
     part.get()
     return ""
 

@@ -50,7 +50,6 @@ class Opened:
         summary: Its summary, of the schema's form.
         rounds: Its rounds.
         bundle: What hospitals approved.
-        policies: Each `site.yaml`.
         known: Public keys that were given from elsewhere.
     """
 
@@ -60,7 +59,6 @@ class Opened:
     summary: Part[dict[str, Any]]
     rounds: Part[list[dict[str, Any]]]
     bundle: Part[Bundle]
-    policies: tuple[Part[SiteConfig], ...]
     known: Sequence[PublicKey]
 
     @cached_property
@@ -91,6 +89,11 @@ class Opened:
     def ledgers(self) -> Mapping[str, LedgerAudit]:
         """Hospitals' ledgers that hold, by hospital."""
         return self.evidence.ledgers
+
+    @cached_property
+    def policies(self) -> tuple[Part[SiteConfig], ...]:
+        """Each `site.yaml`."""
+        return tuple(part_of(path, load_site_config, most_bytes=MIB) for path in self.handed.policies)
 
     @cached_property
     def policy_of(self) -> Mapping[str, Part[SiteConfig]]:
@@ -194,7 +197,6 @@ def opened(handed: HandedOver, *, known: Sequence[PublicKey] = ()) -> Opened:
         summary=part_of(run / SUMMARY_FILE, _read_summary, most_bytes=64 * MIB),
         rounds=part_of(run / ROUNDS_FILE, read_rounds, most_bytes=256 * MIB),
         bundle=part_of(run / BUNDLE_FILE, read_bundle, most_bytes=4096 * MIB),
-        policies=tuple(part_of(path, load_site_config, most_bytes=MIB) for path in handed.policies),
         known=known,
     )
 

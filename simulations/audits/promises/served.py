@@ -49,7 +49,7 @@ def _check_form(opened: Opened) -> str:
 def _check_groups(opened: Opened) -> str:
     """Groups below the least number are hidden, and the gaps are those of the groups that are shown."""
     summary, path = opened.summary.needed(), opened.summary.path
-    groups: Sequence[Mapping[str, Any]] = summary["groups"]
+    groups: Sequence[dict[str, Any]] = summary["groups"]
     if not groups:
         raise CannotTell(f"{path}: the run told no figures by group (fairness.epsilon was not set)")
     least = summary.get("least_group", 0)

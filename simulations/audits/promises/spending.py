@@ -126,7 +126,8 @@ def _held_out(opened: Opened, stated: Mapping[str, Any]) -> float | None:
     """What the report states of held-out patients: for the figures of all, and for those by group beside it."""
     groups = opened.summary.needed().get("groups_noise")
     told = [stated.get("statistics_epsilon"), groups["epsilon"] if groups else None]
-    return sum(part for part in told if part is not None) if any(part is not None for part in told) else None
+    parts = [float(part) for part in told if part is not None]
+    return sum(parts) if parts else None
 
 
 def _check_budget(opened: Opened, site: str) -> str:
