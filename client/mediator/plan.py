@@ -194,7 +194,8 @@ class Plan:
     @property
     def spans(self) -> Why:
         """All characters that some part stands on, in order."""
-        parts = [*self.wanted, *self.excluded, *self.anatomy, *self.modality, *self.ask_back]
+        parts: list[Asked | Modality | Sex | Ages | Dates | AskBack] = [*self.wanted, *self.excluded, *self.anatomy]
+        parts += [*self.modality, *self.ask_back]
         parts += [part for part in (self.sex, self.age, self.dates) if part is not None]
         return tuple(sorted({span for part in parts for span in part.why}))
 
