@@ -1,9 +1,9 @@
 """Whose studies, of what age, and from when, as a query says it: only where it says it in so many words.
 
-An age is taken as it is said: "45-year-old" is 45 and no other age, "in her fifties" 50 to 59, "over 60" 61 and up. Words for a
-time of life have the bounds of MeSH's age groups: infant up to 1, child up to 17 (MeSH parts children and
-adolescents; a query that says "child" or "paediatric" means no adult), adult from 18, elderly from 65.
-A date is a year, a month or a day; a length of time counts back from the day of asking.
+An age is taken as it is said: "45-year-old" is 45 and no other age, "in her fifties" 50 to 59, "over 60" 61 and up.
+Words for a time of life have the bounds of MeSH's age groups: infant up to 1, child up to 17 (MeSH parts children and
+adolescents; a query that says "child" or "paediatric" means no adult), adult from 18, elderly from 65. A date is a
+year, a month or a day; a length of time counts back from the day of asking.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from common.errors import PlanError
 
 _YEARS_OLD = r"[\s-]*(?:years?[\s-]*old|yrs?[\s-]*old|y\s*/\s*o|y\.o\.?|yo|years? of age|years|yrs?|y)\b"
 _AGE = r"(\d{1,3})"
+_NO_LENGTH = rf"\b(?:{_YEARS_OLD})?(?!\s*[cm]?m\b|\.\d|\s*%|\s*(?:hu|slices|ml|cc)\b)"
+"""Years may follow, and no length or other measure: "a mass over 40 mm" names no age."""
 _SEXES = {
     "F": r"females?|wom[ae]n|girls?|lady|ladies|\d{1,3}\s*(?:y\s*/?\s*o\s*|y\s*)?(f)|her|she",
     "M": r"males?|m[ae]n|boys?|gentlem[ae]n|\d{1,3}\s*(?:y\s*/?\s*o\s*|y\s*)?(m)|his|he",
@@ -25,20 +27,23 @@ _SEXES = {
 _LIFE = (
     (r"neonat(?:e|es|al)|newborns?", 0, 0),
     (r"infants?|infancy|bab(?:y|ies)", 0, 1),
-    (r"child(?:ren|hood)?|p(?:a)?ediatric|kids?|toddlers?|boys?|girls?", 0, 17),
     (r"adolescents?|teen(?:ager)?s?", 13, 18),
+    (r"child(?:ren|hood)?|p(?:a)?ediatric|kids?|toddlers?|boys?|girls?", 0, 17),
     (r"adults?", 18, None),
     (r"elderly|geriatric|old age", 65, None),
 )
 _DECADES = ("twenties", "thirties", "forties", "fifties", "sixties", "seventies", "eighties", "nineties")
 
+_OVER, _UNDER = r"over|above|older than|more than|>", r"under|below|younger than|less than|<"
+
 _Bounds = tuple[int | None, int | None]
 _AGES: tuple[tuple[str, Callable[[re.Match[str]], _Bounds]], ...] = (
-    (rf"(?:aged?|between|from)\s+(?:of\s+)?{_AGE}\s*(?:-|to|and|\u2013)\s*{_AGE}(?:{_YEARS_OLD})?", lambda m: _two(m)),
+    (rf"(?:aged?|between|from)\s+(?:of\s+)?{_AGE}\s*(?:-|to|and|\u2013)\s*{_AGE}{_NO_LENGTH}", lambda m: _two(m)),
     (rf"{_AGE}\s*(?:-|to|\u2013)\s*{_AGE}{_YEARS_OLD}", lambda m: _two(m)),
-    (rf"(?:aged?\s+)?(?:over|above|older than|more than|>)\s*(?:the age of\s+)?{_AGE}\b(?:{_YEARS_OLD})?(?!\s*[a-z]{{0,1}}m\b)", lambda m: (int(m[1]) + 1, None)),
-    (rf"(?:aged?\s+)?(?:at least|>=|\u2265)\s*{_AGE}(?:{_YEARS_OLD})?|{_AGE}\s*(?:years? )?(?:and|or) (?:older|over|above)", lambda m: (int(m[1] or m[2]), None)),
-    (rf"(?:aged?\s+)?(?:under|below|younger than|less than|<)\s*(?:the age of\s+)?{_AGE}\b(?:{_YEARS_OLD})?(?!\s*[a-z]{{0,1}}m\b)", lambda m: (None, int(m[1]) - 1)),
+    (rf"(?:aged?\s+)?(?:at least|>=|\u2265)\s*{_AGE}{_NO_LENGTH}", lambda m: (int(m[1]), None)),
+    (rf"{_AGE}\s*(?:years? )?(?:and|or) (?:older|over|above)", lambda m: (int(m[1]), None)),
+    (rf"(?:aged?\s+)?(?:{_OVER})\s*(?:the age of\s+)?{_AGE}{_NO_LENGTH}", lambda m: (int(m[1]) + 1, None)),
+    (rf"(?:aged?\s+)?(?:{_UNDER})\s*(?:the age of\s+)?{_AGE}{_NO_LENGTH}", lambda m: (None, int(m[1]) - 1)),
     (rf"(?:up to|at most|<=|\u2264)\s*{_AGE}{_YEARS_OLD}", lambda m: (None, int(m[1]))),
     (rf"(?:in (?:his|her|their|the)\s+)(?:(early|mid|late)[\s-]+)?({'|'.join(_DECADES)}|\d0s)", lambda m: _decade(m)),
     (rf"(?:age|aged|age of)\s+{_AGE}\b", lambda m: (int(m[1]), int(m[1]))),
@@ -46,10 +51,13 @@ _AGES: tuple[tuple[str, Callable[[re.Match[str]], _Bounds]], ...] = (
     (rf"\b{_AGE}\s*[mf]\b", lambda m: (int(m[1]), int(m[1]))),
 )  # fmt: skip
 
-_MONTHS = {name.lower(): number for number, name in enumerate(calendar.month_abbr) if name}
+_MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, start=1)}
 _YEAR = r"((?:19|20)\d\d)"
 _DAY = rf"(?:{_YEAR}-(\d\d)-(\d\d)|(?:(\d{{1,2}})\s+)?(?:({'|'.join(_MONTHS)})[a-z]*\s+)?{_YEAR})"
 _MOST_AGE = 130
+_NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "ten": 10}
+_COUNTS, _UNIT = "|".join(_NUMBERS), "(day|week|month|year)"
 
 
 def sex_of(query: str) -> Sex | None:
@@ -131,8 +139,8 @@ def _day(found: re.Match[str], at: int) -> tuple[date, date]:
 
 
 def _back(found: re.Match[str], today: date) -> _Period:
-    number = {"": 1, "one": 1, "two": 2, "three": 3, "five": 5, "ten": 10, "six": 6}.get((found[1] or "").lower())
-    number = int(found[1]) if number is None else number
+    said = (found[1] or "one").lower()
+    number = _NUMBERS[said] if said in _NUMBERS else int(said)
     unit = found[2].lower()
     if unit == "day":
         return today - timedelta(days=number), None
@@ -151,5 +159,5 @@ _PERIODS: tuple[tuple[str, Callable[[re.Match[str], date], _Period]], ...] = (
     (rf"(?:before|prior to|earlier than)\s+{_DAY}", lambda m, _: (None, _day(m, 1)[0] - timedelta(days=1))),
     (rf"(?:until|up to|through)\s+{_DAY}", lambda m, _: (None, _day(m, 1)[1])),
     (rf"(?:in|during|of|scanned|from the year)\s+{_DAY}", lambda m, _: _day(m, 1)),
-    (r"(?:in|from|within|over|of|during)?\s*(?:the\s+)?(?:last|past)\s+(\d{1,2}|one|two|three|five|six|ten)?\s*(day|week|month|year)s?\b", _back),
+    (rf"(?:in|from|within|over|of|during)?\s*(?:the\s+)?(?:last|past)\s+(\d{{1,2}}|{_COUNTS})?\s*{_UNIT}s?\b", _back),
 )  # fmt: skip

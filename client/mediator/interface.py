@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import date
 from typing import Protocol
 
 from client.mediator.plan import Plan
+from common.config.registry import Registry
 
 
 class Proposer(Protocol):
@@ -25,3 +28,10 @@ class Proposer(Protocol):
             PlanError: There is none: the words are too long, or what answered is no plan.
         """
         ...
+
+
+PROPOSERS: Registry[Callable[[date | None], Proposer]] = Registry(
+    "--proposer",
+    {"lexical": "client.mediator.lexical:Lexical"},
+)
+"""How each is made, for a day that lengths of time count back from (the day of asking where it is None)."""

@@ -2,8 +2,8 @@
 
 Whoever proposes a plan, rules or a language model, proposes this and no more. Its JSON form has the grammar of
 `plan.schema.json` (JSON Schema 2020-12) and is read strictly: what the grammar does not name is refused, never left
-out in silence. One plan has one canonical form (`common/canonical.py`), whatever order its parts were found in, and is
-named by the digest of it.
+out in silence. One plan has one canonical form (`common/canonical.py`), whatever order its parts were found in, and
+is named by the digest of it.
 
 Every part says which characters of the words it stands on (`why`): half-open ranges of code points in the text that
 the proposer was given. That a part is right about those words is for verification, not for this file.

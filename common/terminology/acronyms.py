@@ -1,12 +1,12 @@
 """What acronyms mean, by the words beside them: "TR" beside valve words, "MS" beside brain words or beside valve words.
 
-`acronyms.csv` has one row a meaning. An acronym of one meaning has it. Of one with several, each meaning counts how many of
-the words that stand beside it are its own (`beside`); the one with most has it, and where two have as many, or none has
-any, nobody guesses: whoever asked is to choose. An acronym that is also a common word ("as", "or") counts only in
-capitals.
+`acronyms.csv` has one row a meaning. An acronym of one meaning has it. Of one with several, each meaning counts how
+many of the words that stand beside it are its own (`beside`); the one with most has it, and where two have as many,
+or none has any, nobody guesses: whoever asked is to choose. An acronym that is also a common word ("as", "or") counts
+only in capitals.
 
-The meanings are common ones of radiology, of the project's own choosing; the rule is the oldest that is used for clinical
-acronyms (Pakhomov, Pedersen and Chute, 2005, AMIA: words beside an acronym tell its sense).
+The meanings are common ones of radiology, of the project's own choosing; the rule is the oldest that is used for
+clinical acronyms (Pakhomov, Pedersen and Chute, 2005, AMIA: words beside an acronym tell its sense).
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from common.terminology.modifiers import modality
 from common.terminology.words import Token, form, tokens
 
 _COMMON_WORDS = frozenset({"as", "la", "abc", "oa", "us", "mi", "cn", "ms", "dm", "am", "ca", "ar", "ra", "pe", "af"})
-"""Acronyms that in small letters are, or look like, something else; they count where they are capitals or the query has none."""
+"""Acronyms that in small letters may be something else; there they count only in a query without any capitals."""
 
 _NEVER_SMALL = frozenset({"as", "la", "ar", "abc"})
+"""Acronyms that count in capitals alone."""
 
 
 @dataclass(frozen=True, slots=True)

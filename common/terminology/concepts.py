@@ -1,13 +1,13 @@
 """The concepts: what DICOM's context groups hold of SNOMED CT and RadLex, and the project's own beside them.
 
 `dicom_concepts.csv` is made from what pydicom ships of DICOM PS3.16 (`tests/common/terminology/shipped_concepts.py`
-makes it, and a test holds it against the pydicom that is installed). It is strong on anatomy and on the heart, and has
-neither pneumonia nor fracture; so `own_concepts.csv` adds common findings and operations of radiology under the private
-scheme 99WARDROUND, more names for DICOM's concepts (SCT), and which of them is narrower than which.
+makes it, and a test holds it against the pydicom that is installed). It is strong on anatomy and on the heart, and
+has neither pneumonia nor fracture; so `own_concepts.csv` adds common findings and operations of radiology under the
+private scheme 99WARDROUND, more names for DICOM's concepts (SCT), and which of them is narrower than which.
 
 Which is narrower is read, in this order, off the own table, off a few context groups whose members are parts of one
-whole, and off the head word: "left lower lobe pneumonia" is a pneumonia. English puts the head last; what a prefix turns
-into something else ("pseudo aneurysm") is not narrower.
+whole, and off the head word: "left lower lobe pneumonia" is a pneumonia. English puts the head last; what a prefix
+turns into something else ("pseudo aneurysm") is not narrower.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _concept(key: tuple[str, str], kept: Mapping[str, list[str]]) -> Concept:
 
 
 def _meaning(names: list[str]) -> str:
-    """The name that SNOMED CT's tagged one repeats ("Kidney structure (body structure)" that of "Kidney"), or the first."""
+    """The name that SNOMED CT's tagged one repeats ("Kidney structure (body structure)" has "Kidney"), or the first."""
     plain = [_STRUCTURE.sub("", _TAG.sub(" ", name).strip()).strip() for name in names]
     small = [name.lower() for name in plain]
     return next((name for name, low in zip(plain, small, strict=True) if small.count(low) > 1), plain[0])

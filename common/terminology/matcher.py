@@ -1,9 +1,9 @@
 """Which concepts words name: the longest names first, with tolerance for spelling.
 
-A name is compared word by word in the form of `common/terminology/words.py`; articles are passed over, and "aneurysm of
-the aorta" is also read as "aorta aneurysm". A word of six letters or more that nobody knows counts as the one known
-word that is one edit away (a letter added, lost, another, or two changed places), if there is only one. A word that is
-known is never taken for another: "ileum" never for "ilium", nor "hypertension" for "hypotension".
+A name is compared word by word in the form of `common/terminology/words.py`; articles are passed over, and "aneurysm
+of the aorta" is also read as "aorta aneurysm". A word of six letters or more that nobody knows counts as the one
+known word that is one edit away (a letter added, lost, another, or two changed places), if there is only one. A word
+that is known is never taken for another: "ileum" never for "ilium", nor "hypertension" for "hypotension".
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Matcher:
         return tuple(replace(token, form=self._correct(token)) for token in words)
 
     def matches(self, words: Sequence[Token]) -> tuple[Match, ...]:
-        """The concepts that tokens name, in order; none overlaps another.
+        """The concepts that tokens name, in order; none overlaps another but for a place's last word.
 
         Args:
             words: As `spelt` gives them.
@@ -70,9 +70,17 @@ class Matcher:
         found, at = [], 0
         while at < len(words):
             match = self._longest(words, at)
-            if match is not None:
-                found.append(match)
-            at = at + 1 if match is None else match.last
+            if match is None:
+                at += 1
+                continue
+            found.append(match)
+            at = match.last
+            # "L5-S1 disc herniation": a place's last word may begin the name of what is found there.
+            if match.concept.group == "anatomy" and match.last - match.first > 1:
+                behind = self._longest(words, match.last - 1)
+                if behind is not None and behind.last > match.last and behind.concept.group == "finding":
+                    found.append(behind)
+                    at = behind.last
         return tuple(found)
 
     def _longest(self, words: Sequence[Token], at: int) -> Match | None:

@@ -1,14 +1,14 @@
 """What is denied, doubted, past, or said of somebody else: ConText's categories, over the words of a query.
 
-A term of `scope.csv` before a concept, or after it, reaches to the end of its clause or to a term that ends scopes (Harkema,
-Dowling, Thornblade and Chapman, 2009, 10.1016/j.jbi.2009.05.002; terms of NegEx by Chapman et al., 2001,
+A term of `scope.csv` before a concept, or after it, reaches to the end of its clause or to a term that ends scopes
+(Harkema, Dowling, Thornblade and Chapman, 2009, 10.1016/j.jbi.2009.05.002; terms of NegEx by Chapman et al., 2001,
 10.1006/jbin.2001.1029; what stands there as `wardround` is the project's own). The longest term counts, so that "no
 change" is not "no", and "cannot exclude" is not "exclude": terms of the category `none` do nothing, and are there so
 that shorter ones do not.
 
 Clauses end at a full stop, semicolon, colon or bracket. At a comma a scope ends as well, for queries are lists: "no
-effusion, left pneumonia" wants the pneumonia. Where the list goes on to an "or" or "nor", it is one: "no mass, effusion
-or pneumothorax" wants none of them.
+effusion, left pneumonia" wants the pneumonia. Where the list goes on to an "or" or "nor", it is one: "no mass,
+effusion or pneumothorax" wants none of them.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ _Found = tuple[Category, str, int, int]
 
 
 def _terms(words: Sequence[Token], taken: Sequence[tuple[int, int]]) -> Iterator[_Found]:
-    """The longest terms, from the left. One that stands before concepts and after them counts as before where words follow."""
+    """The longest terms, from the left, none on a token that is taken."""
     table, most = _table()
     blocked = {number for first, last in taken for number in range(first, last)}
     at = 0
@@ -127,7 +127,7 @@ def _kind(
 
 def _end(words: Sequence[Token], start: int, later: Sequence[_Found], category: Category) -> int:
     """Where a scope that begins at a token ends."""
-    ends = {first for kind, position, first, _ in later if _ends(kind, position, category)}
+    ends = {first for kind, position, first, _ in later if _ends(kind, position, category, adjacent=first == start)}
     commas = 0
     for number in range(start, len(words)):
         word = words[number].text
@@ -142,15 +142,20 @@ def _end(words: Sequence[Token], start: int, later: Sequence[_Found], category: 
     return len(words)
 
 
-def _ends(kind: Category, position: str, category: Category) -> bool:
-    """Whether a term ends the scope of an earlier one: an end, or another of what is said before; doubt after "no" does not."""
+def _ends(kind: Category, position: str, category: Category, *, adjacent: bool) -> bool:
+    """Whether a later term ends a scope: an end, a term of the same kind, a negation, or one of the past further on.
+
+    Doubt inside a negation does not ("no possible fracture"), nor does the past right behind it ("no prior stroke").
+    """
     if kind is Category.END:
         return True
-    return position == "before" and kind is not Category.NONE and (kind is Category.NEGATED or kind is category)
+    if position != "before":
+        return False
+    return kind in {Category.NEGATED, category} or (kind is Category.PAST and not adjacent)
 
 
 def _is_list(words: Sequence[Token], comma: int, ends: set[int]) -> bool:
-    """Whether a comma parts the items of a list that ends in "or": every item short, and nothing that ends scopes between."""
+    """Whether a comma parts the items of a list that ends in "or", with nothing between that ends scopes."""
     for number in range(comma + 1, len(words)):
         if words[number].text in _CLAUSE_ENDS or number in ends:
             return False

@@ -1,7 +1,7 @@
 """Words as the terminology compares them: one form for case, plural, British spelling and Latin endings.
 
-The same rules go over the terminology's own names and over what is asked, so a rule that is rough (it makes "chiarus" of
-"Chiari") is rough on both sides and loses nothing but a difference between words that nobody asks for.
+The same rules go over the terminology's own names and over what is asked, so a rule that is rough (it makes "chiarus"
+of "Chiari") is rough on both sides and loses nothing but a difference between words that nobody asks for.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
-from pydicom.sr._cid_dict import cid_concepts
 from pydicom.sr._concepts_dict import concepts
 
 import common.terminology
@@ -34,6 +33,7 @@ ANATOMY = (
     *(7603, 7604, 7706, 12103, 12236, 12280, 12305),
 )
 GROUPS = {"finding": FINDING, "procedure": PROCEDURE, "device": DEVICE, "anatomy": ANATOMY}
+CHOSEN = {cid for group in GROUPS.values() for cid in group}
 """Context groups that clinicians' words are taken from; an earlier group keeps what a later one also holds."""
 
 FINDINGS_AMONG_PLACES = {"60046008", "373945007"}
@@ -46,7 +46,8 @@ NOT_WORDS_OF_A_QUERY = re.compile(
     r"(?i)background|(breast )?normal\b.*|unknown|other|none|medium|not .*|image|whole body|anatomical .*|.*\bno\b.*"
     r"|shadow|density|lines?|stripe|hiatus|head of$|ct|mr|laser|sphere|glue|.*phantom.*|(family )?history.*|air"
     r"|.*compared to.*|diffuse|regional|fibrous|entrapment|test not done.*|evaluation of .*|contrast media.*|exercise.*"
-    r"|ultrasound scan.*|heart disease risk.*|risk factors.*|serum .*|o/e.*|on examination.*|.*, device.*|.* as .*"
+    r"|ultrasound scan.*|heart disease risk.*|risk factors.*|backrest|chair|floor|headrest|jewelry|stretcher|table|wall"
+    r"|feces|(multi)?focal|body|media|serum .*|o/e.*|on examination.*|.*, device.*|.* as .*"
 )
 
 
@@ -76,7 +77,7 @@ def rows() -> list[dict[str, str]]:
 
 def group_of(code: str, cids: set[int], *, is_place: bool) -> str:
     """The first group that holds it."""
-    if is_place and not cids.isdisjoint(set().union(*GROUPS.values())):
+    if is_place and not cids.isdisjoint(CHOSEN):
         return "anatomy"
     if code in FINDINGS_AMONG_PLACES:
         return "finding"
