@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from datetime import date, timedelta
 
-from client.mediator.plan import Ages, Dates, Sex, Span
+from client.mediator.plan import Ages, Dates, Sex, Span, why_of
 from common.errors import PlanError
 
 _YEARS_OLD = r"[\s-]*(?:years?[\s-]*old|yrs?[\s-]*old|y\s*/\s*o|y\.o\.?|yo|years? of age|years|yrs?|y)\b"
@@ -27,7 +27,7 @@ _SEXES = {
 _LIFE = (
     (r"neonat(?:e|es|al)|newborns?", 0, 0),
     (r"infants?|infancy|bab(?:y|ies)", 0, 1),
-    (r"adolescents?|teen(?:ager)?s?", 13, 18),
+    (r"adolescents?|teen(?:ager?)?s?", 13, 18),
     (r"child(?:ren|hood)?|p(?:a)?ediatric|kids?|toddlers?|boys?|girls?", 0, 17),
     (r"adults?", 18, None),
     (r"elderly|geriatric|old age", 65, None),
@@ -67,7 +67,7 @@ def sex_of(query: str) -> Sex | None:
         for value, words in _SEXES.items()
     }
     named = [value for value, spans in found.items() if spans]
-    return Sex(value=named[0], why=found[named[0]]) if len(named) == 1 else None
+    return Sex(value=named[0], why=why_of(found[named[0]])) if len(named) == 1 else None
 
 
 def ages_of(query: str) -> Ages | None:
@@ -79,7 +79,7 @@ def ages_of(query: str) -> Ages | None:
     for words, least, most in _LIFE:
         spans = tuple(Span(*found.span()) for found in re.finditer(rf"(?i)\b(?:{words})\b", query))
         if spans:
-            return Ages(least=least, most=most, why=spans)
+            return Ages(least=least, most=most, why=why_of(spans))
     return None
 
 

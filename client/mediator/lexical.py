@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime
 
 from client.mediator.circumstances import ages_of, dates_of, sex_of
 from client.mediator.coverage import left_over
-from client.mediator.plan import AskBack, Asked, Dates, Modality, Plan, Span, Why
+from client.mediator.plan import AskBack, Asked, Dates, Modality, Plan, Span, Why, why_of
 from client.mediator.reading import Mention, Reading, read
 from common.errors import PlanError
 from common.terminology.modifiers import Modifier, modality
@@ -122,7 +122,7 @@ def _asked(reading: Reading, mention: Mention, more: Sequence[Modifier], *, also
         uncertain=uncertain,
         history=bool(past) and not is_place,
         weight=UNCERTAIN_WEIGHT if uncertain else 1.0,
-        why=tuple(sorted({*also, *(reading.span(one.first, one.last) for one in parts)})),
+        why=why_of([*also, *(reading.span(one.first, one.last) for one in parts)]),
     )
 
 
@@ -131,7 +131,7 @@ def _modalities(reading: Reading) -> tuple[Modality, ...]:
     for image in reading.images:
         if not image.is_excluded:
             found.setdefault(image.code, set()).add(reading.span(image.first, image.last))
-    return tuple(Modality(code=code, why=tuple(sorted(spans))) for code, spans in found.items())
+    return tuple(Modality(code=code, why=why_of(spans)) for code, spans in found.items())
 
 
 def _excluded_modalities(reading: Reading) -> list[Asked]:
@@ -149,7 +149,7 @@ def _merged(asked: Sequence[Asked]) -> tuple[Asked, ...]:
         other = found.get(one.key)
         if other is not None:
             certain = one if other.uncertain else other
-            found[one.key] = replace(certain, why=tuple(sorted({*one.why, *other.why})))
+            found[one.key] = replace(certain, why=why_of([*one.why, *other.why]))
         else:
             found[one.key] = one
     return tuple(found.values())

@@ -12,7 +12,7 @@ the proposer was given. That a part is right about those words is for verificati
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
@@ -49,6 +49,17 @@ class Span:
 
 Why = tuple[Span, ...]
 """Where a part of a plan stands in the words."""
+
+MOST_SPANS = 16
+"""Of one part; words that are said more often than that add nothing."""
+
+MOST = {"wanted": 32, "excluded": 32, "anatomy": 32, "modality": 8, "ask_back": 16, "not_understood": 256}
+"""What a plan may hold of each, as in its grammar."""
+
+
+def why_of(spans: Iterable[Span]) -> Why:
+    """Spans in order, each once, and no more than a part may have."""
+    return tuple(sorted(set(spans))[:MOST_SPANS])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +175,7 @@ class Plan:
         not_understood: Words that no part stands on and that say something.
 
     Raises:
-        PlanError: A concept or a kind of image stands twice in one list.
+        PlanError: A list holds too many, or a concept or a kind of image twice.
     """
 
     text: str
@@ -180,6 +191,9 @@ class Plan:
     version: int = field(default=VERSION, init=False)
 
     def __post_init__(self) -> None:
+        for name, most in MOST.items():
+            if len(getattr(self, name)) > most:
+                raise PlanError(f"plan: {name}: holds more than {most}; ask for less at once")
         for name in ("wanted", "excluded", "anatomy"):
             asked = sorted(getattr(self, name), key=lambda one: one.key)
             if len({one.key for one in asked}) < len(asked):
@@ -310,28 +324,28 @@ def _plan_of(value: Mapping[str, Any]) -> Plan:
         wanted=tuple(map(_asked_of, value["wanted"])),
         excluded=tuple(map(_asked_of, value["excluded"])),
         anatomy=tuple(map(_asked_of, value["anatomy"])),
-        modality=tuple(Modality(code=one["code"], why=_why_of(one["why"])) for one in value["modality"]),
-        sex=sex and Sex(value=sex["value"], why=_why_of(sex["why"])),
-        age=age and Ages(least=_whole(age["least"]), most=_whole(age["most"]), why=_why_of(age["why"])),
-        dates=dates and Dates(first=_day(dates["first"]), last=_day(dates["last"]), why=_why_of(dates["why"])),
+        modality=tuple(Modality(code=one["code"], why=_read_why(one["why"])) for one in value["modality"]),
+        sex=sex and Sex(value=sex["value"], why=_read_why(sex["why"])),
+        age=age and Ages(least=_whole(age["least"]), most=_whole(age["most"]), why=_read_why(age["why"])),
+        dates=dates and Dates(first=_day(dates["first"]), last=_day(dates["last"]), why=_read_why(dates["why"])),
         ask_back=tuple(
-            AskBack(choices=tuple(Coded(**choice) for choice in one["choices"]), why=_why_of(one["why"]))
+            AskBack(choices=tuple(Coded(**choice) for choice in one["choices"]), why=_read_why(one["why"]))
             for one in value["ask_back"]
         ),
-        not_understood=_why_of(value["not_understood"]),
+        not_understood=_read_why(value["not_understood"]),
     )
 
 
 def _asked_of(value: Mapping[str, Any]) -> Asked:
     rest = {name: value[name] for name in ("laterality", "severity", "change", "uncertain", "history")}
-    return Asked(concept=Coded(**value["concept"]), weight=float(value["weight"]), why=_why_of(value["why"]), **rest)
+    return Asked(concept=Coded(**value["concept"]), weight=float(value["weight"]), why=_read_why(value["why"]), **rest)
 
 
 def _asked_json(asked: Asked) -> dict[str, Any]:
     return {**vars(asked), "concept": vars(asked.concept), "why": _why_json(asked.why)}
 
 
-def _why_of(spans: list[list[int]]) -> Why:
+def _read_why(spans: list[list[int]]) -> Why:
     return tuple(sorted(Span(int(start), int(end)) for start, end in spans))
 
 

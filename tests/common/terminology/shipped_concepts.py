@@ -22,22 +22,22 @@ FOLDER = Path(common.terminology.__file__).parent
 SCHEMES = ("SCT", "RADLEX")
 
 FINDING = (
-    *(3121, 3200, 3700, 3703, 3704, 3711, 3714, 3728, 3754, 3755, 3805, 3808, 3810, 3817, 6030, 6054, 6055, 6056),
-    *(6064, 6103, 6104, 6105, 6108, 6201, 6336, 7159, 7168, 7194, 12246, 12248, 12323, 12325),
+    *(3121, 639, 3200, 3700, 3703, 3704, 3711, 3714, 3728, 3754, 3755, 3805, 3808, 3810, 3817, 6030, 6054, 6055, 6056),
+    *(6064, 6103, 6104, 6105, 6108, 6201, 6313, 6336, 6347, 7159, 7168, 7194, 12246, 12248, 12323, 12325),
 )
-PROCEDURE = (9, 3721, 6083, 6084, 6320, 12247)
+PROCEDURE = (9, 3721, 6082, 6083, 6084, 6320, 12247)
 DEVICE = (3411, 3429, 3777, 6138, 6404, 7157)
 ANATOMY = (
     *(4, 3010, 3014, 3015, 3630, 3717, 3718, 4009, 4028, 4030, 4031, 4040, 4042, 6110, 6111, 6112, 6113, 6114, 6116),
     *(6117, 6149, 6170, 6171, 6204, 6300, 7140, 7153, 7154, 7155, 7156, 7160, 7167, 7170, 7171, 7192, 7600, 7602),
-    *(7603, 7604, 7706, 12103, 12236, 12280, 12305),
+    *(7603, 7604, 7706, 12021, 12103, 12236, 12280, 12284, 12305, 1001, 6210, 7166),
 )
 GROUPS = {"finding": FINDING, "procedure": PROCEDURE, "device": DEVICE, "anatomy": ANATOMY}
 CHOSEN = {cid for group in GROUPS.values() for cid in group}
 """Context groups that clinicians' words are taken from; an earlier group keeps what a later one also holds."""
 
-FINDINGS_AMONG_PLACES = {"60046008", "373945007"}
-"""Effusions, which DICOM lists where it lists what an ultrasound probe is pointed at."""
+FINDINGS_AMONG_PLACES = {"60046008", "373945007", "128462008", "204317008"}
+"""Effusions and their like, which DICOM lists where it lists what an ultrasound probe is pointed at."""
 
 PLACE = "(body structure)"
 """How SNOMED CT marks a part of the body, which a list of findings may hold too."""
@@ -47,7 +47,8 @@ NOT_WORDS_OF_A_QUERY = re.compile(
     r"|shadow|density|lines?|stripe|hiatus|head of$|ct|mr|laser|sphere|glue|.*phantom.*|(family )?history.*|air"
     r"|.*compared to.*|diffuse|regional|fibrous|entrapment|test not done.*|evaluation of .*|contrast media.*|exercise.*"
     r"|ultrasound scan.*|heart disease risk.*|risk factors.*|backrest|chair|floor|headrest|jewelry|stretcher|table|wall"
-    r"|feces|(multi)?focal|body|media|serum .*|o/e.*|on examination.*|.*, device.*|.* as .*"
+    r"|feces|(multi)?focal|body|media|tissue|organ|blood|fat|entire|capillary"
+    r"|serum .*|o/e.*|on examination.*|.*, device.*|.* as .*"
 )
 
 
