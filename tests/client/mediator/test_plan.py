@@ -101,7 +101,7 @@ def test_schema_is_a_schema_whose_every_object_is_closed_and_complete() -> None:
     assert tuple(schema["$defs"]["coded"]["properties"]["scheme"]["enum"]) == SCHEMES
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(plans)
 def test_plan_comes_back_from_its_canonical_form(plan: Plan) -> None:
     again = read_plan(plan.canonical)
@@ -110,7 +110,7 @@ def test_plan_comes_back_from_its_canonical_form(plan: Plan) -> None:
     assert again.digest == plan.digest
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(plans, st.randoms(use_true_random=False))
 def test_plan_is_the_same_in_whatever_order_its_parts_come(plan: Plan, random: Any) -> None:
     shuffled = {
