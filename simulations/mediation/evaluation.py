@@ -3,8 +3,8 @@
 Concepts: precision and recall over all queries together, a concept counting where it stands in the right list
 (wanted, excluded, anatomy) with the right code; a broader or narrower one is wrong. Negation: of the concepts that
 queries with a negation want or exclude, the share that stands in the right list of the two; one that was not found is
-wrong. Acronyms: the share whose meaning is in the plan, or which is asked back where it has to be. The rest, side,
-doubt, past and circumstances, are shares of what the right plans hold of them.
+wrong, one that no table holds is left out. Acronyms: the share whose meaning is in the plan, or which is asked back
+where it has to be. The rest, side, doubt, past and circumstances, are shares of what the right plans hold of them.
 """
 
 from __future__ import annotations
