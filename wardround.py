@@ -74,7 +74,7 @@ COMMANDS = {
     "model verify": ("common.model.verify_cli:verify_command", "Check a model's files, signature and codes."),
     "mediator evaluate": (
         "simulations.mediation.evaluate_cli:evaluate_command",
-        "Measure how a hospital's words become plans of what to look for.",
+        "Measure how words become plans of what to look for.",
     ),
     "search": (
         "simulations.search.search_cli:search_command",

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 import wardround
 from client.mediator.plan import Ages, AskBack, Asked, Dates, Modality, Plan, Sex, Span
