@@ -72,6 +72,10 @@ COMMANDS = {
     ),
     "model export": ("server.model.export_cli:export_command", "Take a run's model out as a folder of its own."),
     "model verify": ("common.model.verify_cli:verify_command", "Check a model's files, signature and codes."),
+    "mediator evaluate": (
+        "simulations.mediation.evaluate_cli:evaluate_command",
+        "Measure how words become plans of what to look for.",
+    ),
     "search": (
         "simulations.search.search_cli:search_command",
         "Find studies near words or a picture, over a simulation.",
@@ -99,6 +103,7 @@ COMMANDS = {
 GROUPS = {
     "site": "What a hospital runs.",
     "server": "What a coordinating centre runs.",
+    "mediator": "From a clinician's words to a plan of what to look for.",
     "model": "A trained model as a folder of its own.",
     "audit": "Checks from the files alone, and audits before training.",
 }

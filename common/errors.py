@@ -35,6 +35,13 @@ class DataError(WardroundError):
     reason = "data"
 
 
+class PlanError(WardroundError):
+    """What was proposed for a query is not a plan in the grammar."""
+
+    exit_code = 2
+    reason = "plan"
+
+
 class CheckFailed(WardroundError):
     """A run ended without the result it was asked for."""
 

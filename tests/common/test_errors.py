@@ -10,6 +10,7 @@ from common.errors import WardroundError
 EXIT_CODES = {
     "ConfigError": 2,
     "DataError": 2,
+    "PlanError": 2,
     "CheckFailed": 1,
     "AggregationError": 1,
     "CheckpointError": 1,

@@ -1,0 +1,37 @@
+"""Who turns words into a plan. A proposer is believed in nothing: what it proposes is checked by others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Protocol
+
+from client.mediator.plan import Plan
+from common.config.registry import Registry
+
+
+class Proposer(Protocol):
+    """One way from words to a plan."""
+
+    @property
+    def name(self) -> str:
+        """What logs and reports call it."""
+        ...
+
+    def propose(self, query: str) -> Plan:
+        """A plan for a clinician's words.
+
+        Args:
+            query: The words, in the form that the plan's spans count characters of.
+
+        Raises:
+            PlanError: There is none: the words are too long, or what answered is no plan.
+        """
+        ...
+
+
+PROPOSERS: Registry[Callable[[date | None], Proposer]] = Registry(
+    "--proposer",
+    {"lexical": "client.mediator.lexical:Lexical"},
+)
+"""How each is made, for a day that lengths of time count back from (the day of asking where it is None)."""
