@@ -30,6 +30,10 @@ MODALITIES = {
 """Codes of CID 29 with their meanings, for the kinds of image that the table names."""
 
 
+_PRONOUN = ("us",)
+"""A kind of image in capitals alone: "give us cases" asks for no ultrasound."""
+
+
 @dataclass(frozen=True, slots=True)
 class Modifier:
     """One of them, as it stands in words.
@@ -60,6 +64,8 @@ def modifiers(words: Sequence[Token], *, taken: Sequence[tuple[int, int]] = ()) 
     while at < len(words):
         for last in range(min(len(words), at + most), at, -1):
             run = tuple(token.form for token in words[at:last] if token.text != "-")
+            if run == _PRONOUN and words[at].text != "US":
+                continue
             if run in table and words[last - 1].is_word and blocked.isdisjoint(range(at, last)):
                 found.append(Modifier(*table[run], at, last))
                 at = last
