@@ -25,6 +25,9 @@ from common.trust.keys import PublicKey
 LOGS_FOLDER, LEDGERS_FOLDER = "logs", "ledgers"
 """In a run folder: a folder for each owner's audit log, and the sites' ledgers."""
 
+MOST_BYTES = 1 << 36
+"""Greatest size of a file of a run that is digested: a larger one would take hours, and no run writes one."""
+
 _PAST_THE_FIRST = frozenset({Kind.CHECKPOINT, Kind.RUN_CLOSED})
 _ENDS = frozenset({Kind.RUN_OPENED, Kind.RUN_CLOSED})
 
@@ -195,6 +198,10 @@ def _check_file(folder: Path, listed: FileDigest, manifest: Manifest, trail: Tra
     """A file is the listed one, or the state that a later checkpoint put there before its manifest was written."""
     path = folder / listed.name
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise TrustError(
+                f"{path}: has more than {MOST_BYTES >> 20} MiB, as no file of a run has; it is another file"
+            )
         found = sha256_of_file(path)
     except OSError as error:
         raise TrustError(f"{path}: cannot be read ({error.strerror}), and the manifest lists it") from error

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
+from common.evidence.run_audit import MOST_BYTES
 from common.files import sha256_of_file
 from common.trust.keys import PublicKey
 from server.report.fairness.three_answers import three_answers
@@ -235,8 +235,8 @@ def _kept(opened: Opened, promise: Promise, checks: Sequence[Check], *, has_atta
 
 
 def _files(checks: Sequence[Check]) -> tuple[EvidenceFile, ...]:
-    """Every file that a check read, once, with the digest that it has now."""
-    paths: dict[Path, None] = dict.fromkeys(path for check in checks for path in check.files)
+    """Every file that a check read, once, with the digest that it has now; a huge one is read by no check."""
+    paths = dict.fromkeys(path for check in checks for path in check.files if path.stat().st_size <= MOST_BYTES)
     return tuple(
         EvidenceFile(path=str(path), num_bytes=path.stat().st_size, sha256=sha256_of_file(path)) for path in paths
     )
