@@ -1,7 +1,7 @@
 """Does one broken study destroy a step, or take more than its patient's share of it?
 
-A study whose numbers are none (a damaged file, an overflow) must count as zero. It may neither make what leaves the site
-no number, nor keep the other studies of its patient from counting, nor move the sum by more than the clip norm.
+A study whose numbers are none (a damaged file, an overflow) must count as zero. It may neither make what leaves the
+site no number, nor keep the other studies of its patient from counting, nor move the sum by more than the clip norm.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def measure(pipeline: Pipeline, subject: Subject) -> Measured:
         holds=finite and moved <= 1 + ROUNDING_MARGIN and kept <= KEPT_ERROR,
         sentence=(
             f"With one of a patient's three studies broken ({', '.join(VALUES)}), what a step gives is "
-            f"{'finite' if finite else 'not finite'}, the patient moves it by {moved:.5g} clip norms at most, and the two "
-            f"others count as they should, to {kept:.0e} of their length."
+            f"{'finite' if finite else 'not finite'}, the patient moves it by {moved:.5g} clip norms at most, and the "
+            f"two others count as they should, to {kept:.0e} of their length."
         ),
         power="Each kind of broken number is tried in the image of one study, by the path that the run takes.",
     )

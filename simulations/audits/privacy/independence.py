@@ -4,8 +4,8 @@ Who sees the same noise twice subtracts it. Noise is drawn as a round draws it, 
 each of two rounds, in two processes' worth of sites that were built anew: a restart. The greatest standard score of any
 two draws may not exceed `MOST_SCORE`, nor that of parameters that lie some places apart.
 
-What sites share of their noise is meant to be related, with opposite signs: between sites of one round the score is then
-that of what remains over the law's correlation.
+What sites share of their noise is meant to be related, with opposite signs: between sites of one round the score is
+then that of what remains over the law's correlation.
 
 Shapes: P trained parameters.
 """
@@ -62,8 +62,8 @@ def measure(pipeline: Pipeline, subject: Subject) -> Measured:
             f"({where}); it may be {MOST_SCORE:g}."
         ),
         power=(
-            f"A share of {MOST_SCORE / math.sqrt(size):.1%} of the noise in common between any two steps, rounds, sites "
-            "or restarts is seen."
+            f"A share of {MOST_SCORE / math.sqrt(size):.1%} of the noise in common between any two steps, rounds, "
+            "sites or restarts is seen."
         ),
     )
 

@@ -1,10 +1,10 @@
 """Epsilon between two bounds, by numerical convolution of the privacy loss: the audit's own accountant.
 
 It shares nothing with dp-accounting, nor with opacus: the privacy loss of one release is put on a grid once rounded up
-and once rounded down, and convolved with itself by a Fourier transform (Koskela, Jaelkoe and Honkela, AISTATS 2020, arXiv
-1906.03049; Gopi, Lee and Wutschitz, NeurIPS 2021, arXiv 2106.02848). What the grid, the cut tails, the wrapped ends and
-the rounding of the transform can do is bounded and added where it would state too little, so that the true epsilon of
-the stated law lies between the two.
+and once rounded down, and convolved with itself by a Fourier transform (Koskela, Jaelkoe and Honkela, AISTATS 2020,
+arXiv 1906.03049; Gopi, Lee and Wutschitz, NeurIPS 2021, arXiv 2106.02848). What the grid, the cut tails, the wrapped
+ends and the rounding of the transform can do is bounded and added where it would state too little, so that the true
+epsilon of the stated law lies between the two.
 
 Law of one release, add or remove one patient, noise multiplier s, sampling probability q: N(0, s^2) against the mixture
 (1-q) N(0, s^2) + q N(1, s^2), in both directions; the larger counts. L(x) = log(1 - q + q exp((2x - 1) / (2 s^2))) is
@@ -16,7 +16,8 @@ increasing in x, so the tail of L is a tail of x.
 3. Wrapping. A circular convolution carries what lies above the window to its bottom. By Chernoff's bound no more than
    w = exp(T log M(t) - t top) does: added to the mass at infinity of the upper bound. In the lower bound what lies
    below the window may come in at the top: as much, by the same bound, is taken off delta.
-4. Rounding of the transform: at most `_UNIT` for each of T powers and log2 N stages, over the N values' mean size; added
+4. Rounding of the transform: at most `_UNIT` for each of T powers and log2 N stages, over the N values' mean size;
+added
    to delta, or taken off it.
 
 Shapes: N cells of the window.
@@ -103,7 +104,7 @@ def _tail(losses: Floats, event: SampledGaussian, *, removed: bool) -> Floats:
 
 
 def _where(losses: Floats, s: float, q: float) -> Floats:
-    """x at which the mixture's loss is l; minus infinity where it is always larger."""
+    """X at which the mixture's loss is l; minus infinity where it is always larger."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = (np.expm1(losses) + q) / q
         x = s**2 * np.log(np.maximum(ratio, 0.0)) + 0.5
@@ -185,11 +186,13 @@ class _Grid:
         # Between two losses: above - exp(e) discounted = delta, of the masses from the upper one on.
         place = min(max(place, 1), len(losses) - 1)
         within = (above[place] - delta) / discounted[place]
-        return float(min(max(math.log(within), losses[place - 1]), losses[place])) if within > 0 else float(losses[place])
+        return (
+            float(min(max(math.log(within), losses[place - 1]), losses[place])) if within > 0 else float(losses[place])
+        )
 
 
 def _log_moment(losses: Floats, mass: Floats, tilt: float) -> float:
-    """log of the mean of exp(tilt L)."""
+    """Log of the mean of exp(tilt L)."""
     exponents = tilt * losses
     most = float(exponents.max())
     return most + math.log(float(np.exp(exponents - most) @ mass))

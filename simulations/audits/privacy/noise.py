@@ -3,8 +3,8 @@
 Measured on whole steps of the running code: what a step gives, less what it gives without noise. Once with a few
 patients in it and once with nobody, so that noise which depends on the sample shows.
 
-Statistics: chi-square of the sum of squares, both tails; Kolmogorov and Smirnov's distance from the stated Gaussian. Both
-at `ALPHA` of a right pipeline failing, for each of the two. n = 200,000 values see a deviation that is 3% off.
+Statistics: chi-square of the sum of squares, both tails; Kolmogorov and Smirnov's distance from the stated Gaussian.
+Both at `ALPHA` of a right pipeline failing, for each of the two. n = 200,000 values see a deviation that is 3% off.
 """
 
 from __future__ import annotations
@@ -42,10 +42,13 @@ def measure(pipeline: Pipeline, subject: Subject) -> Measured:
     return Measured(
         holds=worst >= ALPHA / 2,
         sentence=(
-            f"The noise's deviation is {widths}, over the stated one, on {len(found['with nobody drawn']):,} values each; "
-            f"the least p-value of four tests is {worst:.2g}."
+            f"The noise's deviation is {widths}, over the stated one, on {len(found['with nobody drawn']):,} values "
+            f"each; the least p-value of four tests is {worst:.2g}."
         ),
-        power=f"Noise 3% too narrow or too wide is seen, and so is another law; a right one fails {4 * ALPHA:.0e} of times.",
+        power=(
+            "Noise 3% too narrow or too wide is seen, and so is another law; a right one fails "
+            f"{4 * ALPHA:.0e} of times."
+        ),
         plots=(_plot(found),),
     )
 

@@ -1,7 +1,8 @@
 """Patients that are made to be the worst: what a sum's sensitivity is probed with.
 
 A crowd of near copies of one study, whose gradients add up, and one patient beside them: in their middle, one of them
-again, away from all, 1e20 times as large, or no number at all; with one study or with several, some of which lack a half.
+again, away from all, 1e20 times as large, or no number at all; with one study or with several, some of which lack a
+half.
 
 Shapes: N studies.
 """

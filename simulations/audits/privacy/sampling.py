@@ -45,8 +45,8 @@ def measure(pipeline: Pipeline, subject: Subject) -> Measured:
     return Measured(
         holds=all(abs(score) <= MOST_SCORE for score in scores.values()),
         sentence=(
-            f"Over {NUM_STEPS:,} samples of {NUM_PATIENTS} patients at probability {probability:g}, the farthest of three "
-            f"figures from that of fair coins is {worst}, at a standard score of {scores[worst]:.1f}; it may be "
+            f"Over {NUM_STEPS:,} samples of {NUM_PATIENTS} patients at probability {probability:g}, the farthest of "
+            f"three figures from that of fair coins is {worst}, at a standard score of {scores[worst]:.1f}; it may be "
             f"{MOST_SCORE:g}."
         ),
         power="Shuffled batches, batches of one size, and a sample that two steps share are seen.",
@@ -56,7 +56,7 @@ def measure(pipeline: Pipeline, subject: Subject) -> Measured:
 CHECK = Check(
     name="sampling",
     question="Does each patient join each step by a coin of their own?",
-    claim="Which patients a step reads is chance, drawn anew for each patient and step, as the accountant takes it to be.",
+    claim="Which patients a step reads is chance, drawn anew for each patient and each step.",
     measure=measure,
 )
 
@@ -83,7 +83,9 @@ def _samples(on: Bench, event: SampledGaussian, subject: Subject, probability: f
     drawing = replace(on, plan=plan, site=replace(on.site, privacy=plan))
     source = drawing.source()
     some = subject.some_studies(1)
-    images, reports = (value[:1].expand(NUM_PATIENTS, *value.shape[1:]).clone() for value in (some.images, some.reports))
+    images, reports = (
+        value[:1].expand(NUM_PATIENTS, *value.shape[1:]).clone() for value in (some.images, some.reports)
+    )
     numbers = torch.arange(NUM_PATIENTS)
     reports.view(NUM_PATIENTS, -1)[:, 0] = numbers.to(reports.dtype)
     records = Records(images, reports, numbers)

@@ -142,7 +142,9 @@ def _of_views(on: Bench) -> Iterator[Moved]:
             viewed = _joined(list(source.sampler(model, private)(reader)))
         whole_sum = pixels.exact_sum(source, [viewed])
         apart = whole_sum - pixels.exact_sum(source, [without_first_patient(viewed)])
-        yield Moved(by=float(apart.norm()) / on.plan.clip_norm, way="three views of pixels", probe=f"study of {studies}")
+        yield Moved(
+            by=float(apart.norm()) / on.plan.clip_norm, way="three views of pixels", probe=f"a study of {studies}"
+        )
 
 
 def _joined(chunks: list[Records]) -> Records:
