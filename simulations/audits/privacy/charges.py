@@ -100,12 +100,11 @@ def measure(pipeline: Pipeline, subject: Subject) -> Measured:
         holds=not faults,
         sentence=(
             f"Of {len(rounds)} rounds, one of which died after {DIES_AFTER} steps, and a restart, all were to be "
-            f"charged before their first draw. The ledger states epsilon {stated:.3f}; recomputed it is at least {low:.3f}. "
+            f"charged before their first draw. The ledger states epsilon {stated:.3f}; recomputed it is at least "
+            f"{low:.3f}. "
             + (f"Found: {'; '.join(faults)}." if faults else "Each draw was paid for, and was as the entry says.")
         ),
-        power=(
-            "One draw that is not on the disk before it is made is seen, and so is a step more, or noise that is narrower."
-        ),
+        power=("One draw that is not on the disk before it is made is seen, and so is a step more, or narrower noise."),
         claimed_epsilon=stated,
         lower_bound=low,
     )

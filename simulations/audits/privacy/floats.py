@@ -52,8 +52,8 @@ def measure(pipeline: Pipeline, subject: Subject) -> Measured:
         holds=holds,
         sentence=(
             f"Of {NUM_VALUES:,} values noised from each of {len(SUMS)} sums, at least {seen} lie near zero; the "
-            f"farthest from a step of the public grid is {off[worst]:.2f} steps off it (from {worst}), where rounding allows "
-            f"{MOST_OFF:g}. "
+            f"farthest from a step of the public grid is {off[worst]:.2f} steps off it (from {worst}), where "
+            f"rounding allows {MOST_OFF:g}. "
             + (f"Not refused: {', '.join(accepted)}." if accepted else "What no sum can be is refused.")
         ),
         power="Noise that is made or added as floats is seen; the time that drawing takes is not looked at.",

@@ -8,7 +8,7 @@ Shapes: P trained parameters in one vector.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from client.dp.paths.interface import PATHS, Differentiation
-from client.dp.records import Gradients, Records
+from client.dp.records import Gradients, Records, chunks_of_patients
 from client.dp.round_noise import RoundNoise
 from client.dp.step import GradientSource, num_trained
 from client.site import Site
@@ -26,12 +26,12 @@ from common.encoders.dual import DualEncoder
 from common.errors import ConfigError
 from common.losses.objective import Objective
 from common.losses.public import Public
+from common.privacy.events import SampledGaussian
 from common.privacy.plan import PrivacyPlan
 from simulations.audits.privacy.pipeline import Pipeline
 from simulations.audits.privacy.subject import Subject
 
 FIRST_ROUND = 1
-CHUNK = 1000
 
 
 class NoNoise:
@@ -100,14 +100,21 @@ class Bench:
 
     def exact_sum(self, source: GradientSource, sample: Sequence[Records]) -> Tensor:
         """What a step gives without noise, times the public normaliser, float64 `[P]`."""
-        given = source.gradient_of(self.model, list(sample), self.public, NoNoise)
+        given = source.gradient_of(self.model, self._in_chunks(sample), self.public, NoNoise)
         return flat(given) * self.plan.expected_patients
 
     def noised_sum(self, source: GradientSource, sample: Sequence[Records]) -> Tensor:
         """What a step gives with its noise, times the public normaliser, float64 `[P]`."""
         size = num_trained(self.model)
-        given = source.gradient_of(self.model, list(sample), self.public, lambda: source.noise(size))
+        given = source.gradient_of(self.model, self._in_chunks(sample), self.public, lambda: source.noise(size))
         return flat(given) * self.plan.expected_patients
+
+    def _in_chunks(self, sample: Sequence[Records]) -> Iterable[Records]:
+        """A sample as the step's own sampler would hand it over: a loss that is clipped pair by pair sees it whole."""
+        if not isinstance(self.plan.event, SampledGaussian):
+            return list(sample)
+        size = self.site.config.training.chunk_size
+        return [chunk for records in sample for chunk in chunks_of_patients(records, size)]
 
     def paths(self) -> list[str]:
         """The ways to a patient's gradient that take the site's model."""

@@ -14,7 +14,7 @@ Shapes: N studies, C counts of a release, B bins of a score.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -22,10 +22,9 @@ from numpy.typing import NDArray
 
 from client.measurement.noised_statistics import Found
 from client.measurement.scores import Scores
-from client.site import Site
 from common.config.schema import RunConfig
 from common.fairness.scores import NUM_BINS
-from common.fairness.table import TableForm, table_of
+from common.fairness.table import table_of
 from common.privacy.count_noise import UNITS, CountNoise, LaplaceCountNoise
 from common.privacy.events import SampledGaussian
 from common.seeds import numpy_generator
@@ -33,6 +32,7 @@ from common.types import StudyRecord
 from simulations.audits.privacy.interface import Check, Measured
 from simulations.audits.privacy.loss_distribution import epsilon_bounds
 from simulations.audits.privacy.pipeline import Pipeline
+from simulations.audits.privacy.steps import FIRST_ROUND, Bench, bench
 from simulations.audits.privacy.subject import Subject
 
 STUDIES_OF_EACH = (1, 1, 1, 2, 3, 7, 12, 40)
@@ -65,8 +65,8 @@ def measure(pipeline: Pipeline, subject: Subject) -> Measured:
     """Hold the noise of each release against what one patient moves."""
     config = subject.config
     patients = _Patients.drawn(subject.seed)
-    with subject.sites(pipeline) as sites:
-        found = [*_figures(pipeline, sites[0], config, patients), *_groups(pipeline, sites[0], config, patients)]
+    with bench(pipeline, subject) as on:
+        found = [asked.measured(on, patients) for asked in (*_figures(on, config), *_groups(on, config))]
     if not found:
         return Measured(
             holds=None,
@@ -157,65 +157,64 @@ def _in_bins(generator: np.random.Generator, pairs: int, size: int) -> Ints:
     return generator.multinomial(pairs, np.full(NUM_BINS, 1 / NUM_BINS), size=size).astype(np.int64)
 
 
-def _figures(pipeline: Pipeline, site: Site, config: RunConfig, patients: _Patients) -> list[Release]:
-    noise = pipeline.noise_of(config)
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A release as the config asks for it, and the exact counts that it is made of."""
+
+    name: str
+    claimed: float
+    delta: float
+    noise: CountNoise
+    counts: Callable[[_Patients], Ints]
+
+    def measured(self, on: Bench, patients: _Patients) -> Release:
+        whole = self.counts(patients)
+        apart = [whole - self.counts(patients.without(patient)) for patient in sorted(set(patients.names))]
+        width = _width(on, self.noise)
+        if isinstance(self.noise, LaplaceCountNoise):
+            moved = max(float(np.abs(one).sum()) for one in apart) / UNITS
+            # The variance of discrete Laplace noise of scale b is 2 b^2, up to a share of 1 / (12 b^2) in units.
+            return self._release(moved, moved / (width / math.sqrt(2)))
+        moved = max(float(np.linalg.norm(one)) for one in apart) / UNITS
+        law = self.noise.law
+        own = width / math.sqrt(1 + law.factor**2 * law.peers)
+        event = SampledGaussian(noise_multiplier=law.guaranteed(own / moved), sampling_probability=1.0, steps=1)
+        return self._release(moved, epsilon_bounds(event, delta=self.delta).low)
+
+    def _release(self, moved: float, measured: float) -> Release:
+        return Release(name=self.name, claimed=self.claimed, measured=measured, moved=moved)
+
+
+def _figures(on: Bench, config: RunConfig) -> Iterator[_Asked]:
+    noise = on.pipeline.noise_of(config)
     if noise is None or config.evaluation.epsilon is None:
-        return []
+        return
 
     def counts(of: _Patients) -> Ints:
-        return np.array(astuple(pipeline.count(of.start, of.final, patients=of.names)), dtype=np.int64)
+        return np.array(astuple(on.pipeline.count(of.start, of.final, patients=of.names)), dtype=np.int64)
 
-    named = (config.evaluation.epsilon, site_delta(site))
-    return [_release(pipeline, site, noise, counts, patients, "figures of all", *named)]
+    claimed, delta = config.evaluation.epsilon, on.plan.delta
+    yield _Asked(name="figures of all", claimed=claimed, delta=delta, noise=noise, counts=counts)
 
 
-def _groups(pipeline: Pipeline, site: Site, config: RunConfig, patients: _Patients) -> list[Release]:
-    noise = pipeline.group_noise_of(config)
+def _groups(on: Bench, config: RunConfig) -> Iterator[_Asked]:
+    noise = on.pipeline.group_noise_of(config)
     if noise is None or config.fairness.epsilon is None:
-        return []
-    form: TableForm = table_of(config.fairness)
+        return
+    form = table_of(config.fairness)
 
     def counts(of: _Patients) -> Ints:
         scores = of.scores if form.scored else None
-        table: Ints = pipeline.group_counts(form, of.start, of.final, scores, records=of.records)
+        table: Ints = on.pipeline.group_counts(form, of.start, of.final, scores, records=of.records)
         return table
 
-    named = (config.fairness.epsilon, config.fairness.delta)
-    return [_release(pipeline, site, noise, counts, patients, "the table by group", *named)]
+    claimed, delta = config.fairness.epsilon, config.fairness.delta
+    yield _Asked(name="the table by group", claimed=claimed, delta=delta, noise=noise, counts=counts)
 
 
-def site_delta(site: Site) -> float:
-    """Delta at which a site states what it spends."""
-    return site.privacy.delta if site.privacy is not None else 1e-5
-
-
-def _release(
-    pipeline: Pipeline,
-    site: Site,
-    noise: CountNoise,
-    counts: Callable[[_Patients], Ints],
-    patients: _Patients,
-    name: str,
-    claimed: float,
-    delta: float,
-) -> Release:
-    whole = counts(patients)
-    apart = [whole - counts(patients.without(patient)) for patient in sorted(set(patients.names))]
-    width = _width(pipeline, site, noise, len(whole))
-    if isinstance(noise, LaplaceCountNoise):
-        moved = max(float(np.abs(one).sum()) for one in apart) / UNITS
-        # Of discrete Laplace noise the variance is 2 b^2, but for a share of 1 / (12 b^2) in units.
-        measured = moved / (width / math.sqrt(2))
-    else:
-        moved = max(float(np.linalg.norm(one)) for one in apart) / UNITS
-        whole_noise = SampledGaussian(noise_multiplier=width / moved, sampling_probability=1.0, steps=1)
-        measured = epsilon_bounds(whole_noise, delta=delta).low
-    return Release(name=name, claimed=claimed, measured=measured, moved=moved)
-
-
-def _width(pipeline: Pipeline, site: Site, noise: CountNoise, size: int) -> float:
-    """Deviation of the noise as it is drawn, in patients; of shared noise that of a site that is alone."""
-    nothing = np.zeros(size, dtype=np.int64)
-    times = math.ceil(NUM_VALUES / size)
-    draws = [pipeline.drawn(site, nothing, noise, round_number=1, round_noise=None) for _ in range(times)]
-    return float(np.sqrt(np.mean(np.square(np.concatenate(draws)))))
+def _width(on: Bench, noise: CountNoise) -> float:
+    """Deviation of the noise as it is drawn, in patients."""
+    nothing = np.zeros(NUM_VALUES, dtype=np.int64)
+    shared = on.round_noise(FIRST_ROUND) if noise.is_shared else None
+    noised = on.pipeline.drawn(on.site, nothing, noise, round_number=FIRST_ROUND, round_noise=shared)
+    return float(np.sqrt(np.mean(np.square(noised))))
