@@ -27,13 +27,13 @@ from common.privacy.events import SampledGaussian
 from common.seeds import torch_generator
 from simulations.audits.privacy.interface import Check, Curve, Measured, Plot
 from simulations.audits.privacy.pipeline import Pipeline
-from simulations.audits.privacy.probes import PROBES, crowd, with_lone_halves, without_first_patient
+from simulations.audits.privacy.probes import PROBES, Probe, crowd, with_lone_halves, without_first_patient
 from simulations.audits.privacy.steps import Bench, bench
 from simulations.audits.privacy.subject import Subject
 
 LEAST_REACHED = 0.9
 """Of the clip norm: where no probe moves the sum so far, the fuzz is an empty one."""
-WEIGHT_TOO_LARGE = 3.0
+WEIGHT_TOO_LARGE = 3
 """A patient's weight that no config could set, and that must count as 1."""
 TINY = {"image_size": 16, "patch_size": 8, "width": 16, "image_depth": 1, "report_depth": 1, "num_heads": 2}
 
@@ -92,7 +92,7 @@ def _of_features(on: Bench, subject: Subject) -> Iterator[Moved]:
     records = subject.some_studies(8)
     for of, objective in objectives_of(subject):
         for path in on.paths():
-            by_path = on.with_training(gradients=path, chunk_size=7)
+            by_path = on.with_training(gradients=path, chunk_size=16)
             yield from _fuzz(by_path, objective, records, f"{of}, {path}")
         yield from _fuzz(on.with_privacy(clipping="per_layer"), objective, records, f"{of}, clip by layer")
     if records.images.is_floating_point():
@@ -101,18 +101,20 @@ def _of_features(on: Bench, subject: Subject) -> Iterator[Moved]:
     yield from _fuzz(on, on.objective, records, "a weight of three", weight=WEIGHT_TOO_LARGE)
 
 
-def _fuzz(
-    on: Bench, objective: Objective, records: Records, way: str, *, weight: float | None = None
-) -> Iterator[Moved]:
-    source, reads_views = on.source(objective=objective), "every term" in way
-    for probe in PROBES:
-        for studies in (1, 3):
-            near = crowd(records, probe, studies=studies)
-            near = near if studies == 1 else with_lone_halves(near)
-            near = near if reads_views else replace(near, views=None)
-            if weight is not None:
-                near = replace(near, weights=torch.full((len(near.patients),), weight, dtype=torch.float64))
-            apart = on.exact_sum(source, [near]) - on.exact_sum(source, [without_first_patient(near)])
+def _fuzz(on: Bench, objective: Objective, records: Records, way: str, *, weight: int | None = None) -> Iterator[Moved]:
+    source = on.source(objective=objective)
+
+    def near(probe: Probe, studies: int) -> Records:
+        found = crowd(records, probe, studies=studies)
+        found = found if studies == 1 else with_lone_halves(found)
+        found = found if "every term" in way else replace(found, views=None)
+        return found if weight is None else replace(found, weights=torch.full_like(found.patients, weight).double())
+
+    for studies in (1, 3):
+        # The neighbour is the same for all probes: the crowd alone.
+        rest = on.exact_sum(source, [without_first_patient(near(PROBES[0], studies))])
+        for probe in PROBES:
+            apart = on.exact_sum(source, [near(probe, studies)]) - rest
             by = float(apart.nan_to_num(nan=torch.inf).norm()) / on.plan.clip_norm
             yield Moved(by=by, way=way, probe=f"{probe.__name__.replace('_', ' ')} of {studies}")
 
