@@ -129,8 +129,8 @@ class _Patients:
             start=_found(generator, size),
             final=_found(generator, size),
             scores=Scores(
-                relevant=_in_bins(generator, 1, size),
-                irrelevant=_in_bins(generator, NUM_ANCHORS, size),
+                relevant=_in_one_bin(generator, 1, size),
+                irrelevant=_in_one_bin(generator, NUM_ANCHORS, size),
             ),
         )
 
@@ -152,9 +152,9 @@ def _found(generator: np.random.Generator, size: int) -> Found:
     return Found(rank=generator.integers(1, 40, size), by_code=generator.random(size) < 0.5)
 
 
-def _in_bins(generator: np.random.Generator, pairs: int, size: int) -> Ints:
-    """So many pairs of each study, in any bins, `[N, B]`."""
-    return generator.multinomial(pairs, np.full(NUM_BINS, 1 / NUM_BINS), size=size).astype(np.int64)
+def _in_one_bin(generator: np.random.Generator, pairs: int, size: int) -> Ints:
+    """So many pairs of each study, all in one bin, `[N, B]`: spread over bins they would move a table less far."""
+    return pairs * generator.multinomial(1, np.full(NUM_BINS, 1 / NUM_BINS), size=size).astype(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
