@@ -13,7 +13,6 @@ SMALL = (
     "data.synthetic.public_patients=40",
     "data.least_patients=2",
     "encoder.embedding_dim=32",
-    "encoder.width=16",
     "encoder.image_depth=1",
     "code.bit_width=48",
     "code.num_centres=4",
