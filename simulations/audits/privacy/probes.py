@@ -74,7 +74,8 @@ def orthogonal(values: Tensor) -> Tensor:
     """Away from the crowd; for tokens and pixels, another study."""
     if not values.is_floating_point() or values.dim() > PIXEL_DIMENSIONS:
         return values[-1:]
-    return torch.linalg.svd(values[:CROWD].double())[2][-1:].float()
+    least: Tensor = torch.linalg.svd(values[:CROWD].double())[2][-1:].float()
+    return least
 
 
 def huge(values: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ def _of_features(on: Bench, subject: Subject) -> Iterator[Moved]:
         for path in on.paths():
             by_path = on.with_training(gradients=path, chunk_size=16)
             yield from _fuzz(by_path, objective, records, f"{of}, {path}")
-        yield from _fuzz(on.with_privacy(clipping="per_layer"), objective, records, f"{of}, clip by layer")
+    yield from _fuzz(on.with_privacy(clipping="per_layer"), on.objective, records, "clip by layer")
     if records.images.is_floating_point():
         hardened = replace(on.site.config.training.adversarial, steps=2)
         yield from _fuzz(on.with_training(adversarial=hardened), on.objective, records, "hardened studies")

@@ -54,14 +54,14 @@ def test_every_check_states_its_own_name_and_power(subject: Subject) -> None:
     assert subject.config.privacy.epsilon is not None
 
 
-@pytest.mark.parametrize("name", ["charges", "independence", "noise", "tables"])
+@pytest.mark.parametrize("name", ["charges", "independence", "tables", pytest.param("noise", marks=pytest.mark.slow)])
 def test_check_holds_where_sites_share_noise(subject: Subject, name: str) -> None:
     shared = replace(subject.config, privacy=replace(subject.config.privacy, noise="shared"))
     outcome = CHECKS.load(name).outcome(PRODUCTION, subject.with_config(shared))
     assert outcome.holds is True, outcome.sentence
 
 
-@pytest.mark.parametrize("name", ["accounting", "charges", "gradients", "noise", "sampling", "sensitivity"])
+@pytest.mark.parametrize("name", ["accounting", "charges", "sampling"])
 def test_check_cannot_tell_of_a_loss_that_is_clipped_pair_by_pair(subject: Subject, name: str) -> None:
     paired = replace(subject.config, loss=replace(subject.config.loss, name="pair_clip"))
     assert CHECKS.load(name).outcome(PRODUCTION, subject.with_config(paired)).holds is None
