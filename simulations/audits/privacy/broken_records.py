@@ -55,7 +55,7 @@ def measure(pipeline: Pipeline, subject: Subject) -> Measured:
         holds=finite and moved <= 1 + ROUNDING_MARGIN and kept <= KEPT_ERROR,
         sentence=(
             f"With one of a patient's three studies broken ({', '.join(VALUES)}), what a step gives is "
-            f"{'finite' if finite else 'not finite'}, the patient moves it by {moved:.5g} clip norms at most, and the "
+            f"{'finite' if finite else 'not finite'}, the patient moves it by {moved:.6g} clip norms at most, and the "
             f"two others count as they should, to {kept:.0e} of their length."
         ),
         power="Each kind of broken number is tried in the image of one study, by the path that the run takes.",

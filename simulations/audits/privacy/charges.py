@@ -127,7 +127,7 @@ class _Replay:
         before = len(self.reserved())
         watched = Watched(
             self._on.pipeline.randomness(self._on.site.name, number),
-            charged=lambda: sum(one.event.steps for one in self.reserved()[before:] if _of_training(one)),
+            charged=lambda: sum(map(_steps_of, self.reserved()[before:])),
             dies_after=dies_after,
         )
         accounts = self._opened()
@@ -181,5 +181,7 @@ class _Replay:
         return found
 
 
-def _of_training(reserved: Reserved) -> bool:
-    return isinstance(reserved.event, SampledGaussian) and reserved.release == UPDATE
+def _steps_of(reserved: Reserved) -> int:
+    """Steps of training that an entry pays for."""
+    event = reserved.event
+    return event.steps if isinstance(event, SampledGaussian) and reserved.release == UPDATE else 0

@@ -88,7 +88,8 @@ def _looped(model: DualEncoder, one: Records, objective: Objective, public: Publ
     total = torch.zeros(sum(parameter.numel() for parameter in parameters), dtype=torch.float64)
     for row in range(len(one.patients)):
         images, reports = (_double(part[row : row + 1]) for part in (one.images, one.reports))
-        value = objective(*model(images, reports), public)[0]
+        image, report = model(images, reports)
+        value = objective(image, report, public)[0]
         gradients = torch.autograd.grad(value, parameters, materialize_grads=True)
         total += torch.cat([gradient.flatten() for gradient in gradients]) / len(one.patients)
     return total
