@@ -160,6 +160,9 @@ CHECKS: Registry[Check] = Registry(
         "sensitivity": "simulations.audits.privacy.sensitivity:CHECK",
         "tables": "simulations.audits.privacy.tables:CHECK",
         # One run, two worlds, colluders.
+        "canaries-everyone": "simulations.audits.privacy.canaries_gradient:EVERYONE",
+        "canaries-sampled": "simulations.audits.privacy.canaries_gradient:SAMPLED",
+        "colluders": "simulations.audits.privacy.colluders:CHECK",
         # Attacks on models and updates.
     },
 )
