@@ -80,13 +80,13 @@ def _measure(pipeline: Pipeline, subject: Subject) -> Measured:
     all_there = [each for each in found if not each.away]
     worst = max(found, key=lambda each: each.stated / max(each.shown, 1e-9))
     bound = min(epsilon(worst.shown), MOST_EPSILON)
+    refuted_below = max(each.stated / max(each.refuting, each.stated) for each in found)
     claimed = epsilon(worst.stated)
     return Measured(
         holds=holds,
         sentence=_sentence(all_there, law, epsilon),
         power=(
-            f"{NUM_VALUES:,} trials in each world. Noise of less than "
-            f"{100 * max(each.stated / max(each.refuting, each.stated) for each in found):.0f}% of what is stated would "
+            f"{NUM_VALUES // 2:,} trials in each world. Noise of less than {refuted_below:.0%} of what is stated would "
             "be refuted, whatever the fault: keys or draws that repeat, a step without shared noise, a member away who "
             "is not replaced. Not seen: how patients are sampled and clipped. A correct run is refuted once in a "
             "million audits."
@@ -106,17 +106,17 @@ def _tried(pipeline: Pipeline, subject: Subject, sites: Sequence[Site], plan: Pr
     if plan.pair_law is not None and len(sites) >= _LEAST_SITES_WITH_ONE_AWAY:
         cohorts.append(sites[1:])
     games = [(len(sites) - len(there), play(pipeline, there, subject.objective)) for there in cohorts]
-    tries = [(away, worlds, number) for away, worlds in games for number in _numbers(plan, worlds)]
+    tries = [(away, number, worlds.readings(number)) for away, worlds in games for number in _numbers(plan, worlds)]
     own = law.own(plan.event.noise_multiplier)
     return [
         Against(
             colluding=number,
             away=away,
             stated=plan.event.noise_multiplier if number <= law.colluding else law.alone(own),
-            shown=worlds.most_noise(number, confidence=CONFIDENCE),
-            refuting=worlds.most_noise(number, confidence=1 - FALSE_ALARM / len(tries)),
+            shown=readings.most_noise(CONFIDENCE),
+            refuting=readings.most_noise(1 - FALSE_ALARM / len(tries)),
         )
-        for away, worlds, number in tries
+        for away, number, readings in tries
     ]
 
 

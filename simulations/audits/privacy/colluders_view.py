@@ -4,9 +4,9 @@ Each value of a message is a trial of the same game, for noise is drawn for each
 values is many trials: in each, the patient adds one clip to the victim's sum in every step of the first round, and to
 none in the others. The messages are made by the pipeline's own source of noise and shared keys.
 
-The attackers are given more than a server has, as in the proof (`common/pair_noise/law.py`): what all others share among
-themselves, and of what the victim shares, the colluders' part. They read what they see by the best linear statistic,
-fitted to one half of the values and tried on the other: what is wrong with the noise needs no name to be found.
+The attackers are given more than a server has, as in the proof (`common/pair_noise/law.py`): what all others share
+among themselves, and of what the victim shares, the colluders' part. They read what they see by the best linear
+statistic, fitted to one half of the values and tried on the other: a fault of the noise needs no name to be found.
 
 Shapes: R rows of what is seen, N values, half of them to fit and half to try.
 """
@@ -29,7 +29,7 @@ from common.losses.objective import Objective
 from simulations.audits.privacy.bounds.gaussian_scores import most_noise
 from simulations.audits.privacy.pipeline import Pipeline
 
-NUM_VALUES = 1 << 15
+NUM_VALUES = 1 << 14
 ROUNDS, STEPS = 4, 2
 """Rounds that are seen, of which the patient is in the first, and steps of each."""
 
@@ -66,6 +66,24 @@ class Seen:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Readings:
+    """One statistic of each trial, to which the patient adds one.
+
+    Attributes:
+        inside: In the world with the patient.
+        outside: In the other one.
+    """
+
+    inside: Rows
+    outside: Rows
+
+    def most_noise(self, confidence: float) -> float:
+        """A noise multiplier of one step that is not reached."""
+        noise = most_noise(self.inside, self.outside, sampling_probability=1.0, steps=1, confidence=confidence)
+        return noise * math.sqrt(STEPS)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Worlds:
     """Both worlds of one victim.
 
@@ -79,16 +97,13 @@ class Worlds:
     without: Seen
     others: tuple[str, ...]
 
-    def most_noise(self, num_colluding: int, *, confidence: float) -> float:
-        """A noise multiplier of one step that is not reached against the server and so many members."""
+    def readings(self, num_colluding: int) -> Readings:
+        """What the server and so many members make of both worlds."""
         colluders = self.others[:num_colluding]
         (there, patient), (absent, _) = (world.among(colluders) for world in (self.with_patient, self.without))
         half = NUM_VALUES // 2
         weights = _best_reading(np.hstack([there[:, :half], absent[:, :half]]), patient)
-        inside, outside = (weights @ world[:, half:] for world in (there, absent))
-        # Both are over what the patient adds to the statistic: as one release of a patient who adds one.
-        noise = most_noise(inside, outside, sampling_probability=1.0, steps=1, confidence=confidence)
-        return noise * math.sqrt(STEPS)
+        return Readings(inside=weights @ there[:, half:], outside=weights @ absent[:, half:])
 
 
 def play(pipeline: Pipeline, sites: Sequence[Site], objective: Objective) -> Worlds:

@@ -161,8 +161,13 @@ CHECKS: Registry[Check] = Registry(
         "tables": "simulations.audits.privacy.tables:CHECK",
         # One run, two worlds, colluders.
         "canaries-everyone": "simulations.audits.privacy.canaries_gradient:EVERYONE",
+        "canaries-hub": "simulations.audits.privacy.canaries_input:HUBS",
         "canaries-sampled": "simulations.audits.privacy.canaries_gradient:SAMPLED",
+        "canaries-strange": "simulations.audits.privacy.canaries_input:STRANGE",
         "colluders": "simulations.audits.privacy.colluders:CHECK",
+        "two-worlds-counts": "simulations.audits.privacy.two_worlds_counts:CHECK",
+        "two-worlds-model": "simulations.audits.privacy.two_worlds:MODEL",
+        "two-worlds-update": "simulations.audits.privacy.two_worlds:UPDATE",
         # Attacks on models and updates.
     },
 )

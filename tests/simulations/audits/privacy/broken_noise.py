@@ -46,9 +46,8 @@ OF_CANARIES: dict[str, Pipeline] = {
 """Caught by `canaries-everyone`."""
 
 OF_COLLUDERS: dict[str, Pipeline] = {
-    "noise off": noise_of(0.0),
     "noise halved": noise_of(0.5),
-    "noise a tenth too narrow": noise_of(0.9),
+    "noise a fifth too narrow": noise_of(0.8),
     "one noise key on two sites": replace(PRODUCTION, randomness=_keyed(lambda _, number: number)),
     "one colluder more than stated": _opening(_opened(fewer=1)),
     "pair noise only in the last step": _opening(_opened(LastStepAlone)),

@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 from simulations.audits.privacy.bounds.gaussian_scores import most_noise
 
-CONFIDENCE, RUNS, CANARIES = 0.95, 150, 1000
+CONFIDENCE, RUNS, CANARIES = 0.95, 100, 1000
 ALLOWED = int(binom.isf(1e-6, RUNS, 1 - CONFIDENCE))
 
 
@@ -29,9 +29,9 @@ def bound(pair: tuple[NDArray[np.float64], NDArray[np.float64]], *, q: float, st
     return most_noise(*pair, sampling_probability=q, steps=steps, confidence=confidence)
 
 
-@pytest.mark.parametrize(("noise", "q", "steps"), [(1.0, 1.0, 1), (4.0, 1.0, 10), (1.5, 0.3, 10), (0.8, 0.1, 20)])
+@pytest.mark.parametrize(("noise", "q", "steps"), [(1.0, 1.0, 1), (1.5, 0.3, 10), (0.8, 0.1, 20)])
 def test_bound_holds_and_is_near(noise: float, q: float, steps: int) -> None:
-    """150 runs: it is too small in as many as stated; the false alarm rate of this test is 1e-6."""
+    """100 runs: it is too small in as many as stated; the false alarm rate of this test is 1e-6."""
     generator = np.random.default_rng(4)
     found = np.array(
         [
