@@ -124,18 +124,17 @@ def _measure(pipeline: Pipeline, subject: Subject) -> Measured:
 
 def _told(pipeline: Pipeline, config: RunConfig, sites: Sequence[Site]) -> Iterator[Told]:
     """Each release that the config names."""
+    training_delta = delta_of(config, sites[0].patients_band)
+    num_vectors = table_of(config.fairness).num_vectors if config.fairness.epsilon is not None else 0
     named = (
-        ("how many patients are found", pipeline.noise_of, FIGURES, config.evaluation.epsilon),
-        ("counts by group", pipeline.group_noise_of, table_of(config.fairness).num_vectors, config.fairness.epsilon),
+        ("patients found", pipeline.noise_of, FIGURES, config.evaluation.epsilon, training_delta),
+        ("counts by group", pipeline.group_noise_of, num_vectors, config.fairness.epsilon, config.fairness.delta),
     )
-    for name, noise_of, vectors, claimed in named:
+    for name, noise_of, vectors, claimed, delta in named:
         if claimed is None:
             continue
         noise = noise_of(config)
         worlds = [_drawn(pipeline, sites, noise, vectors, name=name, units=units) for units in (UNITS, 0)]
-        delta = (
-            config.fairness.delta if noise_of is pipeline.group_noise_of else delta_of(config, sites[0].patients_band)
-        )
         yield Told(
             name=name,
             claimed=claimed,
