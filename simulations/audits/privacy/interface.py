@@ -175,7 +175,9 @@ CHECKS: Registry[Check] = Registry(
 
 QUICK: tuple[str, ...] = (
     "broken-records",
+    "canaries-everyone",
     "charges",
+    "colluders",
     "floats",
     "gradients",
     "independence",
@@ -183,5 +185,6 @@ QUICK: tuple[str, ...] = (
     "sampling",
     "sensitivity",
     "tables",
+    "two-worlds-counts",
 )
 """The checks that together take less than two minutes on two cores: those of continuous integration."""
