@@ -88,7 +88,13 @@ class _Itself:
 
     coupling: Coupling = Coupling.NONE
 
-    def __call__(self, image_BD: Tensor, report_BD: Tensor, *anchors: Tensor) -> Tensor:  # noqa: ARG002 - a loss
+    def __call__(
+        self,
+        image_BD: Tensor,
+        report_BD: Tensor,  # noqa: ARG002 - the signature of a loss
+        anchor_image_KD: Tensor,  # noqa: ARG002
+        anchor_report_KD: Tensor,  # noqa: ARG002
+    ) -> Tensor:
         """Values `[B]`."""
         return image_BD[:, 0]
 

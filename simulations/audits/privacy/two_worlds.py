@@ -112,7 +112,7 @@ def play(pipeline: Pipeline, subject: Subject, *, rounds: int, num_trials: int) 
             return None
         others = subject.some_studies(NUM_OTHERS)
         patient, direction_P = _worst_patient(subject, site)
-        both = replace(others, **_joined(others, patient))
+        both = _joined(others, patient)
         scores = [
             np.array([_moved(pipeline, replace(site, private=records), direction_P, rounds) for _ in range(num_trials)])
             for records in (both, others)
@@ -154,18 +154,20 @@ def _clipped(source: PatientDpSgd, site: Site, study: Records, public: Public) -
     return torch.cat([value.flatten() for value in total.values()])
 
 
-def _joined(others: Records, patient: Records) -> dict[str, Tensor | None]:
-    """The others' studies and one more patient's, who has both halves and is of the others' last group."""
+def _joined(others: Records, patient: Records) -> Records:
+    """The others' studies and one more patient's, who has both halves and is told of as the others' last."""
     number = others.patients.new_full((1,), others.num_patients)
-    columns: dict[str, Tensor | None] = {
-        "images": torch.cat([others.images, patient.images]),
-        "reports": torch.cat([others.reports, patient.reports]),
-        "patients": torch.cat([others.patients, number]),
-    }
-    for name in ("weights", "groups", "kept", "halves"):
-        value = getattr(others, name)
-        columns[name] = None if value is None else torch.cat([value, value[-1:]])
-    return columns
+    told = {name: _and_last(getattr(others, name)) for name in ("weights", "groups", "kept", "halves")}
+    return Records(
+        torch.cat([others.images, patient.images]),
+        torch.cat([others.reports, patient.reports]),
+        torch.cat([others.patients, number]),
+        **told,
+    )
+
+
+def _and_last(values: Tensor | None) -> Tensor | None:
+    return None if values is None else torch.cat([values, values[-1:]])
 
 
 def _measured(pipeline: Pipeline, subject: Subject, *, what: str, rounds: int, num_trials: int) -> Measured:
