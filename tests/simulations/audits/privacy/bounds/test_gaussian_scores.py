@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.stats import binom, nct
 
-from simulations.audits.privacy.bounds.gaussian_scores import most_noise
+from simulations.audits.privacy.bounds.gaussian_scores import most_noise, noncentral_t_tail
 
 CONFIDENCE, RUNS, CANARIES = 0.95, 100, 1000
 ALLOWED = int(binom.isf(1e-6, RUNS, 1 - CONFIDENCE))
@@ -54,6 +54,21 @@ def test_half_the_noise_is_caught_at_one_in_a_million() -> None:
     generator, claimed = np.random.default_rng(6), 1.08
     for _ in range(20):
         assert bound(scores(generator, claimed / 2, q=1.0, steps=1), q=1.0, steps=1, confidence=1 - 1e-6) < claimed
+
+
+@pytest.mark.parametrize("degrees", [9, 60, 499])
+@pytest.mark.parametrize(("value", "centre"), [(1.0, 0.5), (20.0, 14.0), (8.0, 14.0), (3.0, 8.0), (40.0, 30.0)])
+def test_tail_is_that_of_scipys_series(degrees: int, value: float, centre: float) -> None:
+    expected = nct.sf(value, degrees, centre)
+    assert noncentral_t_tail(value, degrees=degrees, centre=centre) == pytest.approx(expected, rel=1e-4, abs=1e-11)
+
+
+def test_tail_of_many_degrees_is_a_normal_one() -> None:
+    """Where the series gives up; n = 400,000 draws of the law itself, within 5 standard errors."""
+    generator, degrees, centre, value = np.random.default_rng(11), 40_000, 90.0, 91.0
+    drawn = (generator.standard_normal(400_000) + centre) / np.sqrt(generator.chisquare(degrees, 400_000) / degrees)
+    share = float((drawn >= value).mean())
+    assert abs(noncentral_t_tail(value, degrees=degrees, centre=centre) - share) < 5 * math.sqrt(share / 400_000)
 
 
 def test_no_noise_and_no_signal() -> None:
