@@ -38,9 +38,9 @@ def test_training_of_production_passes_and_with_little_noise_does_not(subject: S
     assert check.outcome(noise_of(0.25), subject).holds is False
 
 
-@pytest.mark.parametrize("scale", [1.0, 0.2, 0.0])
+@pytest.mark.parametrize("scale", [1.0, 0.0])
 def test_few_trainings_tell_the_worlds_apart_where_there_is_little_noise(subject: Subject, scale: float) -> None:
-    worlds = two_worlds.play(noise_of(scale), subject, rounds=1, num_trials=20)
+    worlds = two_worlds.play(noise_of(scale), subject, rounds=1, num_trials=12)
     assert worlds is not None
     holds = worlds.most_noise(two_worlds.REFUTED_AT) >= worlds.event.noise_multiplier
     assert holds is (scale == 1.0)
