@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,11 +48,37 @@ def stepped(arrays: Update, updates: Sequence[Update]) -> Update:
 
 def updates_of(pipeline: Pipeline, sites: Sequence[Site], arrays: Update, *, round_number: int) -> list[Update]:
     """What each site sends in a round; all of them are there to share noise."""
-    statements = [site.pairing.key.statement for site in sites if site.pairing is not None]
-    context = digest([statement.key for statement in statements] + [str(round_number)])
+    return [
+        pipeline.train(
+            site,
+            arrays,
+            round_number=round_number,
+            round_noise=shared_noise(pipeline, sites, site, purpose=str(round_number)),
+        )
+        for site in sites
+    ]
 
-    def noise_of(site: Site) -> RoundNoise | None:
-        return None if site.pairing is None else pipeline.open_round(site.pairing, statements, context=context)
 
-    train = partial(pipeline.train, arrays=arrays, round_number=round_number)
-    return [train(site, round_noise=noise_of(site)) for site in sites]
+def shared_noise(pipeline: Pipeline, sites: Sequence[Site], site: Site, *, purpose: str) -> RoundNoise | None:
+    """What a site shares of its noise with all others, opened for one purpose alone; None where it shares none."""
+    if site.pairing is None:
+        return None
+    statements = [one.pairing.key.statement for one in sites if one.pairing is not None]
+    context = digest([purpose, *(statement.key for statement in statements)])
+    return pipeline.open_round(site.pairing, statements, context=context)
+
+
+def without_shared_noise(site: Site) -> Site:
+    """A site as it would be by itself: for an attacker's own training, which has noise of its own or none."""
+    privacy = None if site.privacy is None else replace(site.privacy, pair_law=None)
+    return replace(site, privacy=privacy, pairing=None)
+
+
+def noise_on_update(site: Site, *, steps: int) -> float:
+    """Deviation of the noise, own and shared, on each value of an update of so many steps; the plan makes it public."""
+    privacy = site.privacy
+    if privacy is None:
+        return 0.0
+    growth = 1.0 if privacy.pair_law is None else privacy.pair_law.growth
+    of_step = privacy.event.noise_multiplier * growth * privacy.clip_norm / privacy.expected_patients
+    return float(privacy.learning_rate * of_step * steps**0.5)
