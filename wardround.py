@@ -88,6 +88,10 @@ COMMANDS = {
     ),
     "audit index": ("client.search.audit_cli:audit_command", "Check a hospital's search index, byte by byte."),
     "audit log": ("common.evidence.cli:log_command", "Check audit logs, and what each holds of the others."),
+    "audit privacy": (
+        "simulations.audits.privacy_cli:privacy_command",
+        "Attack the running code: the bound beside each claim.",
+    ),
     "audit run": ("common.evidence.cli:run_command", "Check all that is signed in a run folder."),
 }
 """Name to where it lives and what it is for. The first word of two is a group."""

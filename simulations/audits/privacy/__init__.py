@@ -1,1 +1,1 @@
-"""Attacks on the own pipeline: each claim of privacy beside what an attack, or arithmetic, makes of the running code."""
+"""Attacks on the own pipeline: each claim of privacy beside what an attack, or arithmetic, shows of the code."""

@@ -1,8 +1,8 @@
 """What a check of privacy asks, and what came of it: in words, with the bound beside the claim.
 
-A check attacks the parts that a `Pipeline` names, on the studies of a `Subject`. It holds, does not hold, or cannot tell;
-that it holds says that this attack found nothing, and never that something is private. So each outcome says too how
-large a fault would have been seen here.
+A check attacks the parts that a `Pipeline` names, on the studies of a `Subject`. It holds, does not hold, or cannot
+tell; that it holds says that this attack found nothing, and never that something is private. So each outcome says too
+how large a fault would have been seen here.
 """
 
 from __future__ import annotations
@@ -148,11 +148,32 @@ CHECKS: Registry[Check] = Registry(
     "--only",
     {
         # Arithmetic and statistics of the running code.
+        "accounting": "simulations.audits.privacy.accounting:CHECK",
+        "broken-records": "simulations.audits.privacy.broken_records:CHECK",
+        "charges": "simulations.audits.privacy.charges:CHECK",
+        "floats": "simulations.audits.privacy.floats:CHECK",
+        "gradients": "simulations.audits.privacy.gradients:CHECK",
+        "independence": "simulations.audits.privacy.independence:CHECK",
+        "noise": "simulations.audits.privacy.noise:CHECK",
+        "pair-clip": "simulations.audits.privacy.pair_clip:CHECK",
+        "sampling": "simulations.audits.privacy.sampling:CHECK",
+        "sensitivity": "simulations.audits.privacy.sensitivity:CHECK",
+        "tables": "simulations.audits.privacy.tables:CHECK",
         # One run, two worlds, colluders.
         # Attacks on models and updates.
     },
 )
 """Every check, in the order of `CHECKS.names`: by name."""
 
-QUICK: tuple[str, ...] = ()
+QUICK: tuple[str, ...] = (
+    "broken-records",
+    "charges",
+    "floats",
+    "gradients",
+    "independence",
+    "noise",
+    "sampling",
+    "sensitivity",
+    "tables",
+)
 """The checks that together take less than two minutes on two cores: those of continuous integration."""

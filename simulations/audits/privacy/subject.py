@@ -114,7 +114,7 @@ def prepare_subject(config: RunConfig, *, progress: Progress) -> Subject:
         DataError: The studies cannot be read.
     """
     check_names(config)
-    torch.set_num_threads(config.workers)
+    torch.set_num_threads(1)  # on tensors as small as these a second thread waits more than it works
     encoder = ENCODERS.load(config.encoder.name)(config.encoder)
     consortium = read_consortium(config, encoder, progress=progress)
     anchors = part_public(consortium.public(), config).anchors

@@ -26,7 +26,8 @@ from client.dp.records import Records, Sample, sample_patients
 from common.encoders.adversary import Adversary
 from common.privacy.accountant import epsilon_of
 from common.privacy.events import SampledGaussian
-from tests.client.dp.test_sensitivity import BOUND, CLIP, CROWD, PROBES, crowd, duplicate, flat, orthogonal
+from simulations.audits.privacy.probes import CROWD, PROBES, duplicate, orthogonal
+from tests.client.dp.test_sensitivity import BOUND, CLIP, crowd, flat
 
 STAYS = (1.0, 0.5, 0.2)
 PER_GROUP, STEPS, PROBABILITY = 20, 2000, 0.3

@@ -9,7 +9,6 @@ clip of each study by itself, and one of a patient's lone halves apart from thei
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +23,17 @@ from common.losses.interface import LOSSES, TERMS, Coupling
 from common.losses.objective import Objective, WeightedTerm, build_objective
 from common.losses.public import Public, embed_public
 from common.losses.unpaired import Unpaired
+from simulations.audits.privacy.probes import (
+    CROWD,
+    PROBES,
+    Probe,
+    duplicate,
+    hub,
+    orthogonal,
+    with_lone_halves,
+    without_first_patient,
+)
+from simulations.audits.privacy.probes import crowd as near_copies
 from tests.client.dp.conftest import read_by
 
 CLIP = 0.5
@@ -35,7 +45,6 @@ PATHS_OF = {
     "towers_ghost": ("vmap", "ghost"),
 }
 CASES = [(case, path) for case, paths in PATHS_OF.items() for path in paths]
-CROWD = 40
 
 
 def objective_of(name: str) -> Objective:
@@ -83,70 +92,9 @@ class UnpairedInBatch(Unpaired):
 # Patients
 
 
-def crowd(case: Any, probe: Callable[[Tensor], Tensor], *, studies: int) -> Records:
-    """A probe as patient 0, and 40 patients that are near copies of one study, so that their gradients add up.
-
-    Patient 0, because the others then stand in other chunks once it has left.
-    """
-    images, reports = (
-        torch.cat([value[:1].expand(CROWD, *value.shape[1:]), value[-1:]]).clone()
-        for value in (case.records.images, case.records.reports)
-    )
-    for value in (images, reports):
-        if value.is_floating_point():
-            value[:CROWD] += 0.05 * torch.randn(value[:CROWD].shape, generator=torch.Generator().manual_seed(4))
-        else:
-            value[:CROWD] = case.records.images[0] if value.dtype == torch.uint8 else case.records.reports[0]
-    special = [probe(value).expand(studies, *value.shape[1:]) for value in (images, reports)]
-    both = torch.cat([special[0], images[:CROWD]])
-    return Records(
-        both,
-        torch.cat([special[1], reports[:CROWD]]),
-        torch.tensor([*[0] * studies, *range(1, CROWD + 1)]),
-        views=both.roll(1, dims=-1),
-    )
-
-
-def with_lone_halves(records: Records) -> Records:
-    """The same studies, of which every third lacks its report and every third its image, the first patient's too."""
-    lacking = torch.arange(len(records.patients)) % 3
-    return replace(records, halves=torch.stack([lacking != 2, lacking != 1], dim=-1))
-
-
-def hub(values: Tensor) -> Tensor:
-    """In the middle of the crowd: the hardest negative of every other patient."""
-    return values[:CROWD].mean(dim=0, keepdim=True) if values.is_floating_point() else values[:1]
-
-
-def duplicate(values: Tensor) -> Tensor:
-    """One of the crowd again."""
-    return values[:1]
-
-
-def orthogonal(values: Tensor) -> Tensor:
-    """Away from the crowd; for tokens, another study."""
-    if not values.is_floating_point() or values.dim() > 2:
-        return values[-1:]
-    return torch.linalg.svd(values[:CROWD].double())[2][-1:].float()
-
-
-def huge(values: Tensor) -> Tensor:
-    """A study 1e20 times as large; word numbers and bytes have no such, and take their greatest."""
-    if values.is_floating_point():
-        return values[-1:] * 1e20
-    return torch.full_like(values[-1:], 255 if values.dtype == torch.uint8 else 63)
-
-
-def not_a_number(values: Tensor) -> Tensor:
-    return values[-1:] * math.nan if values.is_floating_point() else values[-1:]
-
-
-PROBES = [hub, duplicate, orthogonal, huge, not_a_number]
-
-
-def without_first_patient(records: Records) -> Records:
-    kept = records.rows((records.patients > 0).nonzero().flatten())
-    return replace(kept, patients=kept.patients - 1)
+def crowd(case: Any, probe: Probe, *, studies: int) -> Records:
+    """The probe beside near copies of the case's first study."""
+    return near_copies(case.records, probe, studies=studies)
 
 
 def flat(gradients: Gradients) -> Tensor:

@@ -1,0 +1,33 @@
+"""A small subject that the checks attack, prepared once."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.config.load import load_config
+from simulations.audits.privacy.subject import Subject, prepare_subject
+
+SMALL = (
+    "data.synthetic.num_sites=2",
+    "data.synthetic.patients_per_site=40",
+    "data.synthetic.public_patients=40",
+    "data.least_patients=2",
+    "encoder.embedding_dim=16",
+    "encoder.width=16",
+    "encoder.image_depth=1",
+    "code.bit_width=48",
+    "code.num_centres=4",
+    "loss.num_anchors=32",
+    "public_fit.steps=3",
+    "public_fit.batch_size=16",
+    "training.steps_per_round=5",
+    "federation.rounds=2",
+    "privacy.calibrate=false",
+)
+
+
+@pytest.fixture(scope="session")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """Two hospitals of forty patients."""
+    cache = f"encoder.cache={tmp_path_factory.mktemp('features')}"
+    return prepare_subject(load_config([*SMALL, cache], scenario="audit"), progress=lambda _: None)
