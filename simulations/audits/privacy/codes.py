@@ -28,6 +28,8 @@ from simulations.audits.privacy.subject import Subject
 
 NUM_RESAMPLES = 200
 CODE, EMBEDDING, RANDOM = "code", "embedding", "random code"
+_CONTROL_MARGIN = 0.02
+"""Beyond its 95% interval, which misses chance once in twenty: a control that is off by more is a fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,9 @@ def revealed(pipeline: Pipeline, subject: Subject) -> dict[str, Revealed]:
 
 
 def _kinds(model: DualEncoder, subject: Subject, rows: list[int], name: str) -> dict[str, Array]:
-    images, reports = (features[torch.tensor(rows)] for features in (subject.consortium.images, subject.consortium.reports))
+    images, reports = (
+        features[torch.tensor(rows)] for features in (subject.consortium.images, subject.consortium.reports)
+    )
     image, _ = embed_in_batches(model, images, reports)
     signs_ND = np.where(image.code.numpy() > 0, 1.0, -1.0)
     coins = numpy_generator(subject.seed, "audit", "codes", "random", name).random(signs_ND.shape)
@@ -106,7 +110,8 @@ def measure(pipeline: Pipeline, subject: Subject) -> Measured:
     if not links:
         return Measured(holds=None, sentence=sentence, power="No patient has two studies: nobody can be linked here.")
     control, code, embedding = links[RANDOM], links[CODE], links[EMBEDDING]
-    is_sound = control.area_interval.low <= 0.5 + _CONTROL_MARGIN and control.area_interval.high >= 0.5 - _CONTROL_MARGIN
+    ends = control.area_interval
+    is_sound = ends.low - _CONTROL_MARGIN <= 0.5 <= ends.high + _CONTROL_MARGIN
     no_more = code.area_interval.low <= embedding.area_interval.high
     return Measured(
         holds=False if not no_more else (True if is_sound else None),
@@ -134,20 +139,18 @@ def measure(pipeline: Pipeline, subject: Subject) -> Measured:
     )
 
 
-_CONTROL_MARGIN = 0.02
-"""Beyond its 95% interval, which misses chance once in twenty: a control that is off by more is a fault."""
-
-
 def _sentence(kind: str, one: Revealed) -> str:
     link = one.linkage
-    linked = (
-        ""
-        if link is None
-        else f"another study of the patient is nearer in {link.area:.0%} ({link.area_interval.low:.0%} to "
-        f"{link.area_interval.high:.0%}), and the nearest of all in {link.first:.1%} (chance {link.first_by_chance:.1%})"
-    )
-    read = "" if one.mean_read is None else f"a line reads findings, sex and age off it at a mean area of {one.mean_read:.2f}"
-    return f"By {kind}: {'; '.join(filter(None, (linked, read))) or 'nothing could be measured'}."
+    parts = []
+    if link is not None:
+        ends = f"{link.area_interval.low:.0%} to {link.area_interval.high:.0%}"
+        parts.append(
+            f"another study of the patient is nearer in {link.area:.0%} ({ends}), and the nearest of all in "
+            f"{link.first:.1%} (chance {link.first_by_chance:.1%})"
+        )
+    if one.mean_read is not None:
+        parts.append(f"a line reads findings, sex and age off it at a mean area of {one.mean_read:.2f}")
+    return f"By {kind}: {'; '.join(parts) or 'nothing could be measured'}."
 
 
 CHECK = Check(

@@ -268,7 +268,7 @@ def _plot(found: dict[str, list[Rebuilt]]) -> Plot:
 
 
 CHECK = Check(
-    name="gradient_inversion",
+    name="gradient-inversion",
     question="Can the server rebuild a study from what one hospital sends?",
     claim="What a hospital sends under privacy shows no study: neither its picture nor its features.",
     measure=measure,

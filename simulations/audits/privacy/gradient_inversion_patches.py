@@ -1,14 +1,14 @@
 """Rebuilds a picture from the update of a vision transformer: the closed form of APRIL (Lu et al., CVPR 2022).
 
 A transformer of patches adds a trained position to each patch's token, so that the gradient of the positions is that of
-the tokens, D; and the gradient of the linear map of the patches is D^T X, with the patches X. What an update holds of the
-two is their sum over the steps, times one and the same learning rate and clip, which cancel: of one study X solves
+the tokens, D; and the gradient of the linear map of the patches is D^T X, with the patches X. What an update holds of
+the two is their sum over the steps, times the same learning rate and clip, which cancel: of one study X solves
 
     D^T X = G
 
 exactly, over one step or over many (the studies of several patients are mixed, by how much each of them moved the
-model). It is the analytic sibling of the searches of Zhu et al. (arXiv 1906.08935) and Geiping et al. (arXiv 2003.14053),
-needs no search, and finds the picture itself where these come near it.
+model). It is the analytic sibling of the searches of Zhu et al. (arXiv 1906.08935) and Geiping et al. (arXiv
+2003.14053), needs no search, and finds the picture itself where these come near it.
 
 With noise of a known deviation on D and G alike, X is the most likely picture under a prior of public ones: a ridge
 towards their mean. An entry of G less D^T X then has a variance of (1 + number of patches) times that of the noise, as

@@ -161,6 +161,10 @@ CHECKS: Registry[Check] = Registry(
         "tables": "simulations.audits.privacy.tables:CHECK",
         # One run, two worlds, colluders.
         # Attacks on models and updates.
+        "codes": "simulations.audits.privacy.codes:CHECK",
+        "gradient-inversion": "simulations.audits.privacy.gradient_inversion:CHECK",
+        "membership": "simulations.audits.privacy.membership:CHECK",
+        "property": "simulations.audits.privacy.property:CHECK",
     },
 )
 """Every check, in the order of `CHECKS.names`: by name."""

@@ -1,7 +1,7 @@
 """Whether the final model tells who it was trained on, by patient, seen as embeddings and as codes.
 
-The attacker has the final model, a patient's studies, and models trained with and without that patient: more than anybody
-outside has. It is the attack of `membership_lira.py` on the worlds of `membership_worlds.py`. The same is done without
+The attacker has the final model, a patient's studies, and models trained with and without that patient: more than any
+outsider has. It is the attack of `membership_lira.py` on the worlds of `membership_worlds.py`. The same is done without
 privacy, which says what the attack can do here: where it finds nobody even then, nothing can be told.
 
 A patient is trained on or not by a coin, and epsilon bounds how well that coin can be told. The interval is over
@@ -27,9 +27,7 @@ NUM_WORLDS = 12
 NUM_RESAMPLES = 200
 
 
-def told_members(
-    pipeline: Pipeline, subject: Subject, *, num_worlds: int = NUM_WORLDS
-) -> dict[str, Told]:
+def told_members(pipeline: Pipeline, subject: Subject, *, num_worlds: int = NUM_WORLDS) -> dict[str, Told]:
     """How well members of a subject's runs are told, by embedding and by code.
 
     Raises:

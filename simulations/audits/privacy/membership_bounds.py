@@ -14,8 +14,8 @@ and the area under its curve is at most one less the integral of f,
 
     1 - (1 - delta)^2 / (1 + e^epsilon),
 
-the integral being two triangles of equal area below f's kink at (1 - delta) / (1 + e^epsilon). Both hold too where worlds
-are mixtures, as when patients are drawn at random: what is indistinguishable stays so when mixed with equal weights.
+f being its own inverse, with its kink at (1 - delta) / (1 + e^epsilon). Both hold too where worlds are mixtures, as
+when patients are drawn at random: what is indistinguishable stays so when mixed with equal weights.
 """
 
 from __future__ import annotations

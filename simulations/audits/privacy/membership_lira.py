@@ -2,9 +2,9 @@
 
 For each patient it is known from other models, trained with and without that patient, what the statistic is like either
 way. A new model's statistic is then scored by how much likelier it is with the patient than without. With few shadows
-the variances of single patients cannot be told, so that one of all patients is taken for each side (their section VI.C),
-and the error of a mean over k shadows is added to it: the variance of a new value around that mean is (1 + 1/k) times
-that of the statistic.
+the variances of single patients cannot be told, so that one of all patients is taken for each side (their section
+VI.C), and the error of a mean over k shadows is added to it: the variance of a new value around that mean is (1 + 1/k)
+times that of the statistic.
 
 Every model is the target once, with all others as its shadows.
 

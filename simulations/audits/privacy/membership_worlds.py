@@ -59,9 +59,7 @@ def pool_of(subject: Subject) -> Pool:
     """
     records, roles = subject.consortium.records, subject.consortium.roles
     rows = [i for i, role in enumerate(roles) if role is not Role.PUBLIC and records[i].lacks is None]
-    names, first, patient_N = np.unique(
-        [records[i].patient_id for i in rows], return_index=True, return_inverse=True
-    )
+    names, first, patient_N = np.unique([records[i].patient_id for i in rows], return_index=True, return_inverse=True)
     if len(names) < LEAST_PATIENTS:
         raise DataError(
             f"data: {len(names)} patients at the hospitals; who was trained on can be judged from {LEAST_PATIENTS} on"
@@ -105,9 +103,7 @@ def _coins(subject: Subject, pool: Pool, world: int) -> NDArray[np.bool_]:
     return coins_P
 
 
-def _models(
-    pipeline: Pipeline, subject: Subject, pool: Pool, member_WP: NDArray[np.bool_]
-) -> Iterator[DualEncoder]:
+def _models(pipeline: Pipeline, subject: Subject, pool: Pool, member_WP: NDArray[np.bool_]) -> Iterator[DualEncoder]:
     for member_P in member_WP:
         roles = list(subject.consortium.roles)
         for row, patient in zip(pool.rows_N, pool.patient_N, strict=True):

@@ -97,8 +97,8 @@ def measure(pipeline: Pipeline, subject: Subject) -> Measured:
     return Measured(
         holds=None,
         sentence=(
-            f"Whether {FEW:.0%} or {MANY:.0%} of a hospital's {one.size} patients have {one.finding}, told from all that "
-            f"it sends: {told}; a guess is 0.50. An epsilon is of one patient and does not bound this."
+            f"Whether {FEW:.0%} or {MANY:.0%} of a hospital's {one.size} patients have {one.finding}, told from all "
+            f"that it sends: {told}; a guess is 0.50. An epsilon is of one patient and does not bound this."
         ),
         power=(
             f"{one.num_hospitals} hospitals were judged by a line learnt from {NUM_OWN} others without noise. Shares "
