@@ -1,4 +1,4 @@
-"""The strength of attacks as one page for an ethics board: a sentence and a plot for each, and all figures in a table."""
+"""The strength of attacks as one page for an ethics board: a sentence and a plot for each, and all figures."""
 
 from __future__ import annotations
 
