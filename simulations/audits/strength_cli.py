@@ -51,13 +51,9 @@ def strength_command(
         if cell not in kept.found:
             progress.print(f"{number} of {len(cells)}: {cell.label}")
             kept.add(strengths.measure(cell))
-    page = render(
-        [kept.found[cell] for cell in cells],
-        bit_width=config.code.bit_width,
-        config_digest=config_digest(config),
-        num_sites=config.data.synthetic.num_sites,
-    )
-    write_atomically(out / PAGE_FILE, page.encode())
+        found = [kept.found[one] for one in cells if one in kept.found]
+        page = render(found, bit_width=config.code.bit_width, config_digest=config_digest(config))
+        write_atomically(out / PAGE_FILE, page.encode())
     if as_json:
         typer.echo(json.dumps(kept.as_object(), indent=2, allow_nan=False))
     else:

@@ -23,7 +23,7 @@ from common.fairness.intervals import Interval, patient_bootstrap
 from common.seeds import numpy_generator
 from simulations.adversarial.visibility import ssim
 from simulations.audits.privacy.gradient_inversion_features import features_seen, likeness, read_direction
-from simulations.audits.privacy.gradient_inversion_patches import PATCHES, ROUNDING, Prior, rebuilt_patches
+from simulations.audits.privacy.gradient_inversion_patches import PATCHES, ROUNDING, Prior, noise_in, rebuilt_patches
 from simulations.audits.privacy.gradient_inversion_updates import ROUND, STEP, Seen, seen_of_patients
 from simulations.audits.privacy.interface import Check, Curve, Measured, Picture, Plot
 from simulations.audits.privacy.membership import delta_stated, without_privacy
@@ -139,7 +139,7 @@ def _prior(subject: Subject) -> Prior:
 
 def _rebuilt(subject: Subject, seen: Seen, update: str, prior: Prior) -> Tensor:
     rounding = ROUNDING * float(subject.model.get_parameter(PATCHES).detach().abs().max())
-    deviation = max(seen.deviations[update], rounding)
+    deviation = max(noise_in(seen.updates[update]), rounding)
     return prior.picture(rebuilt_patches(seen.updates[update], prior, deviation=deviation))
 
 

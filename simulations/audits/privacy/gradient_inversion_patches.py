@@ -10,9 +10,10 @@ exactly, over one step or over many (the studies of several patients are mixed, 
 model). It is the analytic sibling of the searches of Zhu et al. (arXiv 1906.08935) and Geiping et al. (arXiv
 2003.14053), needs no search, and finds the picture itself where these come near it.
 
-With noise of a known deviation on D and G alike, X is the most likely picture under a prior of public ones: a ridge
-towards their mean. An entry of G less D^T X then has a variance of (1 + number of patches) times that of the noise, as
-patches are of unit size. Where noise drowns everything, what comes out is the public mean.
+With noise on D and G alike, whose deviation the update itself shows (`noise_in`), X is the most likely picture under a
+prior of public ones: a ridge towards their mean. An entry of G less D^T X then has a variance of (1 + number of
+patches) times that of the noise, as patches are of unit size. Where noise drowns everything, what comes out is the
+public mean.
 
 Shapes: N patches, W width, P pixels of a patch, H x H pixels of a picture, B pictures.
 """
@@ -22,6 +23,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,6 +32,9 @@ from common.encoders.scratch import standardised
 from common.wire.update import NamedArrays
 
 POSITIONS, PATCHES = "image_tower.trunk.positions", "image_tower.trunk.patches.weight"
+WORDS = "report_tower.trunk.words.weight"
+_OF_MEDIAN = 1.4826
+"""Deviation of Gaussian noise over the median of its size."""
 ROUNDING = 2.0**-24
 """Of a weight: an update is a difference of weights in float32."""
 
@@ -78,6 +83,14 @@ def patches_of(pictures_BHH: Tensor, patch_size: int) -> Tensor:
     """Patches `[B, N, P]` of pictures, in the transformer's order."""
     grid = pictures_BHH.unflatten(-1, (-1, patch_size)).unflatten(-3, (-1, patch_size))
     return grid.transpose(-3, -2).flatten(-2).flatten(-3, -2)
+
+
+def noise_in(update: NamedArrays) -> float:
+    """Deviation of the noise on an update, measured where a patient's reports leave no trace: most words are in none.
+
+    So the attack believes no plan: where less noise was added than was stated, it makes use of that.
+    """
+    return _OF_MEDIAN * float(np.median(np.abs(update[WORDS])))
 
 
 def rebuilt_patches(update: NamedArrays, prior: Prior, *, deviation: float) -> Tensor:

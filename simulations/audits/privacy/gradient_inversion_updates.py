@@ -21,7 +21,7 @@ from client.dp.round_noise import RoundNoise
 from client.site import Site
 from common.wire.update import model_arrays
 from simulations.audits.privacy.attackers_randomness import Everybody, Nobody
-from simulations.audits.privacy.joint_training import Update, noise_on_update, shared_noise, without_shared_noise
+from simulations.audits.privacy.joint_training import Update, shared_noise, without_shared_noise
 from simulations.audits.privacy.pipeline import Pipeline
 from simulations.audits.privacy.subject import Subject
 
@@ -38,7 +38,6 @@ class Seen:
         records: The truth: the patient's studies.
         others: Studies of other patients of the same hospital.
         updates: By `STEP` and `ROUND`, less what is public.
-        deviations: Of the noise on each entry of these.
     """
 
     site: str
@@ -46,7 +45,6 @@ class Seen:
     records: Records
     others: Records
     updates: dict[str, Update]
-    deviations: dict[str, float]
 
 
 def seen_of_patients(pipeline: Pipeline, subject: Subject, *, num_patients: int, num_others: int) -> Iterator[Seen]:
@@ -95,10 +93,6 @@ class _Attacked:
             records=alone,
             others=self._records.among(spread, self._records.patients[spread]),
             updates=updates,
-            deviations={
-                name: noise_on_update(site, steps=site.config.training.steps_per_round)
-                for name, site in self._kinds(self.site)
-            },
         )
 
     @staticmethod

@@ -59,7 +59,7 @@ class Shown:
     drawn: tuple[Drawn, ...]
 
 
-def render(strengths: Sequence[Strength], *, bit_width: int, config_digest: str, num_sites: int) -> str:
+def render(strengths: Sequence[Strength], *, bit_width: int, config_digest: str) -> str:
     """The page of what was measured."""
     here = Path(__file__).parent
     environment = jinja2.Environment(
@@ -75,7 +75,6 @@ def render(strengths: Sequence[Strength], *, bit_width: int, config_digest: str,
         strengths=strengths,
         attacks=[attack for attack in ASKED if attack in there],
         config_digest=config_digest,
-        num_sites=num_sites,
         style=(here / "page.css").read_text(encoding="utf-8"),
     )
 
