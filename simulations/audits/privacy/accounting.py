@@ -7,13 +7,12 @@ not exceed the epsilon that the config names.
 
 from __future__ import annotations
 
-from common.errors import ConfigError
 from common.privacy.events import SampledGaussian
 from common.privacy.plan import PrivacyPlan
 from simulations.audits.privacy.interface import Check, Curve, Measured, Plot
 from simulations.audits.privacy.loss_distribution import epsilon_bounds
 from simulations.audits.privacy.pipeline import Pipeline
-from simulations.audits.privacy.steps import bench
+from simulations.audits.privacy.steps import BY_PAIRS, bench
 from simulations.audits.privacy.subject import Subject
 
 MOST_APART = 0.02
@@ -24,6 +23,8 @@ def measure(pipeline: Pipeline, subject: Subject) -> Measured:
     """Account for a run a third time."""
     rounds, claimed = subject.config.federation.rounds, subject.config.privacy.epsilon
     with bench(pipeline, subject) as on:
+        if on.by_pairs:
+            return BY_PAIRS
         plans = {site.name: site.privacy for site in on.sites if site.privacy is not None}
     known = {
         spent: epsilon_bounds(spent[0], delta=spent[1]) for spent in {_spent(plan, rounds) for plan in plans.values()}
@@ -61,18 +62,11 @@ CHECK = Check(
 
 
 def whole_run(plan: PrivacyPlan, rounds: int) -> SampledGaussian:
-    """All steps of a run as one event.
-
-    Raises:
-        ConfigError: Its steps are cut at a number of patients, which this accountant does not know.
-    """
-    event = plan.event
-    if not isinstance(event, SampledGaussian):
-        raise ConfigError("loss.name=pair_clip: samples that are cut are accounted for by one accountant alone")
+    """All steps of a run, whose loss is clipped by patient, as one event."""
     return SampledGaussian(
-        noise_multiplier=event.noise_multiplier,
-        sampling_probability=event.sampling_probability,
-        steps=event.steps * rounds,
+        noise_multiplier=plan.event.noise_multiplier,
+        sampling_probability=plan.event.sampling_probability,
+        steps=plan.event.steps * rounds,
     )
 
 

@@ -16,7 +16,7 @@ from client.dp.records import Records
 from simulations.audits.privacy.interface import Check, Measured
 from simulations.audits.privacy.pipeline import Pipeline
 from simulations.audits.privacy.probes import crowd, orthogonal, without_first_patient
-from simulations.audits.privacy.steps import Bench, bench
+from simulations.audits.privacy.steps import BY_PAIRS, Bench, bench
 from simulations.audits.privacy.subject import Subject
 
 VALUES = {"no numbers": math.nan, "infinite": math.inf, "1e38": 1e38, "subnormal": 1e-42}
@@ -46,6 +46,8 @@ def measure(pipeline: Pipeline, subject: Subject) -> Measured:
     if not near.images.is_floating_point():
         near = replace(near, images=near.images.float())
     with bench(pipeline, subject) as on:
+        if on.by_pairs:
+            return BY_PAIRS
         found = [_broken(on, near, value) for value in VALUES.values()]
     finite, moved = all(one.finite for one in found), max(one.moved for one in found)
     kept = max(one.kept_error for one in found)

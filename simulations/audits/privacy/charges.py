@@ -29,7 +29,7 @@ from common.wire.update import model_arrays
 from simulations.audits.privacy.interface import Check, Measured
 from simulations.audits.privacy.loss_distribution import epsilon_bounds
 from simulations.audits.privacy.pipeline import Pipeline
-from simulations.audits.privacy.steps import Bench, bench
+from simulations.audits.privacy.steps import BY_PAIRS, Bench, bench
 from simulations.audits.privacy.subject import Subject
 from simulations.federation.ledgers import ledger_path
 
@@ -81,12 +81,8 @@ class Watched:
 def measure(pipeline: Pipeline, subject: Subject) -> Measured:
     """Train a round, a round that dies, and a round after a restart, with an eye on the ledger's file."""
     with TemporaryDirectory() as folder, bench(pipeline, subject) as on:
-        if not isinstance(on.plan.event, SampledGaussian) or on.site.pairing is not None:
-            return Measured(
-                holds=None,
-                sentence="Rounds of shared noise, and those clipped pair by pair, are not replayed by this check.",
-                power="Nothing was looked at.",
-            )
+        if not isinstance(on.plan.event, SampledGaussian):
+            return BY_PAIRS
         replay = _Replay(on, Path(folder), on.plan.event)
         rounds = [replay.round(1), replay.round(2, dies_after=DIES_AFTER), replay.round(3)]
         entries = replay.reserved()
@@ -163,7 +159,8 @@ class _Replay:
         )
 
     def _answer(self, site: Site, number: int) -> None:
-        task = Task(round_number=number, train=True, config_digest=site.config_digest)
+        pair_keys = tuple(each.pairing.key.statement for each in self._on.sites if each.pairing is not None)
+        task = Task(round_number=number, train=True, config_digest=site.config_digest, pair_keys=pair_keys)
         self._on.pipeline.answer(site, task, self._arrays, context=digest(["audit", number]))
 
     def _faults(self, watched: Watched, number: int, *, died: bool) -> list[str]:
@@ -172,7 +169,7 @@ class _Replay:
             found.append(f"round {number}: {watched.unpaid} draws were not in the ledger when they were made")
         if len(watched.deviations) != (DIES_AFTER if died else self._event.steps):
             found.append(f"round {number}: {len(watched.deviations)} steps drew noise, of {self._event.steps} charged")
-        least = self._event.noise_multiplier * self._on.plan.clip_norm
+        least = self._on.plan.own_multiplier * self._on.plan.clip_norm
         if any(deviation < least for deviation in watched.deviations):
             found.append(
                 f"round {number}: noise of deviation {min(watched.deviations):.4g}, below {least:.4g} as charged"

@@ -7,17 +7,19 @@ held against automatic differentiation in float64, one study at a time: for pati
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from client.dp.records import Records
+from common.config.schema import AdversarialConfig
 from common.encoders.dual import DualEncoder, trainable_names
 from common.losses.objective import Objective
 from common.losses.public import Public
 from simulations.audits.privacy.interface import Check, Measured
 from simulations.audits.privacy.pipeline import Pipeline
-from simulations.audits.privacy.steps import Bench, bench
+from simulations.audits.privacy.steps import BY_PAIRS, Bench, bench
 from simulations.audits.privacy.subject import Subject
 
 MOST_ERROR = 1e-5
@@ -32,6 +34,8 @@ def measure(pipeline: Pipeline, subject: Subject) -> Measured:
     several = Records(records.images[:3], records.reports[:3], torch.zeros(3, dtype=torch.int64))
     patients = [*_each(records), several]
     with bench(pipeline, subject) as on:
+        if on.by_pairs:
+            return BY_PAIRS
         open_clip = on.with_privacy(clip_norm=NO_CLIP).with_training(adversarial=_no_hardening(on))
         model = copy.deepcopy(on.model).double()
         references = [_looped(model, one, on.objective, _in_double(on.public)) for one in patients]
@@ -61,8 +65,8 @@ CHECK = Check(
 )
 
 
-def _no_hardening(on: Bench) -> object:
-    return type(on.site.config.training.adversarial)(**(vars(on.site.config.training.adversarial) | {"steps": 0}))
+def _no_hardening(on: Bench) -> AdversarialConfig:
+    return replace(on.site.config.training.adversarial, steps=0)
 
 
 def _each(records: Records) -> list[Records]:

@@ -170,12 +170,14 @@ CHECKS: Registry[Check] = Registry(
 """Every check, in the order of `CHECKS.names`: by name."""
 
 QUICK: tuple[str, ...] = (
+    "accounting",
     "broken-records",
     "charges",
     "floats",
     "gradients",
     "independence",
     "noise",
+    "pair-clip",
     "sampling",
     "sensitivity",
     "tables",

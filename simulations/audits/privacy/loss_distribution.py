@@ -79,7 +79,7 @@ def _bounds(event: SampledGaussian, delta: float, *, removed: bool) -> EpsilonBo
             f"an event of {event.steps} steps at noise multiplier {event.noise_multiplier:g} needs a grid of "
             f"{last - first:,} cells, beyond {_MOST_CELLS:,}; audit fewer rounds, or more noise"
         )
-    edges = cell * np.arange(first, last + 1)
+    edges = cell * np.arange(first, last + 1, dtype=np.float64)
     above = _tail(edges, event, removed=removed)
     mass = np.maximum(above[:-1] - above[1:], 0.0)
     upper = _Grid(cell, first + 1, mass.copy())
@@ -99,16 +99,19 @@ def _tail(losses: Floats, event: SampledGaussian, *, removed: bool) -> Floats:
     s, q = event.noise_multiplier, event.sampling_probability
     if removed:
         x = _where(losses, s, q)
-        return (1 - q) * ndtr(-x / s) + q * ndtr((1 - x) / s)
+        return np.asarray((1 - q) * ndtr(-x / s) + q * ndtr((1 - x) / s), dtype=np.float64)
     return np.asarray(ndtr(_where(-losses, s, q) / s), dtype=np.float64)
 
 
 def _where(losses: Floats, s: float, q: float) -> Floats:
     """X at which the mixture's loss is l; minus infinity where it is always larger."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = (np.expm1(losses) + q) / q
-        x = s**2 * np.log(np.maximum(ratio, 0.0)) + 0.5
-    return np.where(ratio > 0, x, -np.inf)
+    # log((exp(l) - 1 + q) / q), in the form that neither overflows nor cancels on its side of zero.
+    below, above = np.minimum(losses, 0.0), np.maximum(losses, 0.0)
+    with np.errstate(divide="ignore"):
+        of_below = np.log(np.maximum((np.expm1(below) + q) / q, 0.0))
+        of_above = above + np.log1p(-(1 - q) * np.exp(-above)) - math.log(q)
+    found: Floats = s**2 * np.where(losses > 0, of_above, of_below) + 0.5
+    return found
 
 
 def _range(event: SampledGaussian, *, removed: bool) -> tuple[float, float]:
@@ -116,7 +119,8 @@ def _range(event: SampledGaussian, *, removed: bool) -> tuple[float, float]:
     s, q = event.noise_multiplier, event.sampling_probability
     reach = s * math.sqrt(2 * math.log(2 * event.steps / _TAIL))
     low, high = (-reach, 1 + reach)
-    losses = [math.log1p(q * math.expm1((2 * x - 1) / (2 * s**2))) for x in (low, high)]
+    with np.errstate(divide="ignore"):
+        losses = [float(np.logaddexp(np.log1p(-q), math.log(q) + (2 * x - 1) / (2 * s**2))) for x in (low, high)]
     return (losses[0], losses[1]) if removed else (-losses[1], -losses[0])
 
 
@@ -137,7 +141,7 @@ class _Grid:
     @property
     def losses(self) -> Floats:
         """Of each mass, `[N]`."""
-        return self.cell * (self.first + np.arange(len(self.mass)))
+        return self.cell * (self.first + np.arange(len(self.mass), dtype=np.float64))
 
     def composed(self, times: int) -> tuple[_Grid, float]:
         """The law of the sum of so many, and by how much of its mass it may be wrong."""

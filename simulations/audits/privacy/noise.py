@@ -19,7 +19,7 @@ from client.dp.records import Records
 from client.dp.step import num_trained
 from simulations.audits.privacy.interface import Check, Curve, Measured, Plot
 from simulations.audits.privacy.pipeline import Pipeline
-from simulations.audits.privacy.steps import Bench, bench
+from simulations.audits.privacy.steps import BY_PAIRS, Bench, bench
 from simulations.audits.privacy.subject import Subject
 
 ALPHA = 1e-6
@@ -31,6 +31,8 @@ SHOWN = torch.linspace(-4, 4, 41, dtype=torch.float64)
 def measure(pipeline: Pipeline, subject: Subject) -> Measured:
     """Hold the noise of many steps against the stated one."""
     with bench(pipeline, subject) as on:
+        if on.by_pairs:
+            return BY_PAIRS
         some = subject.some_studies(6)
         found = {
             "with patients drawn": unit_noise(on, [some]),

@@ -7,6 +7,7 @@ policy allows none.
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -23,8 +24,6 @@ from simulations.audits.privacy.subject import Subject
 
 WIDTH, HEIGHT, LEFT, BOTTOM, EDGE = 720.0, 320.0, 70.0, 50.0, 16.0
 NUM_TICKS = 4
-MOST_NAMED = 8
-"""Single points up to which each is named in the plot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +105,12 @@ class _Scale:
         return round(self.start + (self.stop - self.start) * (value - self.low) / (self.high - self.low), 1)
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
-        values = [self.low + (self.high - self.low) * (i + 0.5) / NUM_TICKS for i in range(NUM_TICKS)]
-        return tuple((self.at(value), f"{value:.3g}") for value in values)
+        """Whole multiples of 1, 2 or 5 times a power of ten."""
+        rough = (self.high - self.low) / NUM_TICKS
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+        values = [i * step for i in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
+        return tuple((self.at(value), f"{value:.4g}") for value in values)
 
 
 def _points(curve: Curve, across: _Scale, up: _Scale) -> tuple[tuple[float, float], ...]:

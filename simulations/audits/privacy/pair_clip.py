@@ -13,6 +13,7 @@ import torch
 
 from client.dp.clipping import ROUNDING_MARGIN
 from common.errors import ConfigError
+from common.privacy.events import TruncatedSampledGaussian
 from simulations.audits.privacy.interface import Check, Measured
 from simulations.audits.privacy.pipeline import Pipeline
 from simulations.audits.privacy.probes import CROWD, PROBES, crowd, without_first_patient
@@ -30,7 +31,9 @@ def measure(pipeline: Pipeline, subject: Subject) -> Measured:
     paired = replace(config, loss=replace(config.loss, name=LOSS))
     try:
         with bench(pipeline, subject.with_config(paired)) as on:
-            moved = _fuzz(on, subject)
+            event = on.plan.event
+            most_sampled = event.most_sampled if isinstance(event, TruncatedSampledGaussian) else 1
+            moved = _fuzz(on, subject, most_sampled)
             stated = (1 + 2 * paired.loss.negative_clip) * on.plan.clip_norm
     except ConfigError as error:
         return Measured(holds=None, sentence=f"The config does not train so: {error}.", power="Nothing was looked at.")
@@ -51,10 +54,11 @@ CHECK = Check(
 )
 
 
-def _fuzz(on: Bench, subject: Subject) -> dict[str, float]:
+def _fuzz(on: Bench, subject: Subject, most_sampled: int) -> dict[str, float]:
     source, records, moved = on.source(), subject.some_studies(8), {}
     for probe in PROBES:
         near = replace(crowd(records, probe, studies=1), views=None)
+        near = near.rows(slice(most_sampled))
         apart = on.exact_sum(source, [near]) - on.exact_sum(source, [without_first_patient(near)])
         moved[probe.__name__.replace("_", " ")] = float(apart.nan_to_num(nan=torch.inf).norm())
     return moved

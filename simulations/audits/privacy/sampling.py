@@ -18,7 +18,7 @@ from client.dp.records import Records
 from common.privacy.events import SampledGaussian
 from simulations.audits.privacy.interface import Check, Measured
 from simulations.audits.privacy.pipeline import Pipeline
-from simulations.audits.privacy.steps import Bench, bench
+from simulations.audits.privacy.steps import BY_PAIRS, Bench, bench
 from simulations.audits.privacy.subject import Subject
 
 NUM_PATIENTS, NUM_STEPS = 60, 1500
@@ -32,11 +32,7 @@ def measure(pipeline: Pipeline, subject: Subject) -> Measured:
     """Draw many samples, and hold them against fair coins."""
     with bench(pipeline, subject) as on:
         if not isinstance(on.plan.event, SampledGaussian):
-            return Measured(
-                holds=None,
-                sentence="The run's loss is clipped pair by pair and reads a sample of bounded size.",
-                power="The size of such a sample is not looked at.",
-            )
+            return BY_PAIRS
         probability = on.plan.event.sampling_probability
         probability = probability if 0 < probability < 1 else STAND_IN
         chosen = _samples(on, on.plan.event, subject, probability)

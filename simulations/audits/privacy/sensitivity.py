@@ -9,7 +9,6 @@ Guarantee under attack: the sum moves by at most `clip_norm * (1 + 1e-4)` under 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,13 +26,16 @@ from common.privacy.events import SampledGaussian
 from common.seeds import torch_generator
 from simulations.audits.privacy.interface import Check, Curve, Measured, Plot
 from simulations.audits.privacy.pipeline import Pipeline
-from simulations.audits.privacy.probes import PROBES, crowd, with_lone_halves, without_first_patient
-from simulations.audits.privacy.steps import Bench, bench
+from simulations.audits.privacy.probes import PROBES, Probe, crowd, with_lone_halves, without_first_patient
+from simulations.audits.privacy.steps import BY_PAIRS, Bench, bench
 from simulations.audits.privacy.subject import Subject
 
 LEAST_REACHED = 0.9
 """Of the clip norm: where no probe moves the sum so far, the fuzz is an empty one."""
-WEIGHT_TOO_LARGE = 3.0
+NUM_STUDIES = (1, 3)
+MOST_DRAWN = 1e6
+"""A sum that is no number is drawn here."""
+WEIGHT_TOO_LARGE = 3
 """A patient's weight that no config could set, and that must count as 1."""
 TINY = {"image_size": 16, "patch_size": 8, "width": 16, "image_depth": 1, "report_depth": 1, "num_heads": 2}
 
@@ -50,6 +52,8 @@ class Moved:
 def measure(pipeline: Pipeline, subject: Subject) -> Measured:
     """Fuzz every loss and path."""
     with bench(pipeline, subject) as on:
+        if on.by_pairs:
+            return BY_PAIRS
         found = [*_of_features(on, subject), *_of_views(on)]
     worst = max(found, key=lambda one: one.by)
     holds: bool | None = worst.by <= 1 + ROUNDING_MARGIN
@@ -92,7 +96,7 @@ def _of_features(on: Bench, subject: Subject) -> Iterator[Moved]:
     records = subject.some_studies(8)
     for of, objective in objectives_of(subject):
         for path in on.paths():
-            by_path = on.with_training(gradients=path, chunk_size=7)
+            by_path = on.with_training(gradients=path, chunk_size=16)
             yield from _fuzz(by_path, objective, records, f"{of}, {path}")
         yield from _fuzz(on.with_privacy(clipping="per_layer"), objective, records, f"{of}, clip by layer")
     if records.images.is_floating_point():
@@ -101,20 +105,22 @@ def _of_features(on: Bench, subject: Subject) -> Iterator[Moved]:
     yield from _fuzz(on, on.objective, records, "a weight of three", weight=WEIGHT_TOO_LARGE)
 
 
-def _fuzz(
-    on: Bench, objective: Objective, records: Records, way: str, *, weight: float | None = None
-) -> Iterator[Moved]:
-    source, reads_views = on.source(objective=objective), "every term" in way
-    for probe in PROBES:
-        for studies in (1, 3):
-            near = crowd(records, probe, studies=studies)
-            near = near if studies == 1 else with_lone_halves(near)
-            near = near if reads_views else replace(near, views=None)
-            if weight is not None:
-                near = replace(near, weights=torch.full((len(near.patients),), weight, dtype=torch.float64))
-            apart = on.exact_sum(source, [near]) - on.exact_sum(source, [without_first_patient(near)])
+def _fuzz(on: Bench, objective: Objective, records: Records, way: str, *, weight: int | None = None) -> Iterator[Moved]:
+    source = on.source(objective=objective)
+
+    def near(probe: Probe, studies: int) -> Records:
+        found = crowd(records, probe, studies=studies)
+        found = found if studies == 1 else with_lone_halves(found)
+        found = found if "every term" in way else replace(found, views=None)
+        return found if weight is None else replace(found, weights=torch.full_like(found.patients, weight).double())
+
+    for studies in NUM_STUDIES:
+        # The neighbour is the same for all probes: the crowd alone.
+        rest = on.exact_sum(source, [without_first_patient(near(PROBES[0], studies))])
+        for probe in PROBES:
+            apart = on.exact_sum(source, [near(probe, studies)]) - rest
             by = float(apart.nan_to_num(nan=torch.inf).norm()) / on.plan.clip_norm
-            yield Moved(by=by, way=way, probe=f"{probe.__name__.replace('_', ' ')} of {studies}")
+            yield Moved(by=by, way=way, probe=_named(probe, studies))
 
 
 def _of_views(on: Bench) -> Iterator[Moved]:
@@ -135,7 +141,7 @@ def _of_views(on: Bench) -> Iterator[Moved]:
     site = replace(on.site, config=whole, model=model, privacy=everybody)
     pixels = replace(on, site=site, plan=everybody, public=public)
     source = pixels.source()
-    for studies in (1, 3):
+    for studies in NUM_STUDIES:
         patients = torch.tensor([0] * studies + [1, 2])
         private = Records(images[: studies + 2], reports[: studies + 2], patients)
         with ThreadPoolExecutor(1) as reader:
@@ -161,12 +167,26 @@ def _joined(chunks: list[Records]) -> Records:
 
 
 def _plot(found: list[Moved]) -> Plot:
-    worst: defaultdict[str, float] = defaultdict(float)
-    for one in found:
-        worst[one.way] = max(worst[one.way], one.by)
+    """Of each probe the farthest, over all losses and paths."""
+    names = {probe: number for number, probe in enumerate(PROBES, start=1)}
+
+    def farthest(probe: Probe, studies: int) -> float:
+        return max(min(one.by, MOST_DRAWN) for one in found if one.probe == _named(probe, studies))
+
     return Plot(
-        title="Farthest that one patient moved a step's sum, by loss and path",
-        x="in the order of the probes",
+        title="Farthest that each probe moved a step's sum, over all losses and paths",
+        x=", ".join(f"{number} {probe.__name__.replace('_', ' ')}" for probe, number in names.items()),
         y="over the clip norm",
-        curves=tuple(Curve(label=way, x=(float(i),), y=(by,)) for i, (way, by) in enumerate(worst.items())),
+        curves=tuple(
+            Curve(
+                label=f"a patient of {studies} {'study' if studies == 1 else 'studies'}",
+                x=tuple(map(float, names.values())),
+                y=tuple(farthest(probe, studies) for probe in names),
+            )
+            for studies in NUM_STUDIES
+        ),
     )
+
+
+def _named(probe: Probe, studies: int) -> str:
+    return f"{probe.__name__.replace('_', ' ')} of {studies}"

@@ -28,10 +28,18 @@ from common.losses.objective import Objective
 from common.losses.public import Public
 from common.privacy.events import SampledGaussian
 from common.privacy.plan import PrivacyPlan
+from simulations.audits.privacy.interface import Measured
 from simulations.audits.privacy.pipeline import Pipeline
 from simulations.audits.privacy.subject import Subject
 
 FIRST_ROUND = 1
+
+BY_PAIRS = Measured(
+    holds=None,
+    sentence="The run's loss is clipped pair by pair; this check knows losses that are clipped patient by patient.",
+    power="Nothing was looked at. The check pair-clip looks at such a loss.",
+)
+"""What a check says of a run that it does not know."""
 
 
 class NoNoise:
@@ -61,6 +69,11 @@ class Bench:
     plan: PrivacyPlan
     objective: Objective
     public: Public
+
+    @property
+    def by_pairs(self) -> bool:
+        """Whether the loss is clipped pair by pair, in a sample that is cut at a size."""
+        return not isinstance(self.plan.event, SampledGaussian)
 
     @property
     def model(self) -> DualEncoder:
@@ -111,7 +124,7 @@ class Bench:
 
     def _in_chunks(self, sample: Sequence[Records]) -> Iterable[Records]:
         """A sample as the step's own sampler would hand it over: a loss that is clipped pair by pair sees it whole."""
-        if not isinstance(self.plan.event, SampledGaussian):
+        if self.by_pairs:
             return list(sample)
         size = self.site.config.training.chunk_size
         return [chunk for records in sample for chunk in chunks_of_patients(records, size)]

@@ -20,9 +20,14 @@ def headline(outcomes: Sequence[Outcome]) -> str:
     return f"{tried}: none broke a promise{unknown}"
 
 
+def _percent(confidence: float) -> str:
+    """A confidence that is not rounded up to certainty."""
+    return f"{min(confidence, 0.9999):.4%}".rstrip("0").rstrip(".") if confidence > 0.99 else f"{confidence:.0%}"
+
+
 def verdict(outcome: Outcome) -> str:
     """The bound beside the claim."""
     if outcome.lower_bound is None or outcome.claimed_epsilon is None:
         return "No epsilon is claimed."
-    sure = "by arithmetic" if outcome.confidence is None else f"with {outcome.confidence:.0%} confidence"
+    sure = "by arithmetic" if outcome.confidence is None else f"with {_percent(outcome.confidence)} confidence"
     return f"Claimed: epsilon {outcome.claimed_epsilon:.4g} at most. Shown, {sure}: at least {outcome.lower_bound:.4g}."

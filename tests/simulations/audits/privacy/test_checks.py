@@ -6,6 +6,8 @@ right pipeline less than once in 100,000 times: four tests at 1e-6, and some tho
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from simulations.audits.privacy.interface import CHECKS
@@ -50,3 +52,22 @@ def test_every_check_states_its_own_name_and_power(subject: Subject) -> None:
         assert check.name == name
         assert check.question.endswith("?")
     assert subject.config.privacy.epsilon is not None
+
+
+@pytest.mark.parametrize("name", ["charges", "independence", "noise", "tables"])
+def test_check_holds_where_sites_share_noise(subject: Subject, name: str) -> None:
+    shared = replace(subject.config, privacy=replace(subject.config.privacy, noise="shared"))
+    outcome = CHECKS.load(name).outcome(PRODUCTION, subject.with_config(shared))
+    assert outcome.holds is True, outcome.sentence
+
+
+@pytest.mark.parametrize("name", ["accounting", "charges", "gradients", "noise", "sampling", "sensitivity"])
+def test_check_cannot_tell_of_a_loss_that_is_clipped_pair_by_pair(subject: Subject, name: str) -> None:
+    paired = replace(subject.config, loss=replace(subject.config.loss, name="pair_clip"))
+    assert CHECKS.load(name).outcome(PRODUCTION, subject.with_config(paired)).holds is None
+
+
+@pytest.mark.parametrize("name", ["noise", "independence", "sampling"])
+@pytest.mark.slow
+def test_statistical_check_holds_twenty_times_of_twenty(subject: Subject, name: str) -> None:
+    assert all(CHECKS.load(name).outcome(PRODUCTION, subject).holds for _ in range(20))
