@@ -22,7 +22,8 @@ WEIGHT = "image_tower.linear.weight"
 def read_direction(update: NamedArrays) -> Tensor:
     """Unit vector `[D]` of the features behind an update, up to its sign."""
     moved_DD = torch.as_tensor(update[WEIGHT]).double()
-    return torch.linalg.svd(moved_DD).Vh[0]
+    direction_D: Tensor = torch.linalg.svd(moved_DD).Vh[0]
+    return direction_D
 
 
 def features_seen(head: WhitenedHead, images_NF: Tensor) -> Tensor:

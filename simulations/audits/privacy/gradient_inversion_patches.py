@@ -82,7 +82,8 @@ class Prior:
 def patches_of(pictures_BHH: Tensor, patch_size: int) -> Tensor:
     """Patches `[B, N, P]` of pictures, in the transformer's order."""
     grid = pictures_BHH.unflatten(-1, (-1, patch_size)).unflatten(-3, (-1, patch_size))
-    return grid.transpose(-3, -2).flatten(-2).flatten(-3, -2)
+    patches_BNP: Tensor = grid.transpose(-3, -2).flatten(-2).flatten(-3, -2)
+    return patches_BNP
 
 
 def noise_in(update: NamedArrays) -> float:
@@ -106,4 +107,5 @@ def rebuilt_patches(update: NamedArrays, prior: Prior, *, deviation: float) -> T
     left_WP = sums_WP - moved_NW.T @ prior.mean_NP
     ridge = deviation**2 * (1 + len(moved_NW)) / max(prior.variance, torch.finfo(torch.float32).tiny)
     gram_NN = moved_NW @ moved_NW.T + max(ridge, torch.finfo(torch.float32).tiny) * torch.eye(len(moved_NW)).double()
-    return prior.mean_NP + torch.linalg.lstsq(gram_NN, moved_NW @ left_WP, driver="gelsd").solution
+    found_NP: Tensor = torch.linalg.lstsq(gram_NN, moved_NW @ left_WP, driver="gelsd").solution
+    return prior.mean_NP + found_NP

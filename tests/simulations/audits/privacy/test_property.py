@@ -52,7 +52,9 @@ def test_hospitals_of_the_two_kinds_share_no_patient_and_differ_in_the_share(sub
 
 def test_share_is_told_without_privacy(subject: Subject) -> None:
     """Eight hospitals of either kind, learnt from five: an area of 0.8 is reached by chance once in fifty."""
-    open_ = without_privacy(subject)
+    config = without_privacy(subject).config
+    sure = replace(config.training, sampling_probability=1.0, learning_rate=1.0)
+    open_ = subject.with_config(replace(config, training=sure, federation=replace(config.federation, rounds=1)))
     asked = property_of(open_)
     own = attackers_own(PRODUCTION, open_, asked, num_hospitals=10)
     attacked = under_attack(PRODUCTION, open_, asked, num_hospitals=16)
