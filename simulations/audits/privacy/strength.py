@@ -85,9 +85,9 @@ OF_CODES = (MEMBER_CODE, LINK_CODE)
 
 
 def cells_of(config: RunConfig) -> list[Cell]:
-    """Epsilons and noises at the config's width, then the other widths with own noise."""
+    """Epsilons and noises at the config's width, without privacy first; then the other widths with own noise."""
     own = config.code.bit_width
-    first = [Cell(epsilon=epsilon, noise=OWN, bit_width=own) for epsilon in EPSILONS]
+    first = [Cell(epsilon=epsilon, noise=OWN, bit_width=own) for epsilon in reversed(EPSILONS)]
     shared = [replace(cell, noise=SHARED) for cell in first if cell.epsilon is not None]
     return [*first, *shared, *(replace(cell, bit_width=width) for width in WIDTHS if width != own for cell in first)]
 

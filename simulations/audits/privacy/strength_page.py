@@ -98,7 +98,8 @@ def _sentence(attack: str, strengths: Sequence[Strength]) -> str:
         if figure is not None:
             at = "Without privacy" if one.cell.epsilon is None else f"at epsilon {one.cell.epsilon:g}"
             said.append(f"{at} the attack is right in {figure.area:.0%} ({figure.low:.0%} to {figure.high:.0%})")
-    return f"{'; '.join(said)}. A guess is right in 50%."
+    told_of = "; ".join(said)
+    return f"{told_of[:1].upper()}{told_of[1:]}. A guess is right in 50%."
 
 
 def _over_epsilon(attack: str, strengths: Sequence[Strength]) -> Plot:
