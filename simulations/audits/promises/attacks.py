@@ -38,18 +38,24 @@ def read_attacks(path: Path) -> tuple[Check, ...]:
 
 
 def _attack(row: Mapping[str, Any], path: Path) -> Check:
-    """One attack. It fails by its own word, and where its lower bound is above the epsilon that it was held against."""
+    """One attack. It fails by its own word, and where arithmetic puts its bound above the epsilon it was held against.
+
+    A bound of some confidence lies above a claim that holds once in so many audits: 95% are shown, and a claim is
+    refuted where chance would do so once in a million, which is the attack's own word.
+    """
     holds, lower, claimed = row["holds"], _checked_number(row["lower_bound"]), _checked_number(row["claimed_epsilon"])
+    confidence = _checked_number(row.get("confidence"))
     name, seconds = str(row["name"]), float(_checked_number(row["seconds"]) or 0.0)
     if holds not in (True, False, None):
         raise ValueError(name)
     is_above = lower is not None and claimed is not None and lower > claimed
-    answer = Answer.CANNOT_TELL if holds is None else Answer.HOLDS if holds and not is_above else Answer.FAILS
+    fails = not holds or (is_above and confidence is None)
+    answer = Answer.CANNOT_TELL if holds is None else Answer.FAILS if fails else Answer.HOLDS
     return Check(
         name=f"attack: {name}",
         promises=(Promise.EPSILON,),
         answer=answer,
-        says=_attack_in_words(lower, claimed, answer),
+        says=_attack_in_words(lower, claimed, confidence, answer),
         files=(path,),
         command="wardround audit privacy --json",
         seconds=seconds,
@@ -59,13 +65,14 @@ def _attack(row: Mapping[str, Any], path: Path) -> Check:
     )
 
 
-def _attack_in_words(lower: float | None, claimed: float | None, answer: Answer) -> str:
+def _attack_in_words(lower: float | None, claimed: float | None, confidence: float | None, answer: Answer) -> str:
     if answer is Answer.CANNOT_TELL:
         return "the attack could not tell"
     if lower is None:
         return "nothing was found" if answer is Answer.HOLDS else "the attack found what must not be"
     against = "" if claimed is None else f", epsilon {claimed:.3f} is claimed"
-    return f"shows epsilon of at least {lower:.3f}{against}"
+    sure = "" if confidence is None else f" at {confidence:.3g} confidence"
+    return f"shows epsilon of at least {lower:.3f}{sure}{against}"
 
 
 def _checked_number(value: Any) -> float | None:  # noqa: ANN401 - any JSON value

@@ -154,6 +154,16 @@ def test_attack_that_shows_more_than_is_claimed_breaks_the_promise(attacks: Atta
     assert found[0].says == "shows epsilon of at least 4.500, epsilon 4.000 is claimed"
 
 
+def test_bound_that_chance_put_above_a_claim_breaks_nothing(attacks: Attacks) -> None:
+    from simulations.audits.promises.attacks import read_attacks
+
+    (by_chance,) = read_attacks(attacks([row(lower_bound=4.2, confidence=0.95)]))
+    assert by_chance.answer is Answer.HOLDS, "the attack itself refutes at one in a million"
+    assert by_chance.says == "shows epsilon of at least 4.200 at 0.95 confidence, epsilon 4.000 is claimed"
+    (refuted,) = read_attacks(attacks([row(lower_bound=4.2, confidence=0.95, holds=False)]))
+    assert refuted.answer is Answer.FAILS
+
+
 @pytest.mark.parametrize(
     "checks",
     [
