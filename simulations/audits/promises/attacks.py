@@ -53,7 +53,7 @@ def _attack(row: Mapping[str, Any], path: Path) -> Check:
     answer = Answer.CANNOT_TELL if holds is None else Answer.FAILS if fails else Answer.HOLDS
     return Check(
         name=f"attack: {name}",
-        promises=(Promise.EPSILON,),
+        promises=() if answer is Answer.CANNOT_TELL else (Promise.EPSILON,),  # as if it had not been run
         answer=answer,
         says=_attack_in_words(lower, claimed, confidence, answer),
         files=(path,),
