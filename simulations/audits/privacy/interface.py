@@ -160,6 +160,14 @@ CHECKS: Registry[Check] = Registry(
         "sensitivity": "simulations.audits.privacy.sensitivity:CHECK",
         "tables": "simulations.audits.privacy.tables:CHECK",
         # One run, two worlds, colluders.
+        "canaries-everyone": "simulations.audits.privacy.canaries_gradient:EVERYONE",
+        "canaries-hub": "simulations.audits.privacy.canaries_input:HUBS",
+        "canaries-sampled": "simulations.audits.privacy.canaries_gradient:SAMPLED",
+        "canaries-strange": "simulations.audits.privacy.canaries_input:STRANGE",
+        "colluders": "simulations.audits.privacy.colluders:CHECK",
+        "two-worlds-counts": "simulations.audits.privacy.two_worlds_counts:CHECK",
+        "two-worlds-model": "simulations.audits.privacy.two_worlds:MODEL",
+        "two-worlds-update": "simulations.audits.privacy.two_worlds:UPDATE",
         # Attacks on models and updates.
     },
 )
@@ -168,7 +176,9 @@ CHECKS: Registry[Check] = Registry(
 QUICK: tuple[str, ...] = (
     "accounting",
     "broken-records",
+    "canaries-everyone",
     "charges",
+    "colluders",
     "floats",
     "gradients",
     "independence",
@@ -177,5 +187,6 @@ QUICK: tuple[str, ...] = (
     "sampling",
     "sensitivity",
     "tables",
+    "two-worlds-counts",
 )
 """The checks that together take less than two minutes on two cores: those of continuous integration."""
