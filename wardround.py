@@ -92,6 +92,10 @@ COMMANDS = {
         "simulations.audits.privacy_cli:privacy_command",
         "Attack the running code: the bound beside each claim.",
     ),
+    "audit strength": (
+        "simulations.audits.strength_cli:strength_command",
+        "Measure how strong attacks are, by epsilon, noise and width.",
+    ),
     "audit run": ("common.evidence.cli:run_command", "Check all that is signed in a run folder."),
 }
 """Name to where it lives and what it is for. The first word of two is a group."""

@@ -79,15 +79,19 @@ class ImageTrunk(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels `[B, H, W]` to `[B, W]`. Each image is standardised by itself: scanners differ in gain and offset."""
         size = self.patch_size
-        grey = pixels.to(self.positions.dtype)
-        spread = grey.var(dim=(-2, -1), keepdim=True).sqrt() + 1
-        grid = ((grey - grey.mean(dim=(-2, -1), keepdim=True)) / spread).unflatten(-1, (-1, size))
+        grid = standardised(pixels.to(self.positions.dtype)).unflatten(-1, (-1, size))
         patches = grid.unflatten(-3, (-1, size)).transpose(-3, -2).flatten(-2).flatten(-3, -2)
         tokens = self.patches(patches) + self.positions
         for block in self.blocks:
             tokens = block(tokens, None)
         normed: Tensor = self.norm(tokens)
         return normed.mean(dim=-2)
+
+
+def standardised(grey: Tensor) -> Tensor:
+    """Grey images `[B, H, W]`, each less its own mean and over its own spread."""
+    spread = grey.var(dim=(-2, -1), keepdim=True).sqrt() + 1
+    return (grey - grey.mean(dim=(-2, -1), keepdim=True)) / spread
 
 
 class ReportTrunk(nn.Module):

@@ -114,14 +114,22 @@ def read_off(
         trait=trait.name,
         num_studies=len(true_M),
         area=area_under_curve(score_M, true_M),
-        interval=_interval(score_M, true_M, patients_M[seen_M], generator, num_resamples),
+        interval=area_interval(score_M, true_M, patients_M[seen_M], generator, num_resamples),
     )
 
 
-def _interval(
+def area_interval(
     score_M: Array, true_M: Array, patients_M: NDArray[np.str_], generator: np.random.Generator, num_resamples: int
 ) -> Interval:
-    """Percentiles over whole patients drawn with replacement; an area is no mean over studies."""
+    """Interval of an area, 95%: percentiles over whole patients drawn with replacement, as it is no mean over studies.
+
+    Args:
+        score_M: Of each study.
+        true_M: What is to be told of it, 0 or 1.
+        patients_M: Whose it is.
+        generator: Of the bootstrap.
+        num_resamples: Of the bootstrap.
+    """
     _, number_M = np.unique(patients_M, return_inverse=True)
     rows = np.split(np.argsort(number_M, kind="stable"), np.cumsum(np.bincount(number_M))[:-1])
     areas = []

@@ -169,6 +169,10 @@ CHECKS: Registry[Check] = Registry(
         "two-worlds-model": "simulations.audits.privacy.two_worlds:MODEL",
         "two-worlds-update": "simulations.audits.privacy.two_worlds:UPDATE",
         # Attacks on models and updates.
+        "codes": "simulations.audits.privacy.codes:CHECK",
+        "gradient-inversion": "simulations.audits.privacy.gradient_inversion:CHECK",
+        "membership": "simulations.audits.privacy.membership:CHECK",
+        "property": "simulations.audits.privacy.property:CHECK",
     },
 )
 """Every check, in the order of `CHECKS.names`: by name."""
