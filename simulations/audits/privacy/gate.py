@@ -205,7 +205,7 @@ def _has_left(answer: Callable[[], Message]) -> bool:
         reply = answer()
     except Exception as error:
         return STUDY in str(error)
-    return reply.has_content() or STUDY in reply.error.reason
+    return reply.has_content() or STUDY in (reply.error.reason or "")
 
 
 def _context() -> Context:

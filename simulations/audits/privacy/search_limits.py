@@ -2,15 +2,15 @@
 
 What is found carries no noise: how much of an index others can learn is bounded by the hospital's rules alone. So a
 desk with production's policy and book, and an index of made-up codes, is asked until it refuses, by the limits that a
-`site.yaml` has where it names none. Half way the book is closed and opened anew, as after a restart. A stranger asks
+`site.yaml` has where it names none. On the way the book is closed and opened anew, as after a restart. A stranger asks
 too; and an hour later, or a day, the same question must be answered again, or the desk refuses everybody.
 
-Shapes: P bytes a code, M studies.
+Shapes: P bytes a code, M studies, Q questions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -144,12 +144,12 @@ class _Hospital:
             yield ask
 
     def asked_until_refused(
-        self, book: str, codes: Sequence[Codes], *, most: int = 1, asker: str = ASKER, pause: timedelta = timedelta(0)
+        self, book: str, codes_QP: Codes, *, most: int = 1, asker: str = ASKER, pause: timedelta = timedelta(0)
     ) -> int:
-        """Number of questions that were answered; half way the book is opened anew."""
+        """Number of questions that were answered; after a quarter the book is opened anew."""
         self.now, self.told = BEGINS, set()
-        half, num_answered = len(codes) // 4, 0
-        for part in (codes[:half], codes[half:]):
+        quarter, num_answered = len(codes_QP) // 4, 0
+        for part in (codes_QP[:quarter], codes_QP[quarter:]):
             with self.open(book) as ask:
                 for code_P in part:
                     if not ask(code_P, asker, most):
