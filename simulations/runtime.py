@@ -155,6 +155,12 @@ class InProcessGrid(Grid):
             return Message(Error(RAISED, "raised"), reply_to=message)
 
 
+def be_the_server() -> None:
+    """Let this process make messages: they read three process-wide numbers that Flower's own runtimes set."""
+    TaskIdentity.task_id = TaskIdentity.run_id = 0
+    TaskIdentity.node_id = SERVER_NODE
+
+
 def run_in_process(app: ServerApp, handlers: Sequence[Handler], *, num_workers: int) -> None:
     """Run a ServerApp against sites in this process.
 
@@ -164,9 +170,7 @@ def run_in_process(app: ServerApp, handlers: Sequence[Handler], *, num_workers: 
         num_workers: Sites that work at the same time.
     """
     keep_freed_memory()
-    # Flower's messages read three process-wide numbers that its own runtimes set.
-    TaskIdentity.task_id = TaskIdentity.run_id = 0
-    TaskIdentity.node_id = SERVER_NODE
+    be_the_server()
     grid = InProcessGrid(handlers, num_workers=num_workers)
     try:
         app(grid, Context(0, SERVER_NODE, {}, RecordDict(), {}))

@@ -61,7 +61,7 @@ def privacy_command(
     if report is not None:
         check_page(report)
     checks = [CHECKS.load(name) for name in names]
-    logging.getLogger("wardround.site").setLevel(logging.ERROR)  # broken studies are a part of what is tried
+    logging.getLogger("wardround.site").setLevel(logging.CRITICAL)  # broken studies and refusals are what is tried
     with _progress() as progress:
         reading = progress.add_task("reading the studies", total=None)
         subject = prepare_subject(config, progress=lambda done: progress.update(reading, completed=done))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from client.app import answer
+from client.app import answer, build_client_app
 from client.dp.randomness import Randomness, SystemRandomness
 from client.dp.round_noise import Pairing, RoundNoise
 from client.dp.step import GradientSource
@@ -49,6 +49,7 @@ class Pipeline:
         noised_statistics: What is told of the held-out patients.
         answer: A site's whole answer to a task, with its charges.
         gate: What stands around it.
+        app: The whole app of a site, with its gate.
         accounts: Opens a site's ledger.
         policy: A hospital's policy, rules of searching among it.
         desk: Answers questions of other hospitals.
@@ -67,6 +68,7 @@ class Pipeline:
     noised_statistics: Callable[..., dict[str, Any]] = noised_statistics
     answer: Callable[..., Any] = answer
     gate: Callable[..., Any] = Gate
+    app: Callable[..., Any] = build_client_app
     accounts: Callable[..., SiteAccounts] = open_accounts
     policy: Callable[..., Any] = policy_of
     desk: Callable[..., Any] = Desk

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from common.config.load import load_config
@@ -23,10 +25,27 @@ SMALL = (
     "federation.rounds=2",
     "privacy.calibrate=false",
 )
+FOUR = (
+    "data.synthetic.num_sites=4",
+    "data.synthetic.patients_per_site=14",
+    "privacy.noise=shared",
+    "aggregator.name=caf",
+)
+
+
+def prepared(folder: Path, *more: str) -> Subject:
+    """The small subject, with other settings laid over."""
+    config = load_config([*SMALL, *more, f"encoder.cache={folder}"], scenario="audit")
+    return prepare_subject(config, progress=lambda _: None)
 
 
 @pytest.fixture(scope="session")
 def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     """Two hospitals of forty patients."""
-    cache = f"encoder.cache={tmp_path_factory.mktemp('features')}"
-    return prepare_subject(load_config([*SMALL, cache], scenario="audit"), progress=lambda _: None)
+    return prepared(tmp_path_factory.mktemp("features"))
+
+
+@pytest.fixture(scope="session")
+def sharing(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """Four hospitals that share noise, one of which may collude."""
+    return prepared(tmp_path_factory.mktemp("features"), *FOUR)

@@ -14,17 +14,20 @@ from simulations.audits.privacy.interface import CHECKS
 from simulations.audits.privacy.pipeline import PRODUCTION
 from simulations.audits.privacy.subject import Subject
 from tests.simulations.audits.privacy.broken import BROKEN
+from tests.simulations.audits.privacy.broken_release import RELEASES
 
 MINE = (
     "accounting",
     "broken-records",
     "charges",
     "floats",
+    "gate",
     "gradients",
     "independence",
     "noise",
     "pair-clip",
     "sampling",
+    "search-limits",
     "sensitivity",
     "tables",
 )
@@ -39,9 +42,9 @@ def test_check_holds_for_production(subject: Subject, name: str) -> None:
         assert outcome.lower_bound <= outcome.claimed_epsilon * 1.05
 
 
-@pytest.mark.parametrize("variant", BROKEN)
+@pytest.mark.parametrize("variant", [*BROKEN, *RELEASES])
 def test_check_catches_a_broken_variant(subject: Subject, variant: str) -> None:
-    name, pipeline = BROKEN[variant]
+    name, pipeline = (BROKEN | RELEASES)[variant]
     outcome = CHECKS.load(name).outcome(pipeline, subject)
     assert outcome.holds is False, outcome.sentence
 
@@ -54,7 +57,9 @@ def test_every_check_states_its_own_name_and_power(subject: Subject) -> None:
     assert subject.config.privacy.epsilon is not None
 
 
-@pytest.mark.parametrize("name", ["charges", "independence", "tables", pytest.param("noise", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["charges", "gate", "independence", "tables", pytest.param("noise", marks=pytest.mark.slow)]
+)
 def test_check_holds_where_sites_share_noise(subject: Subject, name: str) -> None:
     shared = replace(subject.config, privacy=replace(subject.config.privacy, noise="shared"))
     outcome = CHECKS.load(name).outcome(PRODUCTION, subject.with_config(shared))
@@ -65,9 +70,3 @@ def test_check_holds_where_sites_share_noise(subject: Subject, name: str) -> Non
 def test_check_cannot_tell_of_a_loss_that_is_clipped_pair_by_pair(subject: Subject, name: str) -> None:
     paired = replace(subject.config, loss=replace(subject.config.loss, name="pair_clip"))
     assert CHECKS.load(name).outcome(PRODUCTION, subject.with_config(paired)).holds is None
-
-
-@pytest.mark.parametrize("name", ["noise", "independence", "sampling"])
-@pytest.mark.slow
-def test_statistical_check_holds_twenty_times_of_twenty(subject: Subject, name: str) -> None:
-    assert all(CHECKS.load(name).outcome(PRODUCTION, subject).holds for _ in range(20))

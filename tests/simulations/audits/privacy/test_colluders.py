@@ -7,26 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from common.config.load import load_config
 from simulations.audits.privacy.colluders import CHECK
 from simulations.audits.privacy.pipeline import PRODUCTION
-from simulations.audits.privacy.subject import Subject, prepare_subject
+from simulations.audits.privacy.subject import Subject
 from tests.simulations.audits.privacy.broken_noise import OF_COLLUDERS, SAME_OPENING
-from tests.simulations.audits.privacy.conftest import SMALL
-
-FOUR = (
-    "data.synthetic.num_sites=4",
-    "data.synthetic.patients_per_site=14",
-    "privacy.noise=shared",
-    "aggregator.name=caf",
-)
-
-
-@pytest.fixture(scope="module")
-def sharing(tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    """Four hospitals that share noise, one of which may collude."""
-    cache = f"encoder.cache={tmp_path_factory.mktemp('features')}"
-    return prepare_subject(load_config([*SMALL, *FOUR, cache], scenario="audit"), progress=lambda _: None)
 
 
 def test_production_passes_three_of_three_and_shows_nearly_what_the_law_allows(sharing: Subject) -> None:
