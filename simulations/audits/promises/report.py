@@ -118,8 +118,8 @@ class AuditReport:
 
     @property
     def answer(self) -> Answer:
-        """What all of it comes to."""
-        return together(self.checks)
+        """What all that a promise rests on comes to."""
+        return together(check for check in self.checks if check.promises)
 
     @property
     def exit_code(self) -> int:

@@ -162,6 +162,8 @@ def test_bound_that_chance_put_above_a_claim_breaks_nothing(attacks: Attacks) ->
     assert by_chance.says == "shows epsilon of at least 4.200 at 0.95 confidence, epsilon 4.000 is claimed"
     (refuted,) = read_attacks(attacks([row(lower_bound=4.2, confidence=0.95, holds=False)]))
     assert refuted.answer is Answer.FAILS
+    (silent,) = read_attacks(attacks([row(holds=None, lower_bound=None)]))
+    assert not silent.promises, "it is shown, and no promise waits for it"
 
 
 @pytest.mark.parametrize(
