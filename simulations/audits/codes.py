@@ -218,9 +218,9 @@ def _over_sites(
     asked, seen = (_encoded(run, consortium, "images", rows).codes for rows in (public[:MOST_QUESTIONS], own))
     generator = partial(numpy_generator, run.ended.config.seed, "audit codes", "over sites")
     random = generator("random")
-    kinds = [
+    kinds: list[tuple[str, Codes, Codes]] = [
         *((f"{bits} bits", asked[:, : bits // 8], seen[:, : bits // 8]) for bits in _widths(8 * seen.shape[1])),
-        (RANDOM, *(random.integers(0, 256, some.shape, np.uint8) for some in (asked, seen))),
+        (RANDOM, random.integers(0, 256, asked.shape, np.uint8), random.integers(0, 256, seen.shape, np.uint8)),
     ]
     for of, questions_QP, codes_NP in kinds:
         for told, limits in TOLD.items():
