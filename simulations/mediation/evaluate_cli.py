@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from client.mediator.interface import PROPOSERS
+from client.policy.site_schema import MediatorLimits
 from common.console import Terminal
 from simulations.mediation.evaluation import Scored, evaluate
 from simulations.mediation.queries import ASKED_ON, right_plans
@@ -28,7 +29,7 @@ def evaluate_command(
     Half of the queries were used while the terms were chosen ("develop"), half were held for the last test; the figures
     that count are those of the held ones. Exits with 0 whatever the figures are, 2 where no proposer has that name.
     """
-    scored = evaluate(PROPOSERS.load(proposer)(ASKED_ON), right_plans())
+    scored = evaluate(PROPOSERS.load(proposer)(MediatorLimits(), ASKED_ON), right_plans())
     if as_json:
         typer.echo(json.dumps(_as_json(proposer, scored), indent=2, allow_nan=False))
         return
