@@ -1,6 +1,7 @@
 """From a clinician's words to a plan that was checked: the one way in, whoever proposes.
 
-The words are brought into their plain form and read by rules (`lexical.py`). Where the rules explain all of them, that
+The words are brought into their plain form, without sentences that are no request (`divergence.py`), and read by rules
+(`lexical.py`). Where the rules explain all of them, that
 plan is used and no model is asked. Otherwise the hospital's language model, if it has one, proposes; its plan is used
 if it passes every check of `verify.py`. Whatever fails, the plan by rules is used, and it is said why. A plan by rules
 passes the same checks or there is none.
@@ -19,11 +20,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from threading import Lock
 
-from client.mediator.coverage import coverage
+from client.mediator.coverage import content_words, coverage
+from client.mediator.divergence import divergence
 from client.mediator.grounds import Grounds
 from client.mediator.interface import Modelled
 from client.mediator.lexical import Lexical
-from client.mediator.plan import Plan
+from client.mediator.plan import Plan, Span, Why
 from client.mediator.sanitise import Sanitised, sanitise
 from client.mediator.verify import CHECKS, Refusal, verify
 from common.canonical import digest
@@ -100,23 +102,24 @@ class Mediator:
 
     def _make(self, plain: Sanitised, today: date) -> Mediated:
         seconds: dict[str, float] = {}
-        grounds = Grounds(plain.text, today=today)
+        with _timed(seconds, "divergence"):
+            left_out = divergence().left_out(plain.text)
+        grounds = Grounds(_blanked(plain.text, left_out), today=today)
+        diverging = tuple(_diverging(span) for span in left_out)
+        told = Mediated(words=plain.text, refusals=diverging, changes=plain.changes, language=plain.language)
+        if left_out and not content_words(grounds.words):
+            return replace(told, seconds=seconds)
         with _timed(seconds, "lexical"):
-            by_rules = Lexical(today=today).propose(plain.text)
+            by_rules = Lexical(today=today).propose(grounds.words)
         with _timed(seconds, "verify"):
             refused = verify(by_rules, grounds)
-        made = Mediated(
-            words=plain.text,
-            plan=None if refused else by_rules,
-            proposer="" if refused else Lexical.name,
-            coverage=coverage(plain.text, by_rules),
-            checks=() if refused else tuple(CHECKS),
-            refusals=refused,
-            changes=plain.changes,
-            language=plain.language,
-            seconds=seconds,
-        )
-        if self._model is None or made.plan is None or _is_whole(made):
+        told = replace(told, refusals=(*diverging, *refused), seconds=seconds)
+        if refused:
+            return told
+        share = coverage(grounds.words, by_rules)
+        made = replace(told, plan=by_rules, proposer=Lexical.name, coverage=share, checks=tuple(CHECKS))
+        # Words that hold more than a request are read by rules alone.
+        if self._model is None or left_out or _is_whole(by_rules, share):
             return made
         return self._with_model(made, grounds, self._model)
 
@@ -149,9 +152,21 @@ class Mediator:
                 self._made.popitem(last=False)
 
 
-def _is_whole(made: Mediated) -> bool:
+def _is_whole(by_rules: Plan, share: float) -> bool:
     """Whether the rules explain every content word, and have nothing to ask back."""
-    return made.coverage == 1 and made.plan is not None and not made.plan.ask_back
+    return share == 1 and not by_rules.ask_back
+
+
+def _blanked(words: str, spans: Why) -> str:
+    """Words with blanks for those of spans, so that all others stand where they stood."""
+    for span in spans:
+        words = words[: span.start] + " " * (span.end - span.start) + words[span.end :]
+    return words
+
+
+def _diverging(span: Span) -> Refusal:
+    reason = f"characters {span.start + 1} to {span.end} are no request for studies, and were left out"
+    return Refusal(check="divergence", field="query", reason=reason)
 
 
 @contextmanager
