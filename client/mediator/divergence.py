@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from client.mediator.plan import Span
+from client.mediator.plan import Span, Why
 from common.canonical import digest
 from common.errors import DataError
 
@@ -68,6 +68,13 @@ class Divergence:
 def sentences_of(words: str) -> tuple[Span, ...]:
     """Where sentences stand: up to a full stop, semicolon, exclamation or question mark before white space."""
     return tuple(Span(*found.span()) for found in _SENTENCE.finditer(words) if found[0].strip())
+
+
+def without(words: str, spans: Why) -> str:
+    """Words with blanks for those of spans, so that all others stand where they stood."""
+    for span in spans:
+        words = words[: span.start] + " " * (span.end - span.start) + words[span.end :]
+    return words
 
 
 @cache

@@ -21,11 +21,11 @@ from datetime import UTC, date, datetime
 from threading import Lock
 
 from client.mediator.coverage import content_words, coverage
-from client.mediator.divergence import divergence
+from client.mediator.divergence import divergence, without
 from client.mediator.grounds import Grounds
 from client.mediator.interface import Modelled
 from client.mediator.lexical import Lexical
-from client.mediator.plan import Plan, Span, Why
+from client.mediator.plan import Plan, Span
 from client.mediator.sanitise import Sanitised, sanitise
 from client.mediator.verify import CHECKS, Refusal, verify
 from common.canonical import digest
@@ -104,7 +104,7 @@ class Mediator:
         seconds: dict[str, float] = {}
         with _timed(seconds, "divergence"):
             left_out = divergence().left_out(plain.text)
-        grounds = Grounds(_blanked(plain.text, left_out), today=today)
+        grounds = Grounds(without(plain.text, left_out), today=today)
         diverging = tuple(_diverging(span) for span in left_out)
         told = Mediated(words=plain.text, refusals=diverging, changes=plain.changes, language=plain.language)
         if left_out and not content_words(grounds.words):
@@ -155,13 +155,6 @@ class Mediator:
 def _is_whole(by_rules: Plan, share: float) -> bool:
     """Whether the rules explain every content word, and have nothing to ask back."""
     return share == 1 and not by_rules.ask_back
-
-
-def _blanked(words: str, spans: Why) -> str:
-    """Words with blanks for those of spans, so that all others stand where they stood."""
-    for span in spans:
-        words = words[: span.start] + " " * (span.end - span.start) + words[span.end :]
-    return words
 
 
 def _diverging(span: Span) -> Refusal:

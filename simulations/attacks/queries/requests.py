@@ -10,6 +10,7 @@ import csv
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 
 from client.mediator.plan import Plan
@@ -54,6 +55,7 @@ class Request:
     truth: Truth
 
 
+@cache
 def phrases() -> tuple[Phrase, ...]:
     """All phrases."""
     text = (resources.files("simulations.attacks.queries") / "phrases.csv").read_text(encoding="utf-8")
