@@ -151,6 +151,10 @@ def _bomb(handler: Handler) -> None:
     handler.answer(gzip.compress(b" " * FLOOD_BYTES, 1), Content_Encoding="gzip")
 
 
+def _not_http(handler: Handler) -> None:
+    handler.wfile.write(b"SSH-2.0-x\r\n")
+
+
 def _extra_field(handler: Handler) -> None:
     handler.say(json.dumps({**_plan(), "sql": "DROP TABLE studies"}))
 
@@ -172,7 +176,7 @@ WAYS: Mapping[str, Way] = {
     "html": lambda handler: handler.answer(b"<html>plan</html>", kind="text/html"),
     "wrong_type": lambda handler: handler.answer(b"{}", kind="application/octet-stream"),
     "error": lambda handler: handler.send_error(500),
-    "not_http": lambda handler: handler.wfile.write(b"SSH-2.0-x\r\n") and None,
+    "not_http": _not_http,
     "flood": _flood,
     "bomb": _bomb,
     "redirect": _redirect,
