@@ -7,6 +7,7 @@ from datetime import date
 from typing import Protocol
 
 from client.mediator.plan import Plan
+from client.policy.site_schema import MediatorLimits
 from common.config.registry import Registry
 
 
@@ -30,8 +31,27 @@ class Proposer(Protocol):
         ...
 
 
-PROPOSERS: Registry[Callable[[date | None], Proposer]] = Registry(
+class Modelled(Proposer, Protocol):
+    """A proposer that asks a language model. Nothing that it does or says raises anything but what `propose` names."""
+
+    @property
+    def model_digest(self) -> str:
+        """What names the model: of a folder the digest of its files, of an endpoint that of its address and name."""
+        ...
+
+    @property
+    def guard_digest(self) -> str:
+        """SHA-256 of the fixed text that the model is given."""
+        ...
+
+
+PROPOSERS: Registry[Callable[[MediatorLimits, date | None], Proposer]] = Registry(
     "--proposer",
-    {"lexical": "client.mediator.lexical:Lexical"},
+    {
+        "lexical": "client.mediator.lexical:lexical",
+        "language_model": "client.mediator.language_model:LanguageModel",
+        "local_model": "client.mediator.local_model:LocalModel",
+    },
 )
-"""How each is made, for a day that lengths of time count back from (the day of asking where it is None)."""
+"""How each is made: from the hospital's settings, for a day that lengths of time count back from (the day of asking
+where it is None)."""

@@ -26,7 +26,7 @@ from common.terminology.words import Token, form, tokens
 _COMMON_WORDS = frozenset({"as", "la", "abc", "oa", "us", "mi", "cn", "ms", "dm", "am", "ca", "ar", "ra", "pe", "af"})
 """Acronyms that in small letters may be something else; there they count only in a query without any capitals."""
 
-_NEVER_SMALL = frozenset({"as", "la", "ar", "abc"})
+_NEVER_SMALL = frozenset({"as", "la", "ar", "abc", "us"})
 """Acronyms that count in capitals alone."""
 
 

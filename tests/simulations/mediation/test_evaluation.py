@@ -16,7 +16,8 @@ from common.errors import PlanError
 from common.terminology.coded import Coded
 from common.terminology.concepts import concepts
 from common.terminology.modifiers import modality
-from simulations.mediation import queries
+from simulations.attacks.queries import suite
+from simulations.mediation import evaluate_cli, queries
 from simulations.mediation.evaluation import evaluate
 from simulations.mediation.queries import SPLITS, right_plans
 
@@ -149,14 +150,17 @@ def evaluated(*arguments: str) -> str:
     return result.stdout
 
 
-def test_command_prints_the_figures_of_the_held_queries() -> None:
+def test_command_prints_the_figures_of_the_held_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate_cli, "attacks", lambda: suite.attacks(per_kind=1))
+    monkeypatch.setattr(evaluate_cli, "NUM_LEGITIMATE", 10)
     printed = json.loads(evaluated("--json"))
     held = printed["splits"]["held"]
     assert list(printed)[:6] == [
         *("concept_f1", "negation_accuracy", "acronym_accuracy"),
         *("attacks", "accepted_unsupported", "refused_legitimate"),
     ]
-    assert printed["attacks"] is printed["accepted_unsupported"] is printed["refused_legitimate"] is None
+    assert (printed["attacks"], printed["accepted_unsupported"]) == (len(suite.KINDS), 0)
+    assert printed["refused_legitimate"] == 0.0
     assert [printed[name] for name in list(printed)[:3]] == [held[name] for name in list(printed)[:3]]
     assert 0.85 <= printed["concept_f1"] <= 1.0
     assert printed["negation_accuracy"] >= 0.95
