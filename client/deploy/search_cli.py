@@ -11,6 +11,8 @@ import typer
 from rich.table import Table
 
 from client.deploy.searcher import Found, Searcher
+from client.mediator.lexical import Lexical
+from client.mediator.understood import Understood, understood
 from client.policy.site_config import load_site_config
 from client.policy.site_schema import SiteConfig
 from client.search.asking import NotAnswered
@@ -47,7 +49,8 @@ def search_command(
 ) -> None:
     """Find the studies nearest to words or a picture: this hospital's, and how near those of the others are.
 
-    Words and picture stay here; what goes out is their code. Of other hospitals come handles and distances; a handle
+    Words become a plan of what to look for, which is printed: what was understood, what was not, and what is asked
+    back. Words and picture stay here; what goes out is their code. Of other hospitals come handles and distances; a handle
     opens at its own hospital alone: wardround site resolve. Exits with 0 also where some hospital did not answer, and
     says so; 2 where the query cannot be used, 4 where model, index or answer do not hold.
     """
@@ -59,7 +62,9 @@ def search_command(
     loaded = load_model(model)
     kind = QueryKind.TEXT if image is None else QueryKind.IMAGE
     how_sure = HowSure.of(read_relevance(model), query=kind, gallery=gallery, bit_width=loaded.bit_width)
-    searcher, code_P = Searcher(site, loaded), query.code_P(loaded)
+    made = None if query.text is None else understood(query.text, Lexical())
+    spoken = query if made is None else Query(text=made.spoken, image=None)
+    searcher, code_P = Searcher(site, loaded), spoken.code_P(loaded)
     own = searcher.own(code_P, gallery=gallery, k=k)
     try:
         found = Found(own=own, others=None if alone else searcher.others(code_P, gallery=gallery, k=k))
@@ -68,9 +73,9 @@ def search_command(
     if dicom is not None:
         _write_key_objects(searcher, found, dicom)
     if as_object:
-        typer.echo(json.dumps(_as_json(site, found, how_sure), indent=2))
+        typer.echo(json.dumps(_as_json(site, found, how_sure, made), indent=2))
     else:
-        _show(site, found, how_sure)
+        _show(site, found, how_sure, made)
 
 
 def resolve_command(
@@ -106,7 +111,7 @@ def _write_key_objects(searcher: Searcher, found: Found, folder: Path) -> None:
     typer.echo(f"DICOM: {len(written)} key object selections, one for each study found, in {folder}", err=True)
 
 
-def _as_json(site: SiteConfig, found: Found, how_sure: HowSure) -> dict[str, Any]:
+def _as_json(site: SiteConfig, found: Found, how_sure: HowSure, made: Understood | None) -> dict[str, Any]:
     """As `wardround search` prints it."""
     others = found.others
     own = [
@@ -124,10 +129,11 @@ def _as_json(site: SiteConfig, found: Found, how_sure: HowSure) -> dict[str, Any
         "sites_answered": sorted(answered),
         "silent": silent,
         "trouble": found.trouble,
+        "understood": None if made is None else made.as_json(),
     }
 
 
-def _show(site: SiteConfig, found: Found, how_sure: HowSure) -> None:
+def _show(site: SiteConfig, found: Found, how_sure: HowSure, made: Understood | None) -> None:
     console, table, others = Terminal(), Table("Hospital", "Study", "Bits apart"), found.others
     if how_sure.tells:
         table.add_column("Relevant with")
@@ -136,6 +142,8 @@ def _show(site: SiteConfig, found: Found, how_sure: HowSure) -> None:
     for other in others.hits if others else ():
         distance = f"at most {other.distance}"
         table.add_row(other.site, other.handle, distance, *_cell(how_sure, how_sure.of_other(other.distance)))
+    for sentence in made.sentences if made is not None else ():
+        console.print(sentence, soft_wrap=True)
     console.print(table)
     if how_sure.note:
         console.print(how_sure.note, soft_wrap=True)

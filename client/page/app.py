@@ -23,6 +23,9 @@ from starlette.types import ASGIApp
 
 from client.data.folder import StudyFolder
 from client.deploy.searcher import Found, Searcher
+from client.mediator.interface import Proposer
+from client.mediator.lexical import Lexical
+from client.mediator.understood import Understood, understood
 from client.page.about import MODEL_PAGE, About
 from client.page.asked import KS, MOST_CHARACTERS, MOST_FIELDS, Asked, asked_in
 from client.page.asked_list import AskedList
@@ -55,11 +58,13 @@ class Answer:
         shown: What was found.
         code: The query's code, in hexadecimal: what a map is asked for by.
         text: The words that were searched with; "" for a picture.
+        understood: What was made of them; None for a picture.
     """
 
     shown: Shown
     code: str
     text: str
+    understood: Understood | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +76,7 @@ class Page:
         model: Encodes what is asked.
         saliency_of: Says where a picture agrees with a code.
         asked_list: Keeps who asked.
+        proposer: Makes a plan of words.
         about: The page about the model; None where its folder tells nothing.
         tokens: What stands in the forms.
         names: Names of scanners and modalities that a search can be narrowed to.
@@ -82,6 +88,7 @@ class Page:
     model: CodeMaker
     saliency_of: SaliencyOf
     asked_list: AskedList
+    proposer: Proposer = field(default_factory=Lexical)
     about: About | None = None
     tokens: FormTokens = field(default_factory=FormTokens)
     names: Names = field(default_factory=Names)
@@ -152,13 +159,15 @@ class Page:
         return found, code_P
 
     def _answered(self, user: str, asked: Asked) -> Answer:
-        code_P = asked.code_P(self.model, self.searcher.site.data)
+        made = understood(asked.text, self.proposer, dropped=asked.dropped) if asked.text else None
+        spoken = made.spoken if made else ""
+        code_P = asked.code_P(self.model, self.searcher.site.data, spoken=spoken)
         self.asked_list.note_search(user, asked)
         own = self.searcher.own(code_P, gallery=asked.gallery, k=asked.k, only=asked.only)
         found = self._with_others(own, code_P, asked)
         how_sure = self._how_sure(asked)
         content = shown(found, self.searcher.index, self._folder(), query=asked.text, how_sure=how_sure)
-        return Answer(shown=content, code=code_P.tobytes().hex(), text=asked.text)
+        return Answer(shown=content, code=code_P.tobytes().hex(), text=asked.text, understood=made)
 
     def _with_others(self, own: tuple[Hit, ...], code_P: Codes, asked: Asked) -> Found:
         """The own studies, and what the others answer; where they do not, the own are worth showing all the same."""
@@ -203,6 +212,7 @@ class Page:
             shown=answer and answer.shown,
             code=answer and answer.code,
             looked_for=answer and answer.text,
+            understood=answer and answer.understood,
             about=self.about,
         )
         return HTMLResponse(content, status)
