@@ -70,8 +70,15 @@ def sex_of(query: str) -> Sex | None:
     return Sex(value=named[0], why=why_of(found[named[0]])) if len(named) == 1 else None
 
 
-def ages_of(query: str) -> Ages | None:
-    """Of what age; the first way of saying it that fits counts, a number before a time of life."""
+def ages_of(query: str, *, apart_from: Dates | None = None) -> Ages | None:
+    """Of what age; the first way of saying it that fits counts, a number before a time of life.
+
+    Args:
+        query: The words.
+        apart_from: Dates that they name, whose characters name no age: "the last 3 years".
+    """
+    for span in () if apart_from is None else apart_from.why:
+        query = query[: span.start] + " " * (span.end - span.start) + query[span.end :]
     for pattern, bounds in _AGES:
         found = re.search(rf"(?i)(?<![\w.]){pattern}", query)
         if found:

@@ -30,6 +30,20 @@ class Proposer(Protocol):
         ...
 
 
+class Modelled(Proposer, Protocol):
+    """A proposer that asks a language model. Nothing that it does or says raises anything but what `propose` names."""
+
+    @property
+    def model_digest(self) -> str:
+        """What names the model: of a folder the digest of its files, of an endpoint that of its address and name."""
+        ...
+
+    @property
+    def guard_digest(self) -> str:
+        """SHA-256 of the fixed text that the model is given."""
+        ...
+
+
 PROPOSERS: Registry[Callable[[date | None], Proposer]] = Registry(
     "--proposer",
     {"lexical": "client.mediator.lexical:Lexical"},

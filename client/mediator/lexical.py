@@ -15,14 +15,12 @@ from datetime import UTC, date, datetime
 
 from client.mediator.circumstances import ages_of, dates_of, sex_of
 from client.mediator.coverage import left_over
-from client.mediator.plan import AskBack, Asked, Dates, Modality, Plan, Span, Why, why_of
+from client.mediator.plan import AskBack, Asked, Modality, Plan, Span, Why, why_of
 from client.mediator.reading import Mention, Reading, read
+from client.mediator.sanitise import MOST_CHARACTERS
 from common.errors import PlanError
 from common.terminology.modifiers import Modifier, modality
 from common.terminology.scope import Category, Cue
-
-MOST_CHARACTERS = 2000
-"""Of a query; a long one has 200."""
 
 UNCERTAIN_WEIGHT = 0.5
 """What a possibility counts beside what is said outright."""
@@ -58,7 +56,7 @@ class Lexical:
             anatomy=_merged(anatomy),
             modality=_modalities(reading),
             sex=sex_of(query),
-            age=ages_of(_without(query, dates)),
+            age=ages_of(query, apart_from=dates),
             dates=dates,
             ask_back=tuple(
                 AskBack(choices=tuple(sense.coded for sense in one.senses), why=(reading.span(one.first, one.last),))
@@ -66,14 +64,6 @@ class Lexical:
             ),
         )
         return replace(plan, not_understood=left_over(query, plan.spans))
-
-
-def _without(query: str, dates: Dates | None) -> str:
-    """The query with the characters of its dates blank: "the last 3 years" is no age."""
-    kept = list(query)
-    for span in () if dates is None else dates.why:
-        kept[span.start : span.end] = " " * (span.end - span.start)
-    return "".join(kept)
 
 
 def _sorted_out(reading: Reading) -> tuple[list[Asked], list[Asked], list[Asked]]:

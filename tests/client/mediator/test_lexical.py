@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.mediator.coverage import content_words, coverage
-from client.mediator.lexical import MOST_CHARACTERS, Lexical
+from client.mediator.lexical import Lexical
 from client.mediator.plan import Asked, read_plan
+from client.mediator.sanitise import MOST_CHARACTERS
 from common.errors import PlanError
 
 LEXICAL = Lexical(today=date(2026, 1, 15))
