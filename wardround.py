@@ -76,6 +76,10 @@ COMMANDS = {
         "simulations.mediation.evaluate_cli:evaluate_command",
         "Measure how words become plans of what to look for.",
     ),
+    "mediator retrieval": (
+        "simulations.mediation.retrieval_cli:retrieval_command",
+        "Measure whether plans find more than words do, on MedPix 2.0.",
+    ),
     "search": (
         "simulations.search.search_cli:search_command",
         "Find studies near words or a picture, over a simulation.",
@@ -96,6 +100,10 @@ COMMANDS = {
     ),
     "audit index": ("client.search.audit_cli:audit_command", "Check a hospital's search index, byte by byte."),
     "audit log": ("common.evidence.cli:log_command", "Check audit logs, and what each holds of the others."),
+    "audit queries": (
+        "client.mediator.audit_cli:audit_command",
+        "Check a hospital's record of its own queries.",
+    ),
     "audit run": ("common.evidence.cli:run_command", "Check all that is signed in a run folder."),
 }
 """Name to where it lives and what it is for. The first word of two is a group."""

@@ -7,11 +7,14 @@ hospitals are not touched: nothing is known of them but their distance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from client.mediator.plan import Plan
-from client.mediator.validate import Validated, Verdict
+from client.mediator.validate import Judged, ReadStudy, Validated, Verdict, validate
+from client.search.index import Hit
+from common.types import StudyRecord
 
 FITTING = 0.06
 """Share of the code's bits by which a part that fits brings a study nearer."""
@@ -23,14 +26,31 @@ test (ADR 0059)."""
 WIDER = 3
 """How many times as many hits are looked at as are wanted."""
 
-T = TypeVar("T")
+MOST_JUDGED = 60
+"""Hits whose reports are read; the rest keep their distance."""
 
 
-def has_rules(plan: Plan | None) -> bool:
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """Own hits that were held against a plan.
+
+    Attributes:
+        hits: In the order in which they answer it.
+        judged: What its rules say of each, by handle; empty where nothing was held against anything.
+    """
+
+    hits: tuple[Hit, ...]
+    judged: Mapping[str, tuple[Judged, ...]] = field(default_factory=dict)
+
+
+def num_looked_at(plan: Plan | None, k: int) -> int:
+    """How many hits are looked at where k are wanted."""
+    return max(k, min(WIDER * k, MOST_JUDGED)) if plan is not None and has_rules(plan) else k
+
+
+def has_rules(plan: Plan) -> bool:
     """Whether there is anything in a plan that a study can be held against."""
-    return plan is not None and bool(
-        plan.wanted or plan.excluded or plan.anatomy or plan.modality or plan.sex or plan.age or plan.dates
-    )
+    return bool(plan.wanted or plan.excluded or plan.anatomy or plan.modality or plan.sex or plan.age or plan.dates)
 
 
 def rank_of(distance: int, validated: Validated | None, *, bit_width: int) -> float:
@@ -48,9 +68,25 @@ def rank_of(distance: int, validated: Validated | None, *, bit_width: int) -> fl
     return distance + bit_width * (farther - nearer)
 
 
-def reranked(
-    hits: Sequence[T], distances: Sequence[int], validated: Sequence[Validated | None], *, bit_width: int
-) -> list[T]:
-    """Hits in their new order; those that stand alike keep the order that they have."""
-    ranks = [rank_of(distance, one, bit_width=bit_width) for distance, one in zip(distances, validated, strict=True)]
-    return [hits[at] for at in sorted(range(len(hits)), key=lambda at: ranks[at])]
+def held_against(
+    plan: Plan | None, hits: Sequence[Hit], records: Mapping[str, StudyRecord], *, k: int, bit_width: int
+) -> Held:
+    """Own hits in the order in which they answer a plan, no more than are wanted, and whoever ties with the last.
+
+    Args:
+        plan: What is looked for; without one, or without a rule in it, the hits stay as they are.
+        hits: The nearest first; more than are wanted, for a farther one may answer better (`WIDER`).
+        records: What is known of their studies, by handle; of one that cannot be read nothing is.
+        k: How many are wanted.
+        bit_width: Bits of the codes.
+    """
+    if plan is None or not has_rules(plan):
+        return Held(hits=tuple(hits))
+    judged = {handle: validate(plan, ReadStudy.of(record)) for handle, record in records.items()}
+    ranks = {hit.handle: rank_of(hit.distance, judged.get(hit.handle), bit_width=bit_width) for hit in hits}
+    in_order = sorted(hits, key=lambda hit: ranks[hit.handle])
+    last = ranks[in_order[k - 1].handle] if len(in_order) > k else math.inf
+    return Held(
+        hits=tuple(hit for hit in in_order if ranks[hit.handle] <= last),
+        judged={handle: one.judged for handle, one in judged.items()},
+    )

@@ -5,18 +5,27 @@ Nobody has to be understood: where there is no plan, the words are searched as t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from client.mediator.interface import Proposer
+from client.mediator.mediator import Mediated
 from client.mediator.parts import Part, parts_of, without
 from client.mediator.plan import AskBack, Plan, Why
 from client.mediator.spoken import spoken
-from common.errors import PlanError
+from common.errors import PolicyRefusal
 
 NOTHING_LEFT = (
     "Nothing to look for is left beside what is excluded or was taken out, so the words are searched as they stand."
 )
+
+
+class Mediates(Protocol):
+    """Who turns words into checked plans."""
+
+    def plan(self, query: str) -> Mediated:
+        """What becomes of words."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +59,8 @@ class Understood:
     """What was made of some words.
 
     Attributes:
-        words: The words.
+        words: The words, in the form that the plan stands on.
+        mediated: How the plan was made.
         plan: What is looked for, without what was taken out; None where there is no plan.
         spoken: What the encoder reads.
         parts: All that was understood.
@@ -61,6 +71,7 @@ class Understood:
     """
 
     words: str
+    mediated: Mediated
     plan: Plan | None
     spoken: str
     parts: tuple[Part, ...] = ()
@@ -86,6 +97,7 @@ class Understood:
         """A plain JSON object, with the plan in its grammar."""
         return {
             "plan": self.plan and self.plan.as_json(),
+            "proposer": self.mediated.proposer,
             "searched_with": self.spoken,
             "parts": [{"kind": part.kind, "words": part.words} for part in self.parts],
             "asked_back": [
@@ -97,35 +109,54 @@ class Understood:
         }
 
 
-def understood(words: str, proposer: Proposer, *, dropped: frozenset[str] = frozenset()) -> Understood:
-    """What a proposer makes of words.
+def understood(words: str, mediator: Mediates, *, dropped: frozenset[str] = frozenset()) -> Understood:
+    """What a mediator makes of words.
 
     Args:
         words: As they were typed.
-        proposer: Who makes the plan.
+        mediator: Makes and checks the plan.
         dropped: Keys of the parts that were taken out; those that the plan does not have are forgotten.
+
+    Raises:
+        PolicyRefusal: The words hold what looks like a patient's identifier.
     """
-    try:
-        whole = proposer.propose(words)
-    except PlanError as error:
+    mediated = mediator.plan(words)
+    named = next((one for one in mediated.refusals if one.check == "identifiers" and one.field == "query"), None)
+    if named is not None:
+        raise PolicyRefusal(f"{named.reason}; leave it out, and search again")
+    if mediated.plan is None:
+        reasons = "; ".join(dict.fromkeys(one.reason for one in mediated.refusals))
         return Understood(
             words=words,
+            mediated=mediated,
             plan=None,
             spoken=words,
-            notes=(f"No plan was made: {error}. The words are searched as they stand.",),
+            notes=(f"No plan was made: {reasons}. The words are searched as they stand.",),
         )
+    plain, whole = mediated.words, mediated.plan
     parts = parts_of(whole)
-    plan = without(words, whole, dropped)
+    plan = without(plain, whole, dropped)
     return Understood(
-        words=words,
+        words=plain,
+        mediated=mediated,
         plan=plan,
-        spoken=spoken(words, plan),
+        spoken=spoken(plain, plan),
         parts=parts,
         dropped=dropped & {part.key for part in parts},
-        asked_back=tuple(_asked_back(words, one) for one in whole.ask_back),
-        not_understood=_quoted(words, whole.not_understood),
-        notes=() if plan.text else (NOTHING_LEFT,),
+        asked_back=tuple(_asked_back(plain, one) for one in whole.ask_back),
+        not_understood=_quoted(plain, whole.not_understood),
+        notes=tuple(_notes(mediated, plan)),
     )
+
+
+def _notes(mediated: Mediated, plan: Plan) -> Iterator[str]:
+    if mediated.changes:
+        yield f"The words were brought into a plain form: {'; '.join(mediated.changes)}."
+    if mediated.refusals:
+        reasons = "; ".join(dict.fromkeys(one.reason for one in mediated.refusals))
+        yield f"The language model's plan was not used: {reasons}. This is the plan by rules."
+    if not plan.text:
+        yield NOTHING_LEFT
 
 
 def _asked_back(words: str, one: AskBack) -> AskedBack:

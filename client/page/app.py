@@ -7,6 +7,7 @@ the page; the text of an error that nobody foresaw, which may quote a patient's 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -23,9 +24,10 @@ from starlette.types import ASGIApp
 
 from client.data.folder import StudyFolder
 from client.deploy.searcher import Found, Searcher
-from client.mediator.interface import Proposer
-from client.mediator.lexical import Lexical
-from client.mediator.understood import Understood, understood
+from client.mediator.mediator import Mediator
+from client.mediator.query_log import QueryLog, ShownHit, record_of
+from client.mediator.rerank import num_looked_at
+from client.mediator.understood import Mediates, Understood, understood
 from client.page.about import MODEL_PAGE, About
 from client.page.asked import KS, MOST_CHARACTERS, MOST_FIELDS, Asked, asked_in
 from client.page.asked_list import AskedList
@@ -76,7 +78,8 @@ class Page:
         model: Encodes what is asked.
         saliency_of: Says where a picture agrees with a code.
         asked_list: Keeps who asked.
-        proposer: Makes a plan of words.
+        query_log: Keeps what was planned and shown.
+        mediator: Makes a plan of words.
         about: The page about the model; None where its folder tells nothing.
         tokens: What stands in the forms.
         names: Names of scanners and modalities that a search can be narrowed to.
@@ -88,7 +91,8 @@ class Page:
     model: CodeMaker
     saliency_of: SaliencyOf
     asked_list: AskedList
-    proposer: Proposer = field(default_factory=Lexical)
+    query_log: QueryLog
+    mediator: Mediates = field(default_factory=Mediator)
     about: About | None = None
     tokens: FormTokens = field(default_factory=FormTokens)
     names: Names = field(default_factory=Names)
@@ -159,14 +163,35 @@ class Page:
         return found, code_P
 
     def _answered(self, user: str, asked: Asked) -> Answer:
-        made = understood(asked.text, self.proposer, dropped=asked.dropped) if asked.text else None
+        began = time.thread_time()
+        made = understood(asked.text, self.mediator, dropped=asked.dropped) if asked.text else None
         spoken = made.spoken if made else ""
         code_P = asked.code_P(self.model, self.searcher.site.data, spoken=spoken)
         self.asked_list.note_search(user, asked)
-        own = self.searcher.own(code_P, gallery=asked.gallery, k=asked.k, only=asked.only)
+        plan = made.plan if made else None
+        looked_at = num_looked_at(plan, asked.k)
+        own = self.searcher.own(code_P, gallery=asked.gallery, k=looked_at, only=asked.only)
         found = self._with_others(own, code_P, asked)
         how_sure = self._how_sure(asked)
-        content = shown(found, self.searcher.index, self._folder(), query=asked.text, how_sure=how_sure)
+        content = shown(
+            found,
+            self.searcher.index,
+            self._folder(),
+            query=asked.text,
+            plan=plan,
+            k=asked.k,
+            how_sure=how_sure,
+        )
+        if made is not None:
+            record = record_of(
+                made,
+                [ShownHit(handle=one.handle, distance=one.distance, judged=one.judged) for one in content.own],
+                model=self.model.digest,
+                user=user,
+                alone=asked.alone,
+                cpu_seconds=time.thread_time() - began,
+            )
+            self.query_log.note(record)
         return Answer(shown=content, code=code_P.tobytes().hex(), text=asked.text, understood=made)
 
     def _with_others(self, own: tuple[Hit, ...], code_P: Codes, asked: Asked) -> Found:

@@ -107,7 +107,9 @@ def split_of(pack: Path, number: int) -> tuple[frozenset[str], frozenset[str]]:
     """The public and the test cases of a split."""
     group = {row["split_group"]: row[f"split_{number}"] for row in _rows(pack / "splits.csv")}
     of_case = {row["patient_id"]: group.get(row["split_group"]) for row in _rows(pack / "metadata.csv")}
-    public, test = (frozenset(name for name, kind in of_case.items() if kind == wanted) for wanted in ("public", "test"))
+    public, test = (
+        frozenset(name for name, kind in of_case.items() if kind == wanted) for wanted in ("public", "test")
+    )
     return public, test
 
 
@@ -129,7 +131,9 @@ def _case(name: str, rows: Sequence[Mapping[str, str]]) -> Case:
     captions = dict.fromkeys(row["text"] for row in rows if row["text"])
     return Case(
         name=name,
-        records=tuple(StudyRecord(study_id=f"{name}-{at}", patient_id=name, report=one) for at, one in enumerate(captions)),
+        records=tuple(
+            StudyRecord(study_id=f"{name}-{at}", patient_id=name, report=one) for at, one in enumerate(captions)
+        ),
         concepts=frozenset(mention.coded for mention in said),
         findings=tuple(sorted({mention.coded for mention in said if mention.group == "finding"})),
     )
@@ -203,7 +207,9 @@ def _under_specified(finding: Coded, case: Case) -> list[Asked]:
     ]
 
 
-def measure(cases: Mapping[str, Case], public: frozenset[str], test: frozenset[str], embed: Embed, *, seed: int) -> dict[str, dict[str, NDArray[np.float64]]]:
+def measure(
+    cases: Mapping[str, Case], public: frozenset[str], test: frozenset[str], embed: Embed, *, seed: int
+) -> dict[str, dict[str, NDArray[np.float64]]]:
     """Average precision of each query of a split, by kind and way."""
     gallery = [ReadStudy.of(record) for name in sorted(test) for record in cases[name].records]
     patients = [study.record.patient_id for study in gallery]

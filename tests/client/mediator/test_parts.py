@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.mediator.lexical import Lexical
+from client.mediator.mediator import Mediated, Mediator
 from client.mediator.parts import parts_of, without
 from client.mediator.spoken import spoken, written_out
 from client.mediator.understood import NOTHING_LEFT, understood
+from common.errors import PolicyRefusal
 from common.terminology.acronyms import acronym_words, acronyms
 from common.terminology.words import tokens
 from simulations.mediation.queries import right_plans
@@ -45,7 +47,7 @@ def test_each_part_is_shown_in_words() -> None:
 
 
 def test_part_taken_out_leaves_the_words_too_and_nothing_else() -> None:
-    made = understood(QUERY, Lexical(), dropped=dropped(QUERY, "pneumonia, possible"))
+    made = understood(QUERY, Mediator(), dropped=dropped(QUERY, "pneumonia, possible"))
     assert made.spoken == "CT of a 45-year-old woman with severe left pleural effusion"
     assert made.plan is not None
     assert [one.concept.meaning for one in made.plan.wanted] == ["Pleural effusion"]
@@ -54,7 +56,7 @@ def test_part_taken_out_leaves_the_words_too_and_nothing_else() -> None:
 
 def test_exclusion_taken_out_does_not_become_a_wish() -> None:
     query = "no effusion or mass, with pneumonia"
-    made = understood(query, Lexical(), dropped=dropped(query, "Effusion"))
+    made = understood(query, Mediator(), dropped=dropped(query, "Effusion"))
     assert made.plan is not None
     assert [one.concept.meaning for one in made.plan.excluded] == ["Mass"]
     assert "effusion" not in made.spoken
@@ -63,22 +65,27 @@ def test_exclusion_taken_out_does_not_become_a_wish() -> None:
 
 def test_nothing_left_is_said_and_the_words_are_searched() -> None:
     for query, gone in (("no effusion or mass", ()), ("pneumonia", ("pneumonia",))):
-        made = understood(query, Lexical(), dropped=dropped(query, *gone))
+        made = understood(query, Mediator(), dropped=dropped(query, *gone))
         assert made.spoken == query
         assert made.notes == (NOTHING_LEFT,)
 
 
 def test_words_that_are_too_many_are_searched_without_a_plan() -> None:
-    made = understood("word " * 1000, Lexical())
+    made = understood("word " * 1000, Mediator())
     assert made.plan is None
     assert made.spoken == made.words
-    assert "say it in fewer words. The words are searched as they stand." in made.notes[0]
+    assert "The words are searched as they stand." in made.notes[0]
+
+
+def test_patient_identifier_is_refused_and_named() -> None:
+    with pytest.raises(PolicyRefusal, match="leave it out, and search again"):
+        understood("pneumonia of MRN-1234567", Mediator())
 
 
 def test_unknown_key_changes_nothing() -> None:
     plan = Lexical().propose(QUERY)
     assert without(QUERY, plan, {"0" * 16, "<script>"}) is plan
-    assert understood(QUERY, Lexical(), dropped=frozenset({"x"})).dropped == frozenset()
+    assert understood(QUERY, Mediator(), dropped=frozenset({"x"})).dropped == frozenset()
 
 
 def test_acronym_is_written_out_and_a_kind_of_image_is_not() -> None:
@@ -88,11 +95,11 @@ def test_acronym_is_written_out_and_a_kind_of_image_is_not() -> None:
 
 
 def test_ambiguous_acronym_is_asked_back_and_each_answer_is_understood() -> None:
-    made = understood("MS", Lexical())
+    made = understood("MS", Mediator())
     (back,) = made.asked_back
     assert back.words == "MS"
     for meaning in back.meanings:
-        again = understood(meaning.query, Lexical())
+        again = understood(meaning.query, Mediator())
         assert not again.asked_back
         assert meaning.words in {part.words for part in again.parts}
     assert len({meaning.query for meaning in back.meanings}) == len(back.meanings) >= 2
@@ -111,10 +118,18 @@ def test_every_meaning_of_every_acronym_can_be_answered() -> None:
     assert lost == []
 
 
+class Unchecked:
+    """Gives the plan by rules as it is."""
+
+    def plan(self, query: str) -> Mediated:
+        """The plan."""
+        return Mediated(words=query, plan=Lexical().propose(query), proposer="lexical")
+
+
 def test_denied_acronym_stays_denied_when_it_is_answered() -> None:
-    made = understood("stroke, no MS", Lexical())
+    made = understood("stroke, no MS", Unchecked())
     for meaning in made.asked_back[0].meanings:
-        again = understood(meaning.query, Lexical()).plan
+        again = understood(meaning.query, Mediator()).plan
         assert again is not None
         assert meaning.words in {one.concept.meaning for one in again.excluded}
 

@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from client.mediator.lexical import Lexical
-from client.mediator.plan import Plan
+from client.mediator.mediator import Mediated, Mediator
 from client.page.app import Page
 from client.search.index import SearchIndex
 from common.terminology.coded import Coded
@@ -41,6 +40,7 @@ class Heard:
         self._encode = page.model.encode_texts
 
     def __call__(self, texts: list[str]) -> object:
+        """The codes, of texts that are noted."""
         self.texts += texts
         return self._encode(texts)
 
@@ -71,26 +71,33 @@ def test_ambiguous_acronym_is_asked_back_and_its_answer_is_a_query(browser: Brow
     assert "more than one thing" not in words_of(again)
 
 
-class HostileProposer:
-    """Proposes a concept whose name is markup."""
+class HostileMediator(Mediator):
+    """Gives a concept whose name is markup, as if no check had been made."""
 
-    name = "hostile"
-
-    def propose(self, query: str) -> Plan:
+    def plan(self, query: str) -> Mediated:
         """The plan of the words, under a hostile name."""
-        plan = Lexical().propose(query)
-        (one,) = plan.wanted
-        return replace(plan, wanted=(replace(one, concept=Coded("SCT", HOSTILE, HOSTILE)),))
+        made = super().plan(query)
+        assert made.plan is not None
+        (one,) = made.plan.wanted
+        hostile = replace(one, concept=Coded("SCT", HOSTILE, HOSTILE))
+        return replace(made, plan=replace(made.plan, wanted=(hostile,)))
 
 
 def test_markup_in_a_plan_is_text(page_of: Callable[[], Page]) -> None:
-    browser = entered(replace(page_of(), proposer=HostileProposer()))
+    browser = entered(replace(page_of(), mediator=HostileMediator()))
     answer = browser.post({"text": 'pneumonia "><b> 3', "alone": "on", "dropped": '"><script>'})
     assert answer.status_code == 200
     assert "<img src=x" not in answer.text
     assert "<b> 3" not in answer.text
     assert answer.text.count("<script>") == 1, "the page's own"
     assert html.escape(HOSTILE) in answer.text
+
+
+def test_patient_identifier_is_refused_in_one_line(browser: Browser) -> None:
+    answer = browser.post({"text": "pneumonia of MRN-1234567", "alone": "on"})
+    assert answer.status_code == 400
+    assert "leave it out, and search again" in words_of(answer)
+    assert "<article" not in answer.text
 
 
 def test_picture_has_no_plan(browser: Browser) -> None:
