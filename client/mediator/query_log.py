@@ -138,6 +138,7 @@ class QueryLog:
         if self._open is None:
             key = SigningKey.load(self._state_folder / KEY_FILE)
             self._open = AuditLog(self._folder, owner=self._owner, key=key)
+            _cut_torn_line(self._folder / RECORDS_FILE)
         return self._open
 
     def close(self) -> None:
@@ -151,6 +152,22 @@ class QueryLog:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Cut off a last line that a crash left without its end: it was never shown, and has no entry.
+
+    Raises:
+        TrustError: The disk refuses it.
+    """
+    try:
+        content = path.read_bytes() if path.exists() else b""
+        if content and not content.endswith(b"\n"):
+            os.truncate(path, content.rfind(b"\n") + 1)
+    except OSError as error:
+        raise TrustError(
+            f"{path}: cannot be read or written ({error.strerror}); mend that, and search again"
+        ) from error
 
 
 def check_records(folder: Path) -> str:

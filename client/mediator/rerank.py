@@ -16,12 +16,12 @@ from client.mediator.validate import Judged, ReadStudy, Validated, Verdict, vali
 from client.search.index import Hit
 from common.types import StudyRecord
 
-FITTING = 0.06
+FITTING = 0.2
 """Share of the code's bits by which a part that fits brings a study nearer."""
 
-CONTRADICTING = 0.12
-"""Share of the code's bits by which a part that is contradicted takes it away; chosen with `FITTING` before the last
-test (ADR 0059)."""
+CONTRADICTING = 0.3
+"""Share of the code's bits by which a part that is contradicted takes it away; chosen with `FITTING` on one split
+of five (ADR 0059)."""
 
 WIDER = 3
 """How many times as many hits are looked at as are wanted."""

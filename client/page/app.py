@@ -32,7 +32,8 @@ from client.page.about import MODEL_PAGE, About
 from client.page.asked import KS, MOST_CHARACTERS, MOST_FIELDS, Asked, asked_in
 from client.page.asked_list import AskedList
 from client.page.door import FORBIDDEN, Door, FormTokens, WayIn
-from client.page.render import PAGE, WHERE, policy, render
+from client.page.feedback import Feedback, feedback_in, note_feedback
+from client.page.render import FEEDBACK, PAGE, WHERE, policy, render
 from client.page.shown import Shown, shown
 from client.page.typed import Typed, typed_in
 from client.page.where import Picked, SaliencyOf, Where, code_in, picked, where
@@ -61,12 +62,14 @@ class Answer:
         code: The query's code, in hexadecimal: what a map is asked for by.
         text: The words that were searched with; "" for a picture.
         understood: What was made of them; None for a picture.
+        record: Digest of the query's record; "" for a picture, which has none.
     """
 
     shown: Shown
     code: str
     text: str
     understood: Understood | None = None
+    record: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +108,7 @@ class Page:
             Route("/", self._empty),
             Route("/search", self._searched, methods=["POST"]),
             Route("/where", self._where, methods=["POST"]),
+            Route("/feedback", self._feedback, methods=["POST"]),
         ]
         if self.about is not None:
             routes.append(Route(MODEL_PAGE, HTMLResponse(self.about.page(self.searcher.site.site))))
@@ -150,6 +154,20 @@ class Page:
         )
         return HTMLResponse(content, _FAILED if problem else 200)
 
+    async def _feedback(self, request: Request) -> HTMLResponse:
+        async with request.form(max_files=0, max_fields=MOST_FIELDS, max_part_size=_MOST_PART_BYTES) as form:
+            self._check_token(form, request)
+            values = {name: value for name, value in form.multi_items() if isinstance(value, str)}
+        work = lambda: self._noted(request.user, values)  # noqa: E731 - bound to this request
+        problem, feedback = await run_sync(_guarded, work, "note", limiter=self.one_at_a_time)
+        content = render(FEEDBACK, **self._frame(request), problem=problem, feedback=feedback)
+        return HTMLResponse(content, _FAILED if problem else 200)
+
+    def _noted(self, user: str, values: dict[str, str]) -> Feedback:
+        feedback = feedback_in(values, self.searcher.index)
+        note_feedback(self.searcher.site.state_folder, feedback, user=user)
+        return feedback
+
     def _check_token(self, form: FormData, request: Request) -> None:
         if not self.tokens.holds(form.get("token"), request.user):
             raise HTTPException(FORBIDDEN, "This form is not of this page; open the page again.")
@@ -182,6 +200,7 @@ class Page:
             k=asked.k,
             how_sure=how_sure,
         )
+        name = ""
         if made is not None:
             record = record_of(
                 made,
@@ -191,8 +210,8 @@ class Page:
                 alone=asked.alone,
                 cpu_seconds=time.thread_time() - began,
             )
-            self.query_log.note(record)
-        return Answer(shown=content, code=code_P.tobytes().hex(), text=asked.text, understood=made)
+            name = self.query_log.note(record)
+        return Answer(shown=content, code=code_P.tobytes().hex(), text=asked.text, understood=made, record=name)
 
     def _with_others(self, own: tuple[Hit, ...], code_P: Codes, asked: Asked) -> Found:
         """The own studies, and what the others answer; where they do not, the own are worth showing all the same."""
@@ -238,6 +257,7 @@ class Page:
             code=answer and answer.code,
             looked_for=answer and answer.text,
             understood=answer and answer.understood,
+            record=answer and answer.record,
             about=self.about,
         )
         return HTMLResponse(content, status)

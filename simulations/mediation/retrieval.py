@@ -1,248 +1,146 @@
-"""Whether plans find more than words do, on the real pack: queries that negate, abbreviate, under-specify, and plain.
+"""Whether plans find more than words do, and whether the rank keeps its word, on the queries of `cases.py`.
 
-A case's concepts are read from its findings and its diagnosis; what is searched are its captions. A caption is
-relevant to a query whose case holds every concept that the query wants (or a narrower one) and none that it excludes.
-Captions of the case that the query was made of are left out. Codes are the signs of whitened principal components of
-MiniLM's features, fitted to the split's public captions: a public start, without training.
+Codes are the signs of whitened principal components of the report encoder's features, fitted to a split's public
+captions: a public start, without training. Captions of the case that a query was made of are left out.
 
-The same terminology reads cases, captions and queries: what it does not know is missing on all sides, so that the
-figures say how rules help where the words are known. They are no measure of the terminology.
+How sure a rank makes a hit is fitted on pairs of public cases alone (`common/retrieval/relevance_steps.py`) and held
+against pairs of test cases, which share no patient with them.
 
-Shapes: Q queries, G captions, K bits.
+Shapes: Q queries, G captions, K bits, D features.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.mediator.lexical import Lexical
-from client.mediator.reading import read
 from client.mediator.rerank import rank_of
 from client.mediator.spoken import spoken
 from client.mediator.validate import ReadStudy, validate
-from common.errors import ConfigError
 from common.retrieval.metrics import retrieval_metrics
-from common.seeds import numpy_generator
-from common.terminology.acronyms import acronym_words, acronyms
-from common.terminology.coded import Coded
-from common.terminology.concepts import concepts
-from common.terminology.scope import Category
-from common.terminology.words import tokens
-from common.types import StudyRecord
+from common.retrieval.relevance_coverage import covered, threshold
+from common.retrieval.relevance_pairs import ScoredPairs
+from common.retrieval.relevance_reliability import FIRST_HITS, calibration_error
+from common.retrieval.relevance_steps import fit_steps
+from simulations.mediation.cases import KINDS, Asked, Case, queries_of
 
-KINDS = ("plain", "negating", "abbreviating", "under-specified")
 WAYS = ("words", "plan's text", "plan")
 """What is searched with: the words as they stand; the words of the plan; these, and the order by the rules."""
-SPLITS = (1, 2, 3, 4, 5)
 BIT_WIDTH = 128
-_MOST_QUERIES = 150
-"""Of a kind and split."""
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+_Coder = Callable[[Sequence[str]], NDArray[np.int32]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ranked:
+    """Queries against captions.
+
+    Attributes:
+        asked: The queries, each with an answer among the captions.
+        ranks: Of each way, `[Q, G]`; smaller is earlier.
+        relevant_QG: Which captions answer which query.
+        own_QG: Which captions are of the query's own case.
+        patients_G: Number of each caption's case.
+        patients_Q: Number of each query's case.
+    """
+
+    asked: tuple[Asked, ...]
+    ranks: Mapping[str, NDArray[np.float64]]
+    relevant_QG: NDArray[np.bool_]
+    own_QG: NDArray[np.bool_]
+    patients_G: NDArray[np.int64]
+    patients_Q: NDArray[np.int64]
+
+    def precisions(self) -> dict[str, dict[str, NDArray[np.float64]]]:
+        """Average precision of each query, by kind and way."""
+        kinds = np.array([one.kind for one in self.asked])
+        found: dict[str, dict[str, NDArray[np.float64]]] = {kind: {} for kind in KINDS}
+        for way, ranks_QG in self.ranks.items():
+            scores_QG = np.where(self.own_QG, -np.inf, -ranks_QG)
+            map_Q = retrieval_metrics(scores_QG, self.relevant_QG)["map"] if len(kinds) else np.empty(0)
+            for kind in KINDS:
+                found[kind][way] = map_Q[kinds == kind]
+        return found
+
+    def pairs(self) -> ScoredPairs:
+        """The pairs of a query and a caption of another case, with the rank by plan."""
+        queries_M, items_M = np.nonzero(~self.own_QG)
+        return ScoredPairs(
+            scores_M=-self.ranks["plan"][queries_M, items_M],
+            relevant_M=self.relevant_QG[queries_M, items_M],
+            queries_M=queries_M,
+            query_patients_M=self.patients_Q[queries_M],
+            item_patients_M=self.patients_G[items_M],
+            weights_M=np.ones(len(queries_M)),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
-    """A case of the pack.
+class Sureness:
+    """Whether a rank's probability of relevance keeps its word on pairs of other patients.
 
     Attributes:
-        name: Its identifier.
-        records: One for each distinct caption.
-        concepts: What its findings and diagnosis name and do not deny, findings and parts of the body.
-        findings: Those that are findings.
+        error: Expected calibration error over all pairs.
+        error_of_hits: The same over the first hits of each query.
+        coverage: Share of relevant pairs within the conformal rank, mean over cases.
+        base_rate: Share of pairs that are relevant.
+        num_pairs: How many were told.
     """
 
-    name: str
-    records: tuple[StudyRecord, ...]
-    concepts: frozenset[Coded]
-    findings: tuple[Coded, ...]
-
-    def holds(self, asked: Coded) -> bool:
-        """Whether it holds a concept or a narrower one."""
-        return any(one == asked or concepts().is_narrower(one, asked) for one in self.concepts)
+    error: float
+    error_of_hits: float
+    coverage: float
+    base_rate: float
+    num_pairs: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A query with what it wants and excludes.
-
-    Attributes:
-        kind: One of `KINDS`.
-        text: The words.
-        case: The case that it was made of.
-        wanted: Concepts that a relevant case holds.
-        excluded: Concepts that it does not hold.
-    """
-
-    kind: str
-    text: str
-    case: str
-    wanted: tuple[Coded, ...]
-    excluded: tuple[Coded, ...] = ()
-
-    def fits(self, case: Case) -> bool:
-        """Whether a case is relevant."""
-        return all(map(case.holds, self.wanted)) and not any(map(case.holds, self.excluded))
+def coder_of(cases: Mapping[str, Case], public: Collection[str], embed: Embed) -> _Coder:
+    """From texts to bits, `[N, K]`: signs of whitened principal components of public captions, turned at random."""
+    public_ND = embed([record.report for name in sorted(public) for record in cases[name].records])
+    centre_D = public_ND.mean(axis=0)
+    _, _, axes = np.linalg.svd(public_ND - centre_D, full_matrices=False)
+    turn_KK = np.linalg.qr(np.random.default_rng(0).normal(size=(BIT_WIDTH, BIT_WIDTH)))[0]
+    axes_KD = axes[:BIT_WIDTH]
+    spread_K = ((public_ND - centre_D) @ axes_KD.T).std(axis=0)
+    return lambda texts: ((((embed(texts) - centre_D) @ axes_KD.T) / spread_K) @ turn_KK > 0).astype(np.int32)
 
 
-def read_cases(pack: Path) -> dict[str, Case]:
-    """The cases of the pack, by identifier.
-
-    Raises:
-        ConfigError: The pack is not there.
-    """
-    rows: dict[str, list[dict[str, str]]] = {}
-    for row in _rows(pack / "metadata.csv"):
-        rows.setdefault(row["patient_id"], []).append(row)
-    return {name: _case(name, of_case) for name, of_case in rows.items()}
-
-
-def split_of(pack: Path, number: int) -> tuple[frozenset[str], frozenset[str]]:
-    """The public and the test cases of a split."""
-    group = {row["split_group"]: row[f"split_{number}"] for row in _rows(pack / "splits.csv")}
-    of_case = {row["patient_id"]: group.get(row["split_group"]) for row in _rows(pack / "metadata.csv")}
-    public, test = (
-        frozenset(name for name, kind in of_case.items() if kind == wanted) for wanted in ("public", "test")
-    )
-    return public, test
-
-
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            yield from csv.DictReader(file)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name the folder of the pack") from error
-
-
-def _case(name: str, rows: Sequence[Mapping[str, str]]) -> Case:
-    report = read(". ".join(rows[0][field] for field in ("findings", "diagnosis")))
-    said = [
-        mention
-        for mention in report.mentions
-        if not report.cues_on(mention, Category.NEGATED) and not report.cues_on(mention, Category.OTHER_PERSON)
-    ]
-    captions = dict.fromkeys(row["text"] for row in rows if row["text"])
-    return Case(
-        name=name,
-        records=tuple(
-            StudyRecord(study_id=f"{name}-{at}", patient_id=name, report=one) for at, one in enumerate(captions)
-        ),
-        concepts=frozenset(mention.coded for mention in said),
-        findings=tuple(sorted({mention.coded for mention in said if mention.group == "finding"})),
-    )
-
-
-def queries_of(cases: Sequence[Case], *, seed: int) -> list[Asked]:
-    """Queries of each kind, made of cases by rule: which finding, part and denial is drawn by the seed."""
-    generator = numpy_generator(seed, "mediation", "retrieval")
-    made: dict[str, list[Asked]] = {kind: [] for kind in KINDS}
-    for case in cases:
-        for finding in case.findings:
-            name = finding.meaning.lower()
-            made["plain"].append(Asked(kind="plain", text=name, case=case.name, wanted=(finding,)))
-            made["negating"] += _negating(finding, case, cases, generator)
-            made["abbreviating"] += _abbreviating(finding, case)
-            made["under-specified"] += _under_specified(finding, case)
-    return [one for kind in KINDS for one in _some(made[kind], generator)]
-
-
-def _some(asked: Sequence[Asked], generator: np.random.Generator) -> list[Asked]:
-    distinct = list({(one.text, one.wanted, one.excluded): one for one in asked}.values())
-    return [distinct[at] for at in sorted(generator.permutation(len(distinct))[:_MOST_QUERIES])]
-
-
-def _negating(finding: Coded, case: Case, cases: Sequence[Case], generator: np.random.Generator) -> list[Asked]:
-    """A finding without another that some of its cases have: what a code gets wrong."""
-    beside = sorted({
-        other
-        for one in cases
-        if one.holds(finding)
-        for other in one.findings
-        if not case.holds(other) and not concepts().is_narrower(finding, other)
-    })  # fmt: skip
-    if not beside:
-        return []
-    other = beside[int(generator.integers(len(beside)))]
-    text = f"{finding.meaning.lower()}, no {other.meaning.lower()}"
-    return [Asked(kind="negating", text=text, case=case.name, wanted=(finding,), excluded=(other,))]
-
-
-def _abbreviating(finding: Coded, case: Case) -> list[Asked]:
-    """A finding by its acronym, with a part of the body where the case names one."""
-    places = sorted(one for one in case.concepts if concepts().by_code[one.scheme, one.code].group == "anatomy")
-    made = []
-    for short in sorted(_short_of(finding)):
-        made.append(Asked(kind="abbreviating", text=short, case=case.name, wanted=(finding,)))
-        for place in places[:1]:
-            text = f"{short}, {place.meaning.lower()}"
-            made.append(Asked(kind="abbreviating", text=text, case=case.name, wanted=(finding, place)))
-    return made
-
-
-def _short_of(concept: Coded) -> set[str]:
-    return {
-        word.upper()
-        for word in acronym_words()
-        for one in acronyms(tokens(word.upper()))
-        if any(sense.coded == concept for sense in one.senses)
-    }
-
-
-def _under_specified(finding: Coded, case: Case) -> list[Asked]:
-    """A broader name of a finding."""
-    broader = sorted(
-        one.coded
-        for one in concepts().by_code.values()
-        if one.coded != finding and one.group == "finding" and concepts().is_narrower(finding, one.coded)
-    )
-    return [
-        Asked(kind="under-specified", text=one.meaning.lower(), case=case.name, wanted=(one,)) for one in broader[:1]
-    ]
-
-
-def measure(
-    cases: Mapping[str, Case], public: frozenset[str], test: frozenset[str], embed: Embed, *, seed: int
-) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Average precision of each query of a split, by kind and way."""
-    gallery = [ReadStudy.of(record) for name in sorted(test) for record in cases[name].records]
+def ranked(cases: Mapping[str, Case], names: Collection[str], code: _Coder, *, seed: int) -> Ranked:
+    """The queries of some cases against the captions of the same cases."""
+    number = {name: at for at, name in enumerate(sorted(cases))}
+    gallery = [ReadStudy.of(record) for name in sorted(names) for record in cases[name].records]
     patients = [study.record.patient_id for study in gallery]
-    fit = _whitened(embed([record.report for name in sorted(public) for record in cases[name].records]))
-    codes_GK = fit(embed([study.record.report for study in gallery]))
-    found: dict[str, dict[str, NDArray[np.float64]]] = {}
-    asked = queries_of([cases[name] for name in sorted(test)], seed=seed)
-    for kind in KINDS:
-        of_kind, relevant = [], []
-        for one in asked:
-            if one.kind == kind:
-                fitting = {name for name in test if name != one.case and one.fits(cases[name])}
-                row = np.array([patient in fitting for patient in patients])
-                if row.any():
-                    of_kind.append(one)
-                    relevant.append(row)
-        found[kind] = _precisions(of_kind, np.array(relevant), gallery, codes_GK, lambda texts: fit(embed(texts)))
-    return found
+    asked, relevant, own = [], [], []
+    for one in queries_of([cases[name] for name in sorted(names)], seed=seed):
+        fitting = {name for name in names if name != one.case and one.fits(cases[name])}
+        if any(patient in fitting for patient in patients):
+            asked.append(one)
+            relevant.append([patient in fitting for patient in patients])
+            own.append([patient == one.case for patient in patients])
+    shape = (len(asked), len(gallery))
+    return Ranked(
+        asked=tuple(asked),
+        ranks=dict(zip(WAYS, _ranks(asked, gallery, code), strict=True)),
+        relevant_QG=np.array(relevant, dtype=bool).reshape(shape),
+        own_QG=np.array(own, dtype=bool).reshape(shape),
+        patients_G=np.array([number[patient] for patient in patients], dtype=np.int64),
+        patients_Q=np.array([number[one.case] for one in asked], dtype=np.int64),
+    )
 
 
-def _precisions(
-    asked: Sequence[Asked],
-    relevant_QG: NDArray[np.bool_],
-    gallery: Sequence[ReadStudy],
-    codes_GK: NDArray[np.int32],
-    code: Callable[[Sequence[str]], NDArray[np.int32]],
-) -> dict[str, NDArray[np.float64]]:
+def _ranks(asked: Sequence[Asked], gallery: Sequence[ReadStudy], code: _Coder) -> list[NDArray[np.float64]]:
     if not asked:
-        return {way: np.empty(0) for way in WAYS}
+        return [np.empty((0, len(gallery))) for _ in WAYS]
     plans = [Lexical().propose(one.text) for one in asked]
+    codes_GK = code([study.record.report for study in gallery])
     words_QG = _distances(code([one.text for one in asked]), codes_GK)
     text_QG = _distances(code([spoken(one.text, plan) for one, plan in zip(asked, plans, strict=True)]), codes_GK)
-    ranks_QG = np.array(
+    plan_QG = np.array(
         [
             [
                 rank_of(int(distance), validate(plan, study), bit_width=BIT_WIDTH)
@@ -251,23 +149,24 @@ def _precisions(
             for row, plan in zip(text_QG, plans, strict=True)
         ]
     )
-    own_QG = np.array([[study.record.patient_id == one.case for study in gallery] for one in asked])
-    return {
-        way: retrieval_metrics(np.where(own_QG, -np.inf, -ranks), relevant_QG)["map"]
-        for way, ranks in zip(WAYS, (words_QG, text_QG, ranks_QG), strict=True)
-    }
-
-
-def _whitened(public_ND: NDArray[np.float32]) -> Callable[[NDArray[np.float32]], NDArray[np.int32]]:
-    """From features to bits: signs of whitened principal components of public ones."""
-    centre_D = public_ND.mean(axis=0)
-    _, _, axes = np.linalg.svd(public_ND - centre_D, full_matrices=False)
-    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(BIT_WIDTH, BIT_WIDTH)))[0]
-    axes_KD = axes[:BIT_WIDTH]
-    spread_K = ((public_ND - centre_D) @ axes_KD.T).std(axis=0)
-    return lambda features: ((((features - centre_D) @ axes_KD.T) / spread_K) @ turn > 0).astype(np.int32)
+    return [words_QG, text_QG, plan_QG]
 
 
 def _distances(codes_QK: NDArray[np.int32], codes_GK: NDArray[np.int32]) -> NDArray[np.float64]:
     differing: NDArray[np.float64] = (codes_QK[:, None] != codes_GK[None]).sum(axis=2).astype(np.float64)
     return differing
+
+
+def sureness(public: ScoredPairs, test: ScoredPairs) -> Sureness | None:
+    """What pairs of test cases are told by those of public ones; None where these are too few for a single step."""
+    steps = fit_steps(public)
+    if not len(steps):
+        return None
+    told_M, first_M = steps.of(test.scores_M), test.are_first(FIRST_HITS)
+    return Sureness(
+        error=calibration_error(test, told_M),
+        error_of_hits=calibration_error(test.among(first_M), told_M[first_M]),
+        coverage=float(np.mean(list(covered(test, threshold(public)).values()))),
+        base_rate=test.base_rate,
+        num_pairs=len(test),
+    )

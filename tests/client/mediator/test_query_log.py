@@ -11,12 +11,9 @@ from client.mediator.mediator import Mediator
 from client.mediator.query_log import RECORDS_FILE, WATTS, QueryLog, ShownHit, check_records, record_of
 from client.mediator.understood import understood
 from client.mediator.validate import Judged, Verdict
-from client.policy.site_schema import SiteConfig
 from client.state_folder import KEY_FILE
 from common.errors import TrustError
-from common.evidence.log_files import LOG_FILE
 from common.trust.keys import SigningKey
-from tests.client.search.conftest import Run, config, model, run, site  # noqa: F401 - fixtures
 
 QUERY = "pneumonia xylophone, no effusion"
 
@@ -28,15 +25,19 @@ def record(query: str = QUERY) -> dict[str, object]:
     return record_of(made, shown, model="a" * 64, user="anna", alone=True, cpu_seconds=0.5)
 
 
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    folder = tmp_path / "state"
+def recorded(folder: Path) -> Path:
+    """A state folder with three queries of the page."""
     folder.mkdir()
     SigningKey.create(folder / KEY_FILE)
     with QueryLog(folder, writer="page", owner="north") as log:
         for query in (QUERY, "MS", "pneumonia"):
             log.note(record(query))
     return folder
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return recorded(tmp_path / "state")
 
 
 def test_record_holds_plan_checks_reasons_and_energy_and_no_word_of_the_query() -> None:
@@ -77,8 +78,7 @@ def test_record_that_a_crash_left_without_entry_does_not_count(state: Path) -> N
     assert check_records(path.parent) == "3 queries, each with its record"
     with QueryLog(state, writer="page", owner="north") as log:
         log.note(record())
-    with pytest.raises(TrustError, match="entry 5"):
-        check_records(path.parent)
+    assert check_records(path.parent) == "4 queries, each with its record"
 
 
 def test_second_writer_is_refused(state: Path) -> None:
@@ -87,36 +87,3 @@ def test_second_writer_is_refused(state: Path) -> None:
         first.note(record())
         with pytest.raises(TrustError, match="another process has it open"):
             second.note(record())
-
-
-def test_command_reads_checks_and_names_a_tampered_entry(
-    run: Run, state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
-) -> None:
-    assert run("audit", "queries", state, "--json") == 0
-    checks = json.loads(capsys.readouterr().out)["checks"]
-    assert [one["holds"] for one in checks] == [True, True]
-    assert {"name", "holds", "lower_bound", "claimed_epsilon", "seconds"} <= checks[0].keys()
-    other = tmp_path / "other.pem"
-    other.write_bytes(SigningKey.create(tmp_path / "key.pem").public.pem)
-    assert run("audit", "queries", state, "--public-key", other) == 4
-    log = state / "queries" / "page" / LOG_FILE
-    log.write_bytes(log.read_bytes().replace(b'"shown":1', b'"shown":2', 1))
-    capsys.readouterr()
-    assert run("audit", "queries", state) == 4
-    assert "entry 2" in capsys.readouterr().err
-    assert run("audit", "queries", tmp_path) == 2
-
-
-def test_page_and_command_write_their_own_log(
-    run: Run, config: Path, site: SiteConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
-) -> None:
-    assert run("site", "index", "--config", config, "--model", tmp_path) == 0
-    capsys.readouterr()
-    search = ("site", "search", "--config", config, "--model", tmp_path, "--alone", "--text")
-    assert run(*search, "pneumonia, no effusion 3", "--json") == 0
-    said = json.loads(capsys.readouterr().out)
-    assert [part["words"] for part in said["understood"]["parts"]] == ["pneumonia", "Effusion"]
-    assert {one["verdict"] for hit in said["hits"] for one in hit["rules"]} == {"silent"}
-    assert run(*search, "pneumonia of MRN-1234567") == 3
-    assert run("audit", "queries", site.state_folder) == 0
-    assert "1 queries" in capsys.readouterr().out

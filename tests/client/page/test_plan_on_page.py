@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from client.mediator.mediator import Mediated, Mediator
+from client.mediator.query_log import check_records
 from client.page.app import Page
 from client.search.index import SearchIndex
 from common.terminology.coded import Coded
 from tests.client.page.conftest import Browser, entered, words_of
+from tests.client.search.conftest import NUM_PATIENTS
 
 QUERY = "pleural effusion, no pneumothorax, foobar 3"
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -122,3 +128,52 @@ def test_what_leaves_is_the_code_alone_whatever_the_plan(page_of: Callable[[], P
     assert asked[0] == asked[1]
     assert asked[0][1] == ("gallery", "k")
     assert isinstance(page.searcher.index, SearchIndex)
+
+
+def test_hits_are_held_against_the_plan_and_say_why(
+    page_of: Callable[[], Page], write_studies: Callable[..., object]
+) -> None:
+    rows = [
+        ("fits", "a", "1.png", "Pneumonia. 501", "F", "50"),
+        ("denies", "b", "1.png", "No pneumonia. 501", "F", "50"),
+    ]
+    write_studies(NUM_PATIENTS, *rows)
+    answer = entered(page_of()).post({"text": "pneumonia 501", "alone": "on", "gallery": "reports", "k": "20"}).text
+    order = re.findall(r"<h3>(.*?)</h3>", answer)
+    assert order.index("fits") == 0 < order.index("denies"), "their codes are one"
+    assert '<li class="fits">pneumonia: named</li>' in answer
+    assert '<li class="contradicts">pneumonia: denied</li>' in answer
+    assert "14 nearest were held against the plan" in answer
+
+
+def test_feedback_is_kept_here_by_the_digest_of_the_record(page_of: Callable[[], Page]) -> None:
+    page = page_of()
+    browser = entered(page)
+    answer = browser.post({"text": "pneumonia 3", "alone": "on"}).text
+    query = re.findall(r'name="query" value="([0-9a-f]{64})"', answer)[0]
+    says = re.findall(r'name="says" value="(not [^"]+)"', answer)[0]
+    kept = browser.post({"query": query, "says": says}, path="/feedback")
+    assert "is not relevant to this search" in words_of(kept)
+    state = page.searcher.site.state_folder
+    (line,) = map(json.loads, (state / "feedback.jsonl").read_text().splitlines())
+    assert (line["query"], line["handle"], line["relevant"]) == (query, says.split()[1], False)
+    assert check_records(state / "queries" / "page") == "1 queries, each with its record"
+    assert query == hashlib.sha256((state / "queries" / "page" / "queries.jsonl").read_bytes().rstrip()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("query", "says"), [("a" * 64, "perhaps x"), ("<script>", "not x"), ("a" * 64, "relevant ../../x")]
+)
+def test_feedback_that_names_nothing_is_one_line_and_not_kept(
+    page_of: Callable[[], Page], query: str, says: str
+) -> None:
+    page = page_of()
+    answer = entered(page).post({"query": query, "says": says}, path="/feedback")
+    assert answer.status_code == 400
+    assert answer.text.count('role="alert"') == 1
+    assert not (page.searcher.site.state_folder / "feedback.jsonl").exists()
+
+
+def test_feedback_of_another_page_is_refused(browser: Browser) -> None:
+    answer = browser.post({"token": "x", "query": "a" * 64, "says": "not x"}, path="/feedback")
+    assert answer.status_code == 403
