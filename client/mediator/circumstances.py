@@ -63,7 +63,7 @@ _COUNTS, _UNIT = "|".join(_NUMBERS), "(day|week|month|year)"
 def sex_of(query: str) -> Sex | None:
     """Whose studies; None where the query names neither, or both."""
     found = {
-        value: tuple(Span(*m.span()) for m in re.finditer(rf"(?i)\b(?:{words})\b", query))
+        value: tuple(Span(*m.span()) for m in re.finditer(rf"(?i)(?<!%)\b(?:{words})\b", query))
         for value, words in _SEXES.items()
     }
     named = [value for value, spans in found.items() if spans]
@@ -80,7 +80,7 @@ def ages_of(query: str, *, apart_from: Dates | None = None) -> Ages | None:
     for span in () if apart_from is None else apart_from.why:
         query = query[: span.start] + " " * (span.end - span.start) + query[span.end :]
     for pattern, bounds in _AGES:
-        found = re.search(rf"(?i)(?<![\w.]){pattern}", query)
+        found = re.search(rf"(?i)(?<![\w.%]){pattern}", query)
         if found:
             return _ages(*bounds(found), Span(*found.span()))
     for words, least, most in _LIFE:

@@ -12,7 +12,7 @@ from datetime import date
 from functools import cached_property
 
 from client.mediator.circumstances import ages_of, dates_of, sex_of
-from client.mediator.plan import Ages, Dates, Sex, Span
+from client.mediator.plan import Ages, Dates, Sex, Span, Why
 from client.mediator.reading import Mention, Reading, read
 from common.terminology.coded import Coded
 from common.terminology.concepts import concepts
@@ -27,6 +27,7 @@ class Ground:
     Attributes:
         coded: The concept.
         span: Where, in characters.
+        why: The same, and where what is said more of it stands.
         denied: It stands in the scope of a negation.
         others: It is said of another person than the patient.
         past: It stands in the scope of what is past.
@@ -37,6 +38,7 @@ class Ground:
 
     coded: Coded
     span: Span
+    why: Why
     denied: bool = False
     others: bool = False
     past: bool = False
@@ -109,6 +111,10 @@ class Grounds:
         return Ground(
             coded=mention.coded,
             span=reading.span(mention.first, mention.last),
+            why=(
+                reading.span(mention.first, mention.last),
+                *(reading.span(one.first, one.last) for one in more),
+            ),
             denied=bool(reading.cues_on(mention, Category.NEGATED)),
             others=bool(reading.cues_on(mention, Category.OTHER_PERSON)),
             past=bool(reading.cues_on(mention, Category.PAST)),

@@ -24,7 +24,7 @@ _PATTERNS = (
     ("a day of birth", r"(?i)\b(?:dob|date of birth|birth ?date|birthday)\b|\bd\.o\.b\b"),
     ("a day of birth", rf"(?i)\bborn(?: on)?[\s:]+{_DAY}"),
     ("a name", r"(?i)\b(?:patient|full|last|first|family)(?:[\u2019']s)?\s+name\b|\bsurname\b"),
-    ("a name", rf"(?i:\b(?:named|called))\s+{_CAPITAL}"),
+    ("a name", rf"(?i:\b(?:named|(?<!so-)called))\s+{_CAPITAL}"),
     ("a name", r"\b(?:Mr|Ms|Dr|Prof|(?i:mrs|miss|herr|frau|mme))\b\.?\s+[A-Z][a-z'\u2019-]+"),
     ("a name", rf"(?i:\bpatient),?\s+{_NO_NAME}[A-Z][a-z'\u2019-]+[\s,]+[A-Z][a-z'\u2019-]+\b"),
     ("a name", r"\b[A-Z]{2,}\^[A-Z]{2,}"),

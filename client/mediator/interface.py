@@ -7,6 +7,7 @@ from datetime import date
 from typing import Protocol
 
 from client.mediator.plan import Plan
+from client.policy.site_schema import MediatorLimits
 from common.config.registry import Registry
 
 
@@ -44,8 +45,13 @@ class Modelled(Proposer, Protocol):
         ...
 
 
-PROPOSERS: Registry[Callable[[date | None], Proposer]] = Registry(
+PROPOSERS: Registry[Callable[[MediatorLimits, date | None], Proposer]] = Registry(
     "--proposer",
-    {"lexical": "client.mediator.lexical:Lexical"},
+    {
+        "lexical": "client.mediator.lexical:lexical",
+        "language_model": "client.mediator.language_model:LanguageModel",
+        "local_model": "client.mediator.local_model:LocalModel",
+    },
 )
-"""How each is made, for a day that lengths of time count back from (the day of asking where it is None)."""
+"""How each is made: from the hospital's settings, for a day that lengths of time count back from (the day of asking
+where it is None)."""

@@ -18,6 +18,7 @@ from client.mediator.coverage import left_over
 from client.mediator.plan import AskBack, Asked, Modality, Plan, Span, Why, why_of
 from client.mediator.reading import Mention, Reading, read
 from client.mediator.sanitise import MOST_CHARACTERS
+from client.policy.site_schema import MediatorLimits
 from common.errors import PlanError
 from common.terminology.modifiers import Modifier, modality
 from common.terminology.scope import Category, Cue
@@ -64,6 +65,11 @@ class Lexical:
             ),
         )
         return replace(plan, not_understood=left_over(query, plan.spans))
+
+
+def lexical(_: MediatorLimits, today: date | None) -> Lexical:
+    """The proposer as others are made; no setting says anything of it."""
+    return Lexical(today)
 
 
 def _sorted_out(reading: Reading) -> tuple[list[Asked], list[Asked], list[Asked]]:

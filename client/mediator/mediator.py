@@ -27,7 +27,7 @@ from client.mediator.plan import Plan
 from client.mediator.sanitise import Sanitised, sanitise
 from client.mediator.verify import CHECKS, Refusal, verify
 from common.canonical import digest
-from common.errors import PlanError, PolicyRefusal
+from common.errors import PlanError, WardroundError
 
 MOST_CACHED = 256
 """Plans that are kept for the next time; each takes a few kB."""
@@ -127,7 +127,7 @@ class Mediator:
         try:
             with _timed(seconds, model.name):
                 plan = model.propose(grounds.words)
-        except (PlanError, PolicyRefusal) as error:
+        except WardroundError as error:
             return replace(asked, seconds=seconds, refusals=(Refusal(check="model", field="", reason=str(error)),))
         with _timed(seconds, f"verify_{model.name}"):
             refused = verify(plan, grounds)

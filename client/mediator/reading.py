@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from client.mediator.coverage import request_words
 from client.mediator.plan import Span
@@ -113,8 +113,9 @@ class Reading:
         return len(between) <= _MODIFIER_REACH and all(token.text not in _CLAUSE for token in between)
 
 
+@lru_cache(maxsize=32)
 def read(query: str) -> Reading:
-    """Take a query apart."""
+    """Take a query apart; who proposes, who checks and who counts ask it of the same words."""
     words = _matcher().spelt(tokens(query))
     short = acronyms(words)
     named = [match for match in _matcher().matches(words) if not _is_acronym(match, short)]

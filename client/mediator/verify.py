@@ -100,7 +100,8 @@ def _modifiers(grounds: Grounds, plan: Plan) -> Iterator[Refusal]:
             yield _refusal("modifiers", field, f"the words do not say this side of {_name(asked)}")
         if any(value and not any(value in one.said for one in found) for value in (asked.severity, asked.change)):
             yield _refusal("modifiers", field, f"the words do not say this severity or change of {_name(asked)}")
-        if field == "wanted" and not any(asked.history == one.past for one in found if not one.denied):
+        said = [one for one in found if not one.denied]
+        if field == "wanted" and said and not any(asked.history == one.past for one in said):
             yield _refusal("modifiers", field, f"past and present of {_name(asked)} are not as the words have them")
 
 

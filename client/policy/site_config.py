@@ -14,7 +14,7 @@ from client.data.patients import SAME_PATIENTS
 from client.data.registry import ADAPTERS
 from client.network.proxy import Proxy, check_proxy_url
 from client.policy.hours import hours_of
-from client.policy.site_schema import ANY, RANGES, AgentNetwork, PageAccess, SiteConfig, SiteData
+from client.policy.site_schema import ANY, RANGES, AgentNetwork, MediatorLimits, PageAccess, SiteConfig, SiteData
 from common.config.registry import near
 from common.config.strict_file import TYPE_WORDS, leaf_types, read_strict
 from common.errors import ConfigError
@@ -54,7 +54,14 @@ def load_site_config(path: Path) -> SiteConfig:
     if page.secret_file:
         page = replace(page, secret_file=str(folder / Path(page.secret_file).expanduser()))
     state = folder / config.state_folder.expanduser()
-    return replace(config, data=data, anchors=anchors, agent=agent, page=page, state_folder=state)
+    mediator = _with_paths(config.mediator, folder)
+    return replace(config, data=data, anchors=anchors, agent=agent, page=page, mediator=mediator, state_folder=state)
+
+
+def _with_paths(mediator: MediatorLimits, folder: Path) -> MediatorLimits:
+    given = (mediator.key_file, mediator.folder)
+    key_file, model = (str(folder / Path(path).expanduser()) if path else "" for path in given)
+    return replace(mediator, key_file=key_file, folder=model)
 
 
 def study_folder(data: SiteData) -> StudyFolder:
@@ -115,6 +122,7 @@ def _check(config: SiteConfig) -> None:
         raise ConfigError("budget.epsilon_per_run: is above budget.epsilon; lower it, for no run can spend it")
     _check_agent(config.agent)
     _check_page(config.page)
+    _check_mediator(config.mediator)
     _check_lists(values)
     _check_releases(config.releases.allowed)
     for key in ("training.hours", "search.hours"):
@@ -149,6 +157,18 @@ def _check_page(page: PageAccess) -> None:
             raise ConfigError(f"page.{key}={header}: is no header of a proxy's own; name one such as X-Remote-User")
     if page.user_header.casefold() == page.secret_header.casefold():
         raise ConfigError("page.secret_header: is page.user_header; give another")
+
+
+def _check_mediator(mediator: MediatorLimits) -> None:
+    if mediator.endpoint and mediator.folder:
+        raise ConfigError("mediator.folder: names a model beside the one of mediator.endpoint; leave one of them out")
+    if mediator.endpoint and not mediator.model:
+        raise ConfigError("mediator.model: has no value; write the name by which the endpoint knows its model")
+    if not mediator.endpoint and (mediator.model or mediator.key_file or mediator.allow_public):
+        raise ConfigError(
+            "mediator.endpoint: has no value, and model, key_file and allow_public are for one; set it, or "
+            "leave them out"
+        )
 
 
 def _check_lists(values: Mapping[str, Any]) -> None:

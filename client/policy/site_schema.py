@@ -217,6 +217,27 @@ class PageAccess:
 
 
 @dataclass(frozen=True)
+class MediatorLimits:
+    """Who helps to turn a clinician's words into a plan: rules alone, or rules and a language model of the hospital's.
+
+    Attributes:
+        endpoint: Of an OpenAI-compatible model, `http://HOST:PORT/v1`; "" asks none.
+        model: The name by which the endpoint knows it.
+        key_file: File of mode 0600 with the endpoint's key; "" where it asks for none.
+        folder: Of a causal model in Hugging Face's layout, instead of an endpoint; "" for none.
+        timeout_seconds: Within which a model has to answer in full.
+        allow_public: Whether an endpoint outside this machine and private networks may be asked; words would leave.
+    """
+
+    endpoint: str = ""
+    model: str = ""
+    key_file: str = ""
+    folder: str = ""
+    timeout_seconds: float = 20.0
+    allow_public: bool = False
+
+
+@dataclass(frozen=True)
 class SiteConfig:
     """A hospital's own configuration.
 
@@ -233,6 +254,7 @@ class SiteConfig:
         agent: Where the agent may be asked how it fares, and how it reaches the server.
         search: What other hospitals may find out by searching.
         page: How people come in to its own page.
+        mediator: Who helps to turn words into a plan.
     """
 
     site: str = MISSING
@@ -247,6 +269,7 @@ class SiteConfig:
     agent: AgentNetwork = field(default_factory=AgentNetwork)
     search: SearchLimits = field(default_factory=SearchLimits)
     page: PageAccess = field(default_factory=PageAccess)
+    mediator: MediatorLimits = field(default_factory=MediatorLimits)
 
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -271,6 +294,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "search.studies_per_day": (1, 10**9),
     "search.handle_days": (1, 365),
     "search.server_port": (0, 65535),
+    "mediator.timeout_seconds": (0.1, 600),
     "agent.metrics_port": (0, 65535),
     "agent.health_port": (0, 65535),
 }
