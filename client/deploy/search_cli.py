@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from client.deploy.searcher import Found, Searcher
-from client.mediator.mediator import Mediator
+from client.mediator.of_site import mediator_of
 from client.mediator.plan import Plan
 from client.mediator.query_log import QueryLog, ShownHit, record_of
 from client.mediator.rerank import MOST_JUDGED, Held, has_rules, held_against, num_looked_at
@@ -26,7 +26,7 @@ from client.search.index import Gallery, Hit
 from client.search.query import Query
 from client.search.resolving import resolve
 from common.console import Terminal
-from common.errors import ConfigError
+from common.errors import ConfigError, PolicyRefusal
 from common.model.relevance import read_relevance
 from common.retrieval.relevance import QueryKind, Sure
 from common.search.how_sure import HowSure, as_json, in_short
@@ -70,7 +70,10 @@ def search_command(
     kind = QueryKind.TEXT if image is None else QueryKind.IMAGE
     how_sure = HowSure.of(read_relevance(model), query=kind, gallery=gallery, bit_width=loaded.bit_width)
     began = time.process_time()
-    made = None if query.text is None else understood(query.text, Mediator())
+    made = None if query.text is None else understood(query.text, mediator_of(site.mediator))
+    if made is not None and made.refused:
+        _note(site, made, Held(hits=()), model=loaded.digest, alone=alone, cpu_seconds=time.process_time() - began)
+        raise PolicyRefusal(made.refused)
     spoken = query if made is None else Query(text=made.spoken, image=None)
     searcher, code_P = Searcher(site, loaded), spoken.code_P(loaded)
     plan = None if made is None else made.plan
@@ -120,7 +123,15 @@ def _note(site: SiteConfig, made: Understood, held: Held, *, model: str, alone: 
     shown = [
         ShownHit(handle=hit.handle, distance=hit.distance, judged=held.judged.get(hit.handle, ())) for hit in held.hits
     ]
-    record = record_of(made, shown, model=model, user="", alone=alone, cpu_seconds=cpu_seconds)
+    record = record_of(
+        made,
+        shown,
+        model=model,
+        user="",
+        alone=alone,
+        cpu_seconds=cpu_seconds,
+        keep_words=site.mediator.keep_words,
+    )
     with QueryLog(site.state_folder, writer="command", owner=site.site) as log:
         log.note(record)
 

@@ -2,7 +2,8 @@
 
 Each query is one line of canonical JSON in `queries.jsonl`, and one entry of an audit log beside it
 (`common/evidence/audit_log.py`) that holds the line's digest: who changes, removes or exchanges a line is found, and
-the entry is named. The words of a query are not in it; a plan names characters, not words.
+the entry is named. The words of a query are in it only
+where the hospital's policy keeps them; a plan names characters, not words.
 
 The page and the command line each keep a log of their own below `queries/` in the state folder, because a log has one
 writer. A record is on the disk before its hits are shown.
@@ -50,7 +51,14 @@ class ShownHit:
 
 
 def record_of(
-    understood: Understood, shown: Sequence[ShownHit], *, model: str, user: str, alone: bool, cpu_seconds: float
+    understood: Understood,
+    shown: Sequence[ShownHit],
+    *,
+    model: str,
+    user: str,
+    alone: bool,
+    cpu_seconds: float,
+    keep_words: bool,
 ) -> dict[str, Any]:
     """What is kept of a query.
 
@@ -61,6 +69,7 @@ def record_of(
         user: Who asked, as the hospital's proxy names them; "" where nobody is named.
         alone: Whether this hospital's studies alone were searched.
         cpu_seconds: Processor time of the query.
+        keep_words: Whether its words are kept (`mediator.keep_words` in site.yaml).
     """
     made = understood.mediated
     plan = None if understood.plan is None else _without_words(understood.plan.as_json())
@@ -86,6 +95,7 @@ def record_of(
         "alone": alone,
         "cpu_milliseconds": round(1000 * cpu_seconds),
         "watts": WATTS,
+        "words": understood.words if keep_words else None,
         "joules": round(cpu_seconds * WATTS, 3),
     }
 

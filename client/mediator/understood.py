@@ -1,6 +1,7 @@
 """What was made of a clinician's words, as it is shown back: what was understood, what not, and what is asked back.
 
-Nobody has to be understood: where there is no plan, the words are searched as they stand, and that is said.
+Nobody has to be understood: where there is no plan, the words are searched as they stand, and that is said. Words that
+name a patient are not searched, and not kept.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from client.mediator.mediator import Mediated
 from client.mediator.parts import Part, parts_of, without
 from client.mediator.plan import AskBack, Plan, Why
 from client.mediator.spoken import spoken
-from common.errors import PolicyRefusal
 
 NOTHING_LEFT = (
     "Nothing to look for is left beside what is excluded or was taken out, so the words are searched as they stand."
@@ -68,6 +68,7 @@ class Understood:
         asked_back: What is asked back.
         not_understood: Words that no part stands on.
         notes: What was refused, and why.
+        refused: Why nothing is searched; "" where something is.
     """
 
     words: str
@@ -79,6 +80,7 @@ class Understood:
     asked_back: tuple[AskedBack, ...] = ()
     not_understood: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    refused: str = ""
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -116,14 +118,12 @@ def understood(words: str, mediator: Mediates, *, dropped: frozenset[str] = froz
         words: As they were typed.
         mediator: Makes and checks the plan.
         dropped: Keys of the parts that were taken out; those that the plan does not have are forgotten.
-
-    Raises:
-        PolicyRefusal: The words hold what looks like a patient's identifier.
     """
     mediated = mediator.plan(words)
     named = next((one for one in mediated.refusals if one.check == "identifiers" and one.field == "query"), None)
     if named is not None:
-        raise PolicyRefusal(f"{named.reason}; leave it out, and search again")
+        refused = f"{named.reason}; leave it out, and search again"
+        return Understood(words="", mediated=mediated, plan=None, spoken="", refused=refused)
     if mediated.plan is None:
         reasons = "; ".join(dict.fromkeys(one.reason for one in mediated.refusals))
         return Understood(

@@ -41,7 +41,7 @@ from client.policy.site_config import study_folder
 from client.search.build import CodeMaker
 from client.search.index import Hit
 from client.search.traits import Names, Recorded, recorded_in
-from common.errors import ConfigError, WardroundError
+from common.errors import ConfigError, PolicyRefusal, WardroundError
 from common.hashing.codes import Codes
 from common.retrieval.relevance import QueryKind
 from common.search.how_sure import HowSure
@@ -183,6 +183,9 @@ class Page:
     def _answered(self, user: str, asked: Asked) -> Answer:
         began = time.thread_time()
         made = understood(asked.text, self.mediator, dropped=asked.dropped) if asked.text else None
+        if made is not None and made.refused:
+            self._recorded(user, asked, made, None, seconds=time.thread_time() - began)
+            raise PolicyRefusal(made.refused)
         spoken = made.spoken if made else ""
         code_P = asked.code_P(self.model, self.searcher.site.data, spoken=spoken)
         self.asked_list.note_search(user, asked)
@@ -200,18 +203,22 @@ class Page:
             k=asked.k,
             how_sure=how_sure,
         )
-        name = ""
-        if made is not None:
-            record = record_of(
-                made,
-                [ShownHit(handle=one.handle, distance=one.distance, judged=one.judged) for one in content.own],
-                model=self.model.digest,
-                user=user,
-                alone=asked.alone,
-                cpu_seconds=time.thread_time() - began,
-            )
-            name = self.query_log.note(record)
+        name = "" if made is None else self._recorded(user, asked, made, content, seconds=time.thread_time() - began)
         return Answer(shown=content, code=code_P.tobytes().hex(), text=asked.text, understood=made, record=name)
+
+    def _recorded(self, user: str, asked: Asked, made: Understood, content: Shown | None, *, seconds: float) -> str:
+        """Write down what was planned and is about to be shown; the record's digest."""
+        own = () if content is None else content.own
+        record = record_of(
+            made,
+            [ShownHit(handle=one.handle, distance=one.distance, judged=one.judged) for one in own],
+            model=self.model.digest,
+            user=user,
+            alone=asked.alone,
+            cpu_seconds=seconds,
+            keep_words=self.searcher.site.mediator.keep_words,
+        )
+        return self.query_log.note(record)
 
     def _with_others(self, own: tuple[Hit, ...], code_P: Codes, asked: Asked) -> Found:
         """The own studies, and what the others answer; where they do not, the own are worth showing all the same."""

@@ -31,6 +31,8 @@ from simulations.mediation.cases import KINDS, Asked, Case, queries_of
 WAYS = ("words", "plan's text", "plan")
 """What is searched with: the words as they stand; the words of the plan; these, and the order by the rules."""
 BIT_WIDTH = 128
+_LEAST_SPREAD = 1e-4
+"""Of a component; what few captions leave without any is no direction."""
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 _Coder = Callable[[Sequence[str]], NDArray[np.int32]]
@@ -104,9 +106,10 @@ def coder_of(cases: Mapping[str, Case], public: Collection[str], embed: Embed) -
     public_ND = embed([record.report for name in sorted(public) for record in cases[name].records])
     centre_D = public_ND.mean(axis=0)
     _, _, axes = np.linalg.svd(public_ND - centre_D, full_matrices=False)
-    turn_KK = np.linalg.qr(np.random.default_rng(0).normal(size=(BIT_WIDTH, BIT_WIDTH)))[0]
     axes_KD = axes[:BIT_WIDTH]
     spread_K = ((public_ND - centre_D) @ axes_KD.T).std(axis=0)
+    axes_KD, spread_K = axes_KD[spread_K > _LEAST_SPREAD], spread_K[spread_K > _LEAST_SPREAD]
+    turn_KK = np.linalg.qr(np.random.default_rng(0).normal(size=(len(axes_KD), len(axes_KD))))[0]
     return lambda texts: ((((embed(texts) - centre_D) @ axes_KD.T) / spread_K) @ turn_KK > 0).astype(np.int32)
 
 

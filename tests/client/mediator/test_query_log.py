@@ -18,11 +18,11 @@ from common.trust.keys import SigningKey
 QUERY = "pneumonia xylophone, no effusion"
 
 
-def record(query: str = QUERY) -> dict[str, object]:
+def record(query: str = QUERY, *, keep_words: bool = False) -> dict[str, object]:
     judged = (Judged(verdict=Verdict.FITS, words="pneumonia: named"),)
     shown = [ShownHit(handle="h1", distance=12, judged=judged)]
     made = understood(query, Mediator())
-    return record_of(made, shown, model="a" * 64, user="anna", alone=True, cpu_seconds=0.5)
+    return record_of(made, shown, model="a" * 64, user="anna", alone=True, cpu_seconds=0.5, keep_words=keep_words)
 
 
 def recorded(folder: Path) -> Path:
@@ -48,6 +48,7 @@ def test_record_holds_plan_checks_reasons_and_energy_and_no_word_of_the_query() 
     assert "negation" in kept["checks"]  # type: ignore[operator]
     assert kept["joules"] == 0.5 * WATTS
     assert "xylophone" not in json.dumps(kept)
+    assert record(keep_words=True)["words"] == QUERY, "where the policy keeps them"
 
 
 def test_record_holds(state: Path) -> None:
