@@ -76,6 +76,10 @@ COMMANDS = {
         "simulations.mediation.evaluate_cli:evaluate_command",
         "Measure how words become plans of what to look for.",
     ),
+    "mediator retrieval": (
+        "simulations.mediation.retrieval_cli:retrieval_command",
+        "Measure whether plans find more than words do, on MedPix 2.0.",
+    ),
     "search": (
         "simulations.search.search_cli:search_command",
         "Find studies near words or a picture, over a simulation.",
@@ -103,6 +107,10 @@ COMMANDS = {
     "audit strength": (
         "simulations.audits.strength_cli:strength_command",
         "Measure how strong attacks are, by epsilon, noise and width.",
+    ),
+    "audit queries": (
+        "client.mediator.audit_cli:audit_command",
+        "Check a hospital's record of its own queries.",
     ),
     "audit run": ("common.evidence.cli:run_command", "Check all that is signed in a run folder."),
 }

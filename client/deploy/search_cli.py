@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,19 +12,26 @@ import typer
 from rich.table import Table
 
 from client.deploy.searcher import Found, Searcher
-from client.policy.site_config import load_site_config
+from client.mediator.of_site import mediator_of
+from client.mediator.plan import Plan
+from client.mediator.query_log import QueryLog, ShownHit, record_of
+from client.mediator.rerank import MOST_JUDGED, Held, has_rules, held_against, num_looked_at
+from client.mediator.understood import Understood, understood
+from client.mediator.validate import Verdict
+from client.policy.site_config import load_site_config, study_folder
 from client.policy.site_schema import SiteConfig
 from client.search.asking import NotAnswered
 from client.search.desk import local_now
-from client.search.index import Gallery
+from client.search.index import Gallery, Hit
 from client.search.query import Query
 from client.search.resolving import resolve
 from common.console import Terminal
-from common.errors import ConfigError
+from common.errors import ConfigError, PolicyRefusal
 from common.model.relevance import read_relevance
 from common.retrieval.relevance import QueryKind, Sure
 from common.search.how_sure import HowSure, as_json, in_short
 from common.search.question import MOST_ANSWERS
+from common.types import Study
 
 ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="The hospital's own site.yaml.")]
 
@@ -47,9 +55,11 @@ def search_command(
 ) -> None:
     """Find the studies nearest to words or a picture: this hospital's, and how near those of the others are.
 
-    Words and picture stay here; what goes out is their code. Of other hospitals come handles and distances; a handle
-    opens at its own hospital alone: wardround site resolve. Exits with 0 also where some hospital did not answer, and
-    says so; 2 where the query cannot be used, 4 where model, index or answer do not hold.
+    Words become a plan of what to look for, which is printed: what was understood, what was not, and what is asked
+    back. Words and picture stay here; what goes out is their code. Of other hospitals come handles and distances; a
+    handle opens at its own hospital alone: wardround site resolve. Exits with 0 also where some hospital did not
+    answer, and says so; 2 where the query cannot be used, 3 where it names a patient, 4 where model, index or answer do
+    not hold.
     """
     site, query = load_site_config(config), Query(text=text, image=image)
     if dicom is not None:
@@ -59,18 +69,28 @@ def search_command(
     loaded = load_model(model)
     kind = QueryKind.TEXT if image is None else QueryKind.IMAGE
     how_sure = HowSure.of(read_relevance(model), query=kind, gallery=gallery, bit_width=loaded.bit_width)
-    searcher, code_P = Searcher(site, loaded), query.code_P(loaded)
-    own = searcher.own(code_P, gallery=gallery, k=k)
+    began = time.process_time()
+    made = None if query.text is None else understood(query.text, mediator_of(site.mediator))
+    if made is not None and made.refused:
+        _note(site, made, Held(hits=()), model=loaded.digest, alone=alone, cpu_seconds=time.process_time() - began)
+        raise PolicyRefusal(made.refused)
+    spoken = query if made is None else Query(text=made.spoken, image=None)
+    searcher, code_P = Searcher(site, loaded), spoken.code_P(loaded)
+    plan = None if made is None else made.plan
+    held = _held(searcher, plan, searcher.own(code_P, gallery=gallery, k=num_looked_at(plan, k)), k=k)
+    own = held.hits
     try:
         found = Found(own=own, others=None if alone else searcher.others(code_P, gallery=gallery, k=k))
     except NotAnswered as error:
         found = Found(own=own, trouble=str(error))
+    if made is not None:
+        _note(site, made, held, model=loaded.digest, alone=alone, cpu_seconds=time.process_time() - began)
     if dicom is not None:
         _write_key_objects(searcher, found, dicom)
     if as_object:
-        typer.echo(json.dumps(_as_json(site, found, how_sure), indent=2))
+        typer.echo(json.dumps(_as_json(site, found, how_sure, made, held), indent=2))
     else:
-        _show(site, found, how_sure)
+        _show(site, found, how_sure, made, held)
 
 
 def resolve_command(
@@ -85,6 +105,35 @@ def resolve_command(
     """
     site = load_site_config(config)
     typer.echo(resolve(site, handle, reason=reason, now=local_now()))
+
+
+def _held(searcher: Searcher, plan: Plan | None, hits: tuple[Hit, ...], *, k: int) -> Held:
+    """The own hits, held against the plan; their reports are read only where it has a rule."""
+    if plan is None or not has_rules(plan):
+        return Held(hits=hits)
+    index = searcher.index
+    names = {index.study_of(hit.handle): hit.handle for hit in hits[:MOST_JUDGED]}
+    read = study_folder(searcher.site.data).named(frozenset(names))
+    records = {names[item.record.study_id]: item.record for item in read if isinstance(item, Study)}
+    return held_against(plan, hits, records, k=k, bit_width=index.head.bit_width)
+
+
+def _note(site: SiteConfig, made: Understood, held: Held, *, model: str, alone: bool, cpu_seconds: float) -> None:
+    """Write down what was planned and is about to be shown."""
+    shown = [
+        ShownHit(handle=hit.handle, distance=hit.distance, judged=held.judged.get(hit.handle, ())) for hit in held.hits
+    ]
+    record = record_of(
+        made,
+        shown,
+        model=model,
+        user="",
+        alone=alone,
+        cpu_seconds=cpu_seconds,
+        keep_words=site.mediator.keep_words,
+    )
+    with QueryLog(site.state_folder, writer="command", owner=site.site) as log:
+        log.note(record)
 
 
 def _check_dicom(site: SiteConfig) -> None:
@@ -106,11 +155,19 @@ def _write_key_objects(searcher: Searcher, found: Found, folder: Path) -> None:
     typer.echo(f"DICOM: {len(written)} key object selections, one for each study found, in {folder}", err=True)
 
 
-def _as_json(site: SiteConfig, found: Found, how_sure: HowSure) -> dict[str, Any]:
+def _as_json(site: SiteConfig, found: Found, how_sure: HowSure, made: Understood | None, held: Held) -> dict[str, Any]:
     """As `wardround search` prints it."""
     others = found.others
     own = [
-        ({"site": site.site, "handle": hit.handle, "distance": hit.distance}, how_sure.of_own(hit.distance))
+        (
+            {
+                "site": site.site,
+                "handle": hit.handle,
+                "distance": hit.distance,
+                "rules": [asdict(one) for one in held.judged.get(hit.handle, ())],
+            },
+            how_sure.of_own(hit.distance),
+        )
         for hit in found.own
     ]
     told = [(asdict(hit), how_sure.of_other(hit.distance)) for hit in (others.hits if others else ())]
@@ -118,25 +175,21 @@ def _as_json(site: SiteConfig, found: Found, how_sure: HowSure) -> dict[str, Any
     answered = [site.site, *(others.answered if others else ())]
     silent = [asdict(one) for one in others.silent] if others else []
     return {
-        "hits": sorted(hits, key=lambda hit: hit["distance"]),
+        "hits": hits if held.judged else sorted(hits, key=lambda hit: hit["distance"]),
         "partial": bool(silent) or found.trouble is not None,
         "sites_asked": sorted([*answered, *(one["site"] for one in silent)]),
         "sites_answered": sorted(answered),
         "silent": silent,
         "trouble": found.trouble,
+        "understood": None if made is None else made.as_json(),
     }
 
 
-def _show(site: SiteConfig, found: Found, how_sure: HowSure) -> None:
-    console, table, others = Terminal(), Table("Hospital", "Study", "Bits apart"), found.others
-    if how_sure.tells:
-        table.add_column("Relevant with")
-    for hit in found.own:
-        table.add_row(site.site, hit.handle, str(hit.distance), *_cell(how_sure, how_sure.of_own(hit.distance)))
-    for other in others.hits if others else ():
-        distance = f"at most {other.distance}"
-        table.add_row(other.site, other.handle, distance, *_cell(how_sure, how_sure.of_other(other.distance)))
-    console.print(table)
+def _show(site: SiteConfig, found: Found, how_sure: HowSure, made: Understood | None, held: Held) -> None:
+    console, others = Terminal(), found.others
+    for sentence in made.sentences if made is not None else ():
+        console.print(sentence, soft_wrap=True)
+    console.print(_table(site, found, how_sure, held))
     if how_sure.note:
         console.print(how_sure.note, soft_wrap=True)
     if found.trouble is not None:
@@ -146,6 +199,22 @@ def _show(site: SiteConfig, found: Found, how_sure: HowSure) -> None:
             console.print(f"Partial: {silent.site} did not answer ({silent.reason}).", soft_wrap=True)
         if others.cut:
             console.print(f"More studies are as far as the last one at {', '.join(others.cut)}.", soft_wrap=True)
+
+
+def _table(site: SiteConfig, found: Found, how_sure: HowSure, held: Held) -> Table:
+    table = Table("Hospital", "Study", "Bits apart")
+    if how_sure.tells:
+        table.add_column("Relevant with")
+    if held.judged:
+        table.add_column("Held against the plan")
+    for hit in found.own:
+        rules = "; ".join(one.words for one in held.judged.get(hit.handle, ()) if one.verdict is not Verdict.SILENT)
+        cells = [*_cell(how_sure, how_sure.of_own(hit.distance)), *([rules] if held.judged else [])]
+        table.add_row(site.site, hit.handle, str(hit.distance), *cells)
+    for other in found.others.hits if found.others else ():
+        distance = f"at most {other.distance}"
+        table.add_row(other.site, other.handle, distance, *_cell(how_sure, how_sure.of_other(other.distance)))
+    return table
 
 
 def _cell(how_sure: HowSure, sure: Sure | None) -> list[str]:

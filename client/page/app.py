@@ -7,6 +7,7 @@ the page; the text of an error that nobody foresaw, which may quote a patient's 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -23,11 +24,16 @@ from starlette.types import ASGIApp
 
 from client.data.folder import StudyFolder
 from client.deploy.searcher import Found, Searcher
+from client.mediator.mediator import Mediator
+from client.mediator.query_log import QueryLog, ShownHit, record_of
+from client.mediator.rerank import num_looked_at
+from client.mediator.understood import Mediates, Understood, understood
 from client.page.about import MODEL_PAGE, About
 from client.page.asked import KS, MOST_CHARACTERS, MOST_FIELDS, Asked, asked_in
 from client.page.asked_list import AskedList
 from client.page.door import FORBIDDEN, Door, FormTokens, WayIn
-from client.page.render import PAGE, WHERE, policy, render
+from client.page.feedback import Feedback, feedback_in, note_feedback
+from client.page.render import FEEDBACK, PAGE, WHERE, policy, render
 from client.page.shown import Shown, shown
 from client.page.typed import Typed, typed_in
 from client.page.where import Picked, SaliencyOf, Where, code_in, picked, where
@@ -35,7 +41,7 @@ from client.policy.site_config import study_folder
 from client.search.build import CodeMaker
 from client.search.index import Hit
 from client.search.traits import Names, Recorded, recorded_in
-from common.errors import ConfigError, WardroundError
+from common.errors import ConfigError, PolicyRefusal, WardroundError
 from common.hashing.codes import Codes
 from common.retrieval.relevance import QueryKind
 from common.search.how_sure import HowSure
@@ -55,11 +61,15 @@ class Answer:
         shown: What was found.
         code: The query's code, in hexadecimal: what a map is asked for by.
         text: The words that were searched with; "" for a picture.
+        understood: What was made of them; None for a picture.
+        record: Digest of the query's record; "" for a picture, which has none.
     """
 
     shown: Shown
     code: str
     text: str
+    understood: Understood | None = None
+    record: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +81,8 @@ class Page:
         model: Encodes what is asked.
         saliency_of: Says where a picture agrees with a code.
         asked_list: Keeps who asked.
+        query_log: Keeps what was planned and shown.
+        mediator: Makes a plan of words.
         about: The page about the model; None where its folder tells nothing.
         tokens: What stands in the forms.
         names: Names of scanners and modalities that a search can be narrowed to.
@@ -82,6 +94,8 @@ class Page:
     model: CodeMaker
     saliency_of: SaliencyOf
     asked_list: AskedList
+    query_log: QueryLog
+    mediator: Mediates = field(default_factory=Mediator)
     about: About | None = None
     tokens: FormTokens = field(default_factory=FormTokens)
     names: Names = field(default_factory=Names)
@@ -94,6 +108,7 @@ class Page:
             Route("/", self._empty),
             Route("/search", self._searched, methods=["POST"]),
             Route("/where", self._where, methods=["POST"]),
+            Route("/feedback", self._feedback, methods=["POST"]),
         ]
         if self.about is not None:
             routes.append(Route(MODEL_PAGE, HTMLResponse(self.about.page(self.searcher.site.site))))
@@ -139,6 +154,20 @@ class Page:
         )
         return HTMLResponse(content, _FAILED if problem else 200)
 
+    async def _feedback(self, request: Request) -> HTMLResponse:
+        async with request.form(max_files=0, max_fields=MOST_FIELDS, max_part_size=_MOST_PART_BYTES) as form:
+            self._check_token(form, request)
+            values = {name: value for name, value in form.multi_items() if isinstance(value, str)}
+        work = lambda: self._noted(request.user, values)  # noqa: E731 - bound to this request
+        problem, feedback = await run_sync(_guarded, work, "note", limiter=self.one_at_a_time)
+        content = render(FEEDBACK, **self._frame(request), problem=problem, feedback=feedback)
+        return HTMLResponse(content, _FAILED if problem else 200)
+
+    def _noted(self, user: str, values: dict[str, str]) -> Feedback:
+        feedback = feedback_in(values, self.searcher.index)
+        note_feedback(self.searcher.site.state_folder, feedback, user=user)
+        return feedback
+
     def _check_token(self, form: FormData, request: Request) -> None:
         if not self.tokens.holds(form.get("token"), request.user):
             raise HTTPException(FORBIDDEN, "This form is not of this page; open the page again.")
@@ -152,13 +181,44 @@ class Page:
         return found, code_P
 
     def _answered(self, user: str, asked: Asked) -> Answer:
-        code_P = asked.code_P(self.model, self.searcher.site.data)
+        began = time.thread_time()
+        made = understood(asked.text, self.mediator, dropped=asked.dropped) if asked.text else None
+        if made is not None and made.refused:
+            self._recorded(user, asked, made, None, seconds=time.thread_time() - began)
+            raise PolicyRefusal(made.refused)
+        spoken = made.spoken if made else ""
+        code_P = asked.code_P(self.model, self.searcher.site.data, spoken=spoken)
         self.asked_list.note_search(user, asked)
-        own = self.searcher.own(code_P, gallery=asked.gallery, k=asked.k, only=asked.only)
+        plan = made.plan if made else None
+        looked_at = num_looked_at(plan, asked.k)
+        own = self.searcher.own(code_P, gallery=asked.gallery, k=looked_at, only=asked.only)
         found = self._with_others(own, code_P, asked)
         how_sure = self._how_sure(asked)
-        content = shown(found, self.searcher.index, self._folder(), query=asked.text, how_sure=how_sure)
-        return Answer(shown=content, code=code_P.tobytes().hex(), text=asked.text)
+        content = shown(
+            found,
+            self.searcher.index,
+            self._folder(),
+            query=asked.text,
+            plan=plan,
+            k=asked.k,
+            how_sure=how_sure,
+        )
+        name = "" if made is None else self._recorded(user, asked, made, content, seconds=time.thread_time() - began)
+        return Answer(shown=content, code=code_P.tobytes().hex(), text=asked.text, understood=made, record=name)
+
+    def _recorded(self, user: str, asked: Asked, made: Understood, content: Shown | None, *, seconds: float) -> str:
+        """Write down what was planned and is about to be shown; the record's digest."""
+        own = () if content is None else content.own
+        record = record_of(
+            made,
+            [ShownHit(handle=one.handle, distance=one.distance, judged=one.judged) for one in own],
+            model=self.model.digest,
+            user=user,
+            alone=asked.alone,
+            cpu_seconds=seconds,
+            keep_words=self.searcher.site.mediator.keep_words,
+        )
+        return self.query_log.note(record)
 
     def _with_others(self, own: tuple[Hit, ...], code_P: Codes, asked: Asked) -> Found:
         """The own studies, and what the others answer; where they do not, the own are worth showing all the same."""
@@ -203,6 +263,8 @@ class Page:
             shown=answer and answer.shown,
             code=answer and answer.code,
             looked_for=answer and answer.text,
+            understood=answer and answer.understood,
+            record=answer and answer.record,
             about=self.about,
         )
         return HTMLResponse(content, status)

@@ -25,7 +25,9 @@ from common.types import Image
 T = TypeVar("T")
 
 MOST_CHARACTERS = 10_000
-MOST_FIELDS = 16
+MOST_FIELDS = 24
+_MOST_DROPPED = 256
+"""More than a plan has parts."""
 KS = (5, 10, 20)
 OLDEST = 150
 _DICOM_MARK = slice(128, 132)
@@ -55,6 +57,7 @@ class Asked:
         k: How many studies are wanted.
         only: Which of this hospital's studies may be found; None for all.
         alone: Whether this hospital's studies alone are searched.
+        dropped: Keys of the parts of the plan that were taken out.
     """
 
     text: str = ""
@@ -63,9 +66,15 @@ class Asked:
     k: int = 10
     only: Filter | None = None
     alone: bool = False
+    dropped: frozenset[str] = frozenset()
 
-    def code_P(self, model: Encodes, data: SiteData) -> Codes:
+    def code_P(self, model: Encodes, data: SiteData, *, spoken: str) -> Codes:
         """Its code, `[P]`.
+
+        Args:
+            model: Makes it.
+            data: How the hospital's pictures are read.
+            spoken: What of the words the encoder reads.
 
         Raises:
             UnusableRow: The picture cannot be decoded, or is too large.
@@ -74,7 +83,7 @@ class Asked:
             picture = PIL.Image.fromarray(decoded(self.picture, data))
             codes: Codes = model.encode_images([picture])
         else:
-            codes = model.encode_texts([self.text])
+            codes = model.encode_texts([spoken])
         first: Codes = codes[0]
         return first
 
@@ -101,6 +110,7 @@ async def asked_in(form: FormData) -> Asked:
         k=_one_of(values, "k", {str(k): k for k in KS}, KS[1]),
         only=_filter(values),
         alone="alone" in values,
+        dropped=_dropped(values),
     )
 
 
@@ -117,6 +127,12 @@ def decoded(content: bytes, data: SiteData) -> Image:
         path = Path(folder) / ("query.dcm" if content[_DICOM_MARK] == b"DICM" else "query")
         path.write_bytes(content)
         return read(path).image
+
+
+def _dropped(values: Mapping[str, str]) -> frozenset[str]:
+    """What was taken out before, and what a button takes out, or puts back, now."""
+    before = frozenset(values.get("dropped", "").split()[:_MOST_DROPPED])
+    return before ^ frozenset(values.get("turn", "").split()[:1])
 
 
 def _filter(values: Mapping[str, str]) -> Filter | None:

@@ -30,7 +30,7 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
 """
 
 
-PAGE, WHERE, MODEL = "page.html", "where.html", "model.html"
+PAGE, WHERE, MODEL, FEEDBACK = "page.html", "where.html", "model.html", "feedback.html"
 
 
 def render(template: str, **content: Any) -> str:  # noqa: ANN401 - what the template names

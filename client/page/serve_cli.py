@@ -45,6 +45,8 @@ def serve_command(
 def _serve(site: SiteConfig, folder: Path, listening: socket.socket) -> None:
     """Open model and index once, print the link, and answer until it is ended."""
     from client.deploy.searcher import Searcher  # here: help and errors of options do without torch
+    from client.mediator.of_site import mediator_of
+    from client.mediator.query_log import QueryLog
     from client.page.about import read_about
     from client.page.app import Page
     from client.page.asked_list import AskedList
@@ -59,6 +61,8 @@ def _serve(site: SiteConfig, folder: Path, listening: socket.socket) -> None:
         model=model,
         saliency_of=lambda picture, code_P: saliency(model, picture, code_P),
         asked_list=AskedList(site.state_folder),
+        query_log=QueryLog(site.state_folder, writer="page", owner=site.site),
+        mediator=mediator_of(site.mediator),
         about=read_about(folder, model),
         names=names_in(study_folder(site.data).records()),
     )

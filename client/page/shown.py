@@ -11,6 +11,9 @@ import PIL.Image
 
 from client.data.folder import StudyFolder
 from client.deploy.searcher import Found
+from client.mediator.plan import Plan
+from client.mediator.rerank import held_against
+from client.mediator.validate import Judged
 from client.page.terms import Explained, explained
 from client.search.index import Hit, SearchIndex
 from common.errors import TrustError
@@ -37,6 +40,7 @@ class OwnStudy:
         num_others: Further pictures that it has.
         traits: Age, sex, day, modality and scanner, as far as they are known; each word once.
         report: Its report beside the query; None where it cannot be shown.
+        judged: What the plan's rules say of it; none where there is nothing to hold it against.
     """
 
     handle: str
@@ -46,6 +50,7 @@ class OwnStudy:
     num_others: int
     traits: tuple[str, ...]
     report: Explained | None
+    judged: tuple[Judged, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,7 @@ class Shown:
         others: What the other hospitals answer; None where they were not asked.
         trouble: Why they could not be asked.
         how_sure: How sure each hit is.
+        num_judged: Own studies that were held against the plan; 0 where there was nothing to hold them against.
     """
 
     own: tuple[OwnStudy, ...]
@@ -65,10 +71,20 @@ class Shown:
     others: Answer | None
     trouble: str | None
     how_sure: HowSure
+    num_judged: int = 0
 
 
-def shown(found: Found, index: SearchIndex, folder: StudyFolder, *, query: str, how_sure: HowSure) -> Shown:
-    """A search as the page shows it.
+def shown(
+    found: Found,
+    index: SearchIndex,
+    folder: StudyFolder,
+    *,
+    query: str,
+    plan: Plan | None,
+    k: int,
+    how_sure: HowSure,
+) -> Shown:
+    """A search as the page shows it, own studies in the order in which they answer the plan.
 
     A study that was withdrawn since it was found is left out.
 
@@ -77,6 +93,8 @@ def shown(found: Found, index: SearchIndex, folder: StudyFolder, *, query: str, 
         index: Says which studies they are.
         folder: Where they lie.
         query: The words; "" for a picture.
+        plan: What is looked for; None where there is no plan.
+        k: How many studies are wanted.
         how_sure: How sure a hit of this search is.
 
     Raises:
@@ -86,9 +104,17 @@ def shown(found: Found, index: SearchIndex, folder: StudyFolder, *, query: str, 
     studies = {
         item.record.study_id: item for item in folder.named(frozenset(names.values())) if isinstance(item, Study)
     }
-    own = tuple(_own(hit, names[hit.handle], studies, query) for hit in found.own if hit.handle in names)
-    num_more = max(0, len(found.own) - MOST_SHOWN)
-    return Shown(own=own, num_more=num_more, others=found.others, trouble=found.trouble, how_sure=how_sure)
+    hits = [hit for hit in found.own if hit.handle in names]
+    records = {handle: studies[name].record for handle, name in names.items() if name in studies}
+    held = held_against(plan, hits, records, k=k, bit_width=index.head.bit_width)
+    return Shown(
+        own=tuple(_own(hit, names[hit.handle], studies, query, held.judged.get(hit.handle, ())) for hit in held.hits),
+        num_more=0 if held.judged else max(0, len(found.own) - MOST_SHOWN),
+        others=found.others,
+        trouble=found.trouble,
+        how_sure=how_sure,
+        num_judged=len(held.judged),
+    )
 
 
 def _name_of(hit: Hit, index: SearchIndex) -> str | None:
@@ -98,7 +124,7 @@ def _name_of(hit: Hit, index: SearchIndex) -> str | None:
         return None
 
 
-def _own(hit: Hit, name: str, studies: Mapping[str, Study], query: str) -> OwnStudy:
+def _own(hit: Hit, name: str, studies: Mapping[str, Study], query: str, judged: tuple[Judged, ...]) -> OwnStudy:
     study = studies.get(name)
     return OwnStudy(
         handle=hit.handle,
@@ -108,6 +134,7 @@ def _own(hit: Hit, name: str, studies: Mapping[str, Study], query: str) -> OwnSt
         num_others=0 if study is None else len(study.other_images),
         traits=() if study is None else tuple(_traits(study.record)),
         report=None if study is None else explained(query, study.record.report),
+        judged=judged,
     )
 
 

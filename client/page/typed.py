@@ -30,6 +30,12 @@ class Typed:
     alone: bool = False
 
     @property
+    def fields(self) -> tuple[tuple[str, str], ...]:
+        """Name and value of what a form sends to ask the same again, but for the words."""
+        told = [(name, getattr(self, ours)) for name, ours in _FIELDS.items() if name != "text"]
+        return (*((name, value) for name, value in told if value), *((("alone", "on"),) if self.alone else ()))
+
+    @property
     def narrowed(self) -> bool:
         """Whether something narrows the own studies."""
         return any((self.least, self.greatest, self.sex, self.scanner, self.modality, self.since, self.until))

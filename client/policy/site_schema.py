@@ -227,6 +227,7 @@ class MediatorLimits:
         folder: Of a causal model in Hugging Face's layout, instead of an endpoint; "" for none.
         timeout_seconds: Within which a model has to answer in full.
         allow_public: Whether an endpoint outside this machine and private networks may be asked; words would leave.
+        keep_words: Whether the words of this hospital's queries stand in its own record of them.
     """
 
     endpoint: str = ""
@@ -235,6 +236,7 @@ class MediatorLimits:
     folder: str = ""
     timeout_seconds: float = 20.0
     allow_public: bool = False
+    keep_words: bool = False
 
 
 @dataclass(frozen=True)

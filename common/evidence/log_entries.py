@@ -18,6 +18,7 @@ neither a patient nor the text of an exception has room in it.
 | `question_passed` | server | the question of a hospital that was passed on |
 | `question_answered` | site | the question that was answered |
 | `questions_refused` | site | - |
+| `query` | site | the record of a query of its own |
 | `checkpoint` | server | the state file |
 | `head_received` | both | - |
 | `run_closed` | both | the last manifest (server), the last reply (site) |
@@ -61,6 +62,7 @@ class Kind(StrEnum):
     QUESTION_PASSED = "question_passed"
     QUESTION_ANSWERED = "question_answered"
     QUESTIONS_REFUSED = "questions_refused"
+    QUERY = "query"
     CHECKPOINT = "checkpoint"
     HEAD_RECEIVED = "head_received"
     RUN_CLOSED = "run_closed"
@@ -132,6 +134,7 @@ _FIELDS: dict[Kind, dict[str, Form]] = {
         "since": is_word,
         "times": _is_count,
     },
+    Kind.QUERY: {"proposer": is_word, "shown": _is_count},
     Kind.CHECKPOINT: _OF_ROUND,
     Kind.HEAD_RECEIVED: {
         "owner": _is_name,

@@ -13,6 +13,7 @@ import PIL.Image
 import pytest
 
 from client.deploy.searcher import Searcher
+from client.mediator.query_log import QueryLog
 from client.page.app import Page
 from client.page.asked_list import AskedList
 from client.page.door import WayIn
@@ -139,6 +140,7 @@ def page_of(site: SiteConfig, model: StandInModel) -> Callable[[], Page]:  # noq
             model=model,
             saliency_of=StandInSaliency(model),
             asked_list=AskedList(site.state_folder),
+            query_log=QueryLog(site.state_folder, writer="page", owner=site.site),
             names=names_in(study_folder(site.data).records()),
         )
 

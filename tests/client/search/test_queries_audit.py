@@ -1,0 +1,54 @@
+"""`audit queries` and what `site search` records, as a hospital types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from client.policy.site_schema import SiteConfig
+from common.evidence.log_files import LOG_FILE
+from common.trust.keys import SigningKey
+from tests.client.mediator.test_query_log import recorded
+from tests.client.search.conftest import Run
+
+
+def test_command_reads_checks_and_names_a_tampered_entry(
+    run: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    state = recorded(tmp_path / "of north")
+    assert run("audit", "queries", state, "--json") == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert [one["holds"] for one in checks] == [True, True]
+    assert {"name", "holds", "lower_bound", "claimed_epsilon", "seconds"} <= checks[0].keys()
+    other = tmp_path / "other.pem"
+    other.write_bytes(SigningKey.create(tmp_path / "key.pem").public.pem)
+    assert run("audit", "queries", state, "--public-key", other) == 4
+    log = state / "queries" / "page" / LOG_FILE
+    log.write_bytes(log.read_bytes().replace(b'"shown":1', b'"shown":2', 1))
+    capsys.readouterr()
+    assert run("audit", "queries", state) == 4
+    assert "entry 2" in capsys.readouterr().err
+    assert run("audit", "queries", tmp_path) == 2
+
+
+def test_page_and_command_write_their_own_log(
+    run: Run,
+    config: Path,
+    site: SiteConfig,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("site", "index", "--config", config, "--model", tmp_path) == 0
+    capsys.readouterr()
+    search = ("site", "search", "--config", config, "--model", tmp_path, "--alone", "--text")
+    assert run(*search, "pneumonia, no effusion 3", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [part["words"] for part in said["understood"]["parts"]] == ["pneumonia", "Effusion"]
+    assert {one["verdict"] for hit in said["hits"] for one in hit["rules"]} == {"silent"}
+    assert run(*search, "pneumonia of MRN-1234567") == 3
+    assert run("audit", "queries", site.state_folder) == 0
+    assert "2 queries" in capsys.readouterr().out
