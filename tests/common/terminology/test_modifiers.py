@@ -15,7 +15,7 @@ from common.terminology.words import tokens
         ("new onset", [("change", ("new",))]),
         ("a chest x-ray", [("modality", ("CR", "DX"))]),
         ("magnetic resonance imaging", [("modality", ("MR",))]),
-        ("US of the liver", [("modality", ("US",))]),
+        ("ultrasound of the liver", [("modality", ("US",))]),
         ("give us cases", []),
         ("the liver", []),
     ],
