@@ -168,6 +168,7 @@ CHECKS: Registry[Check] = Registry(
         "canaries-strange": "simulations.audits.privacy.canaries_input:STRANGE",
         "colluders": "simulations.audits.privacy.colluders:CHECK",
         "two-worlds-counts": "simulations.audits.privacy.two_worlds_counts:CHECK",
+        "two-worlds-search": "simulations.audits.privacy.two_worlds_search:CHECK",
         "two-worlds-model": "simulations.audits.privacy.two_worlds:MODEL",
         "two-worlds-update": "simulations.audits.privacy.two_worlds:UPDATE",
         # Attacks on models and updates.
