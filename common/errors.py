@@ -51,6 +51,8 @@ class CheckFailed(WardroundError):
 class CannotTell(CheckFailed):
     """A check was asked for what nothing that is there can show; it neither holds nor fails."""
 
+    reason = "cannot_tell"
+
 
 class AggregationError(WardroundError):
     """The admitted updates cannot be aggregated by the chosen rule."""

@@ -12,6 +12,7 @@ EXIT_CODES = {
     "DataError": 2,
     "PlanError": 2,
     "CheckFailed": 1,
+    "CannotTell": 1,
     "AggregationError": 1,
     "CheckpointError": 1,
     "AdmissionError": 1,

@@ -142,5 +142,5 @@ def test_reasons_are_those_of_errors_that_a_site_can_raise() -> None:
         own = [below for below in kind.__subclasses__() if not below.__module__.startswith(("server.", "client.pacs."))]
         return {kind.reason}.union(*map(tree, own))
 
-    of_the_server = {"check_failed", "aggregation", "checkpoint"}
-    assert tree(WardroundError) - of_the_server <= REASONS
+    outside_a_run = {"check_failed", "aggregation", "checkpoint", "cannot_tell", "plan"}
+    assert tree(WardroundError) - outside_a_run <= REASONS

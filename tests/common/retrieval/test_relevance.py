@@ -91,9 +91,7 @@ def test_sentence_is_in_words() -> None:
     sure = Sure(word=Word.ABOUT, probability=0.621, low=0.5, high=0.707)
     assert sure.sentence == "relevant with about 62%"
     assert sure.interval == "50 to 71%"
-    assert (
-        Sure(word=Word.AT_LEAST, probability=0.001, low=0, high=0.01).sentence == "relevant with at least less than 1%"
-    )
+    assert Sure(word=Word.AT_LEAST, probability=0.001, low=0, high=0.01).sentence == "relevant with at least 0%"
 
 
 def test_curve_without_steps_tells_nothing() -> None:

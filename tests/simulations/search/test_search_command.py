@@ -141,6 +141,8 @@ def test_hospital_whose_index_is_damaged_makes_the_answer_partial(search: Search
 def test_run_that_stands_for_its_start_is_searched_with_it_and_says_so(search: Search, run_folder: Path) -> None:
     summary = json.loads((run_folder / "summary.json").read_text())
     (run_folder / "summary.json").write_text(json.dumps({**summary, "published": "start"}))
+    assert "is of another model than the run stands for" in search(run_folder, "--text", TEXT).err
+    (run_folder / "relevance.json").unlink()
     ended = search(run_folder, "--text", TEXT)
     assert ended.code == 0
     assert "public start" in ended.out
