@@ -10,7 +10,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from PIL import Image as PillowImage
 
 from client.audits import words
@@ -19,6 +18,7 @@ from client.audits.interface import Audited
 from client.audits.looks import Place
 from common.errors import ConfigError
 from common.files import write_atomically
+from common.templates import page_templates
 from common.types import Image
 
 DRAWN_SIDE = 800
@@ -52,13 +52,7 @@ def write_page(bias: BiasAudit, path: Path) -> None:
 def render(bias: BiasAudit) -> str:
     """The page."""
     here = Path(__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(here),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(here)
     return environment.get_template("page.html").render(
         bias=bias,
         headline=words.headline(bias.num_found),

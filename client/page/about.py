@@ -10,10 +10,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jinja2
 
+from client.deploy.searcher import MadeCodes
 from client.page.reliability_plot import Plot, plot_of
 from client.page.render import MODEL, render
 from common.errors import TrustError
@@ -23,20 +24,6 @@ from common.retrieval.relevance import Relevance
 
 MODEL_PAGE = "/model"
 _MOST_CARD_BYTES = 1 << 24
-
-
-class MadeCodes(Protocol):
-    """The model, as far as it names itself."""
-
-    @property
-    def digest(self) -> str:
-        """Of everything that makes codes, in hexadecimal."""
-        ...
-
-    @property
-    def bit_width(self) -> int:
-        """Bits of a code."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

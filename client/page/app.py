@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -131,7 +132,7 @@ class Page:
                 asked = await asked_in(form)
             except ConfigError as error:
                 return await self._page(request, typed, problem=str(error), status=_FAILED)
-        work = lambda: self._answered(request.user, asked)  # noqa: E731 - bound to this request
+        work = partial(self._answered, request.user, asked)
         problem, answer = await run_sync(_guarded, work, "search", limiter=self.one_at_a_time)
         return await self._page(request, typed, problem=problem, answer=answer, status=_FAILED if problem else 200)
 
@@ -140,10 +141,10 @@ class Page:
             self._check_token(form, request)
             values = {name: value for name, value in form.multi_items() if isinstance(value, str)}
         found: Where | None = None
-        pick = lambda: self._picked(request.user, values)  # noqa: E731 - bound to this request
+        pick = partial(self._picked, request.user, values)
         problem, of_study = await run_sync(_guarded, pick, "map", limiter=self.one_at_a_time)
         if of_study is not None:
-            see = lambda: where(*of_study, self.saliency_of)  # noqa: E731 - bound to this request
+            see = partial(where, *of_study, self.saliency_of)
             problem, found = await run_sync(_guarded, see, "map", limiter=self.one_map_at_a_time)
         content = render(
             WHERE,
@@ -158,7 +159,7 @@ class Page:
         async with request.form(max_files=0, max_fields=MOST_FIELDS, max_part_size=_MOST_PART_BYTES) as form:
             self._check_token(form, request)
             values = {name: value for name, value in form.multi_items() if isinstance(value, str)}
-        work = lambda: self._noted(request.user, values)  # noqa: E731 - bound to this request
+        work = partial(self._noted, request.user, values)
         problem, feedback = await run_sync(_guarded, work, "note", limiter=self.one_at_a_time)
         content = render(FEEDBACK, **self._frame(request), problem=problem, feedback=feedback)
         return HTMLResponse(content, _FAILED if problem else 200)

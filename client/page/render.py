@@ -14,6 +14,8 @@ from typing import Any
 
 import jinja2
 
+from common.templates import page_templates
+
 _STYLES = ("page.css", "model.css")
 
 # Without it, or without the right to the clipboard, a reference can be selected and copied by hand.
@@ -55,13 +57,7 @@ def policy() -> str:
 
 @cache
 def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    return page_templates(Path(__file__).parent)
 
 
 @cache

@@ -131,7 +131,7 @@ def _measured(pairs: ScoredPairs, by: By, generator: np.random.Generator) -> dic
                 high=_rounded(one.high),
                 num_pairs=one.num_pairs,
             )
-            for one in reliability.bins
+            for one in reliability.points
         ),
         "error": _rounded(reliability.error),
         "error_of_hits": _rounded(reliability.error_of_hits),

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from common.fairness.intervals import Interval
 from common.retrieval.paired import rate_of
+from common.retrieval.relevance import Point
 from common.retrieval.relevance_coverage import COVERAGE, covered, threshold
 from common.retrieval.relevance_pairs import ScoredPairs
 from common.retrieval.relevance_steps import LEAST_PAIRS, fit_steps
@@ -36,36 +37,17 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bin:
-    """Pairs that were told about the same.
-
-    Attributes:
-        told: Mean of the probabilities that they were told.
-        found: Share that was relevant.
-        low: Lower end of that share's interval.
-        high: Upper end.
-        num_pairs: How many they are.
-    """
-
-    told: float
-    found: float
-    low: float
-    high: float
-    num_pairs: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Reliability:
     """What was told against what was so.
 
     Attributes:
-        bins: With enough pairs to be shown, in the order of what was told.
+        points: With enough pairs to be shown, in the order of what was told.
         error: Expected calibration error, over all pairs.
         error_of_hits: The same over the first hits of each query.
         coverage: Share of relevant pairs that the conformal set held, mean over patients.
     """
 
-    bins: tuple[Bin, ...]
+    points: tuple[Point, ...]
     error: float
     error_of_hits: float
     coverage: float
@@ -121,8 +103,8 @@ def reliability_of(told: Told, generator: np.random.Generator) -> Reliability:
     weight_B = np.bincount(bin_M, weights=pairs.weights_M, minlength=NUM_BINS)
     told_B = np.bincount(bin_M, weights=pairs.weights_M * told.probability_M, minlength=NUM_BINS)
     num_B = np.bincount(bin_M, minlength=NUM_BINS)
-    bins = tuple(
-        Bin(
+    points = tuple(
+        Point(
             told=float(told_B[i] / weight_B[i]),
             found=intervals[i][0],
             low=intervals[i][1].low,
@@ -133,7 +115,7 @@ def reliability_of(told: Told, generator: np.random.Generator) -> Reliability:
     )
     first_M = pairs.are_first(FIRST_HITS)
     return Reliability(
-        bins=bins,
+        points=points,
         error=calibration_error(pairs, told.probability_M),
         error_of_hits=calibration_error(pairs.among(first_M), told.probability_M[first_M]),
         coverage=told.coverage,

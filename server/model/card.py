@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from common.code_digest import code_digest
 from common.retrieval.paired import Published
 from common.retrieval.relevance import Relevance
+from common.templates import markdown_templates
 from server.model.ended_run import EndedRun
 from server.report import words
 from server.report.fairness.release_words import withheld
@@ -87,13 +86,7 @@ def card_of(run: EndedRun, *, digest: str, licence: str, relevance: Relevance | 
 
 def card_page(card: Mapping[str, Any]) -> str:
     """The card for people, in Markdown."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # noqa: S701 - Markdown, and no page
-    )
+    environment = markdown_templates(Path(__file__).parent)
     environment.filters |= {"percent": words.percent, "epsilon": words.epsilon, "decimal": words.decimal}
     environment.filters |= {"group": words.group, "attribute": words.attribute, "cell": _cell}
     return environment.get_template("card.md").render(card=card)

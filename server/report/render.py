@@ -18,6 +18,7 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from common.files import write_atomically
+from common.templates import page_templates
 from server.report import heat_maps, plots, reputation, robustness, tables, words
 from server.report.fairness import gains, more_figures, privacy_by_group, release_words
 from server.report.fairness.group_history import histories, history_figure
@@ -202,13 +203,7 @@ def write_report(
 @lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
     """Kept, for the template takes longer to compile than to fill."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(Path(__file__).parent)
     environment.filters |= {
         "percent": words.percent,
         "rate": words.rate,

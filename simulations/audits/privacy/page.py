@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-import jinja2
 from PIL import Image as PillowImage
 
 from common.config.load import config_digest
 from common.files import write_atomically
+from common.templates import page_templates
 from simulations.audits.privacy import words
 from simulations.audits.privacy.interface import Curve, Outcome, Picture, Plot
 from simulations.audits.privacy.subject import Subject
@@ -55,13 +55,7 @@ def write_page(outcomes: Sequence[Outcome], subject: Subject, path: Path) -> Non
 def render(outcomes: Sequence[Outcome], subject: Subject) -> str:
     """The page."""
     here = Path(__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(here),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(here)
     return environment.get_template("page.html").render(
         outcomes=outcomes,
         config=subject.config,

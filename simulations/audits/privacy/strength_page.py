@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import jinja2
-
+from common.templates import page_templates
 from simulations.audits.privacy.interface import Curve, Plot
 from simulations.audits.privacy.page import Drawn, draw
 from simulations.audits.privacy.strength import (
@@ -62,13 +61,7 @@ class Shown:
 def render(strengths: Sequence[Strength], *, bit_width: int, config_digest: str) -> str:
     """The page of what was measured."""
     here = Path(__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(here),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(here)
     there = {figure.attack for one in strengths for figure in one.figures}
     return environment.get_template("strength.html").render(
         shown=[_shown(attack, strengths, bit_width) for attack in ASKED if attack in there],

@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import jinja2
-
 import server.report
 from common.config.schema import RunConfig
+from common.templates import markdown_templates, page_templates
 from server.report import words as report_words
 from simulations.audits.promises import words
 from simulations.audits.promises.answers import Answer
@@ -26,7 +25,7 @@ def page(report: AuditReport) -> str:
     here = Path(__file__).parent
     styles = (Path(server.report.__file__).with_name("style.css"), here / "page.css")
     return (
-        _environment(autoescape=True)
+        page_templates(here)
         .get_template("page.html")
         .render(
             report=report,
@@ -45,7 +44,7 @@ def annex(report: AuditReport, config: RunConfig | None) -> str:
         report: What was found.
         config: The run's configuration; None where it was not handed over.
     """
-    environment = _environment(autoescape=False)
+    environment = markdown_templates(Path(__file__).parent)
     environment.filters["md"] = escaped
     return environment.get_template("dpia.md").render(
         report=report, config=config, words=words, report_words=report_words, blank=BLANK
@@ -55,13 +54,3 @@ def annex(report: AuditReport, config: RunConfig | None) -> str:
 def escaped(text: object) -> str:
     """Text of a file or a path in Markdown, in which nothing acts and which stays in its line."""
     return _ACTING_MARKDOWN.sub(r"\\\1", " ".join(str(text).split()))
-
-
-def _environment(*, autoescape: bool) -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=autoescape,  # noqa: S701 - off for Markdown, which has a filter of its own
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

@@ -91,7 +91,8 @@ def new_tab_of(profile: Path, *, path: str) -> Iterator[Tab]:
         address = next((tab["webSocketDebuggerUrl"] for tab in tabs if tab["url"].endswith(path)), None)
     with connect(address, max_size=None, open_timeout=60, proxy=None) as connection:
         tab = Tab(connection)
-        tab.wait_for("document.readyState == 'complete'")
+        # A new tab is named by where it goes before its empty first page has gone.
+        tab.wait_for(f"location.pathname == '{path}' && document.readyState == 'complete'")
         yield tab
 
 

@@ -41,10 +41,10 @@ def test_points_hold_the_truth_and_those_of_wrong_probabilities_do_not() -> None
     pairs = drawn_pairs(120, seed=3)
     right = reliability_of(told(pairs, truth(pairs.scores_M)), generator())
     wrong = reliability_of(told(pairs, truth(pairs.scores_M) ** 2), generator())
-    held, not_held = ([point.low <= point.told <= point.high for point in found.bins] for found in (right, wrong))
+    held, not_held = ([point.low <= point.told <= point.high for point in found.points] for found in (right, wrong))
     assert np.mean(held) > 0.9
     assert np.mean(not_held) < 0.5
-    assert all(point.low <= point.found <= point.high for point in (*right.bins, *wrong.bins))
+    assert all(point.low <= point.found <= point.high for point in (*right.points, *wrong.points))
 
 
 def test_curve_fitted_to_its_own_pairs_is_caught() -> None:
