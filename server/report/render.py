@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 
 from common.files import write_atomically
 from common.templates import page_templates
-from server.report import heat_maps, plots, reputation, robustness, tables, words
+from server.report import heat_maps, plots, reputation, robustness, sentences, tables, words
 from server.report.fairness import gains, more_figures, privacy_by_group, release_words
 from server.report.fairness.group_history import histories, history_figure
 from server.report.fairness.make_up import make_ups
@@ -176,6 +176,7 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
             script_digests=[_source_digest(script) for script in scripts.values()],
             style=Path(__file__).with_name("style.css").read_text(encoding="utf-8"),
             words=words,
+            sentences=sentences,
         )
     )
 
