@@ -24,7 +24,6 @@ from server.report.fairness.release_words import passed
 from server.report.remedies import remedies_verdict, remedy_rows
 from server.report.robustness import Grid, hardest_grids
 from server.report.tables import silent_sites
-from server.report.watched import stepped_back
 from simulations.display import TerminalWatcher
 from simulations.scenarios.baselines import simulate_baselines
 from simulations.scenarios.fairness import simulate_fairness
@@ -76,7 +75,8 @@ def _show(summary: Mapping[str, Any], folder: Path) -> None:
     console = Terminal()
     for table in _tables(summary):
         console.print(table)
-    for told in (stepped_back(summary), sentences.helped(summary), sentences.served_worse(summary), passed(summary)):
+    about = (sentences.stepped_back, sentences.helped, sentences.served_worse, passed)
+    for told in (of_run(summary) for of_run in about):
         if told is not None:
             console.print(told, highlight=False)
     console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, highlight=False)

@@ -9,7 +9,6 @@ from typing import Any
 from server.report import reputation, robustness, sentences, words
 from server.report.fairness.release_words import passed, withheld
 from server.report.statistic import Statistic, Statistics
-from server.report.watched import stepped_back
 
 Summary = Mapping[str, Any]
 
@@ -251,7 +250,7 @@ def _resting(summary: Summary) -> list[Notice]:
 def _of_the_server(summary: Summary) -> list[Notice]:
     """What the server did with what it got."""
     notices = []
-    if (told := stepped_back(summary)) is not None:
+    if (told := sentences.stepped_back(summary)) is not None:
         notices.append(Notice(told))
     if warnings := reputation.warnings(summary):
         text = "The server let these hospitals count for little, which is no proof of malice:"

@@ -132,3 +132,16 @@ def served_worse(summary: Mapping[str, Any]) -> str | None:
     if told:
         return f"Served worse: {words.listing(told)}."
     return "It cannot be told whether a group of patients is served worse: noise and chance make gaps as wide."
+
+
+def stepped_back(summary: Mapping[str, Any]) -> str | None:
+    """Where the server went back, in a sentence; None where it never did."""
+    watched = summary.get("public_validation")
+    if not watched or not watched["stepped_back"]:
+        return None
+    back = watched["stepped_back"]
+    which = words.listing(str(number) for number in back)
+    return (
+        f"In {words.plural(len(back), 'round')} of {words.spelled(summary['rounds_completed'])} the model fell below "
+        f"the best one on public studies ({which}): the server went back to that and halved the step each time."
+    )
