@@ -43,7 +43,7 @@ COMMANDS = {
     "site prepare": ("client.deploy.prepare_cli:prepare_command", "Read and encode the studies before a run asks."),
     "site recover": ("client.deploy.recover_cli:recover_command", "Charge what a lost ledger forgot."),
     "site resolve": (
-        "client.deploy.search_cli:resolve_command",
+        "client.deploy.resolve_cli:resolve_command",
         "Find the study behind a handle that was told.",
     ),
     "site search": (

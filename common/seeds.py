@@ -6,9 +6,12 @@ Privacy noise and the sampling of patients under privacy are never seeded from h
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derive_seed(seed: int, *labels: str | int) -> int:
@@ -24,6 +27,8 @@ def derive_seed(seed: int, *labels: str | int) -> int:
 
 def torch_generator(seed: int, *labels: str | int) -> torch.Generator:
     """A CPU generator for one named purpose."""
+    import torch  # a second and more, which whoever draws with NumPy alone need not wait
+
     return torch.Generator().manual_seed(derive_seed(seed, *labels))
 
 

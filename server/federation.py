@@ -20,9 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from common.config.schema import RunConfig
 from common.errors import (
@@ -49,11 +47,8 @@ from server.public_watch import PublicValidation, PublicWatch
 from server.recorder import Recorder
 from server.resting import note_weights, resting
 from server.rounds import LATE, Phase, Round, num_needed
+from server.stepper import Stepper
 from server.transport import OFFLINE, Answer, Presence, Transport, Wait, nobody_watches
-from server.weights import factors_of, noise_of, scales_of, weights_of
-from strategies.composition import build_aggregator
-from strategies.interface import Aggregate, State
-from strategies.optimizers.interface import build_optimizer
 
 NOT_TRAINED = (
     BudgetExhausted.reason,
@@ -130,10 +125,9 @@ class Federation:
         self._transport = transport
         self._recorder = setup.recorder
         self._state = setup.state
-        self._aggregator = build_aggregator(config.aggregator, seed=config.seed)
-        self._optimizer = build_optimizer(config.server_optimizer)
         self._watch = PublicWatch(setup.validation, setup.trained) if setup.validation is not None else None
         self._plan = ArrayPlan.of({name: self._state.arrays["model"][name] for name in setup.trained})
+        self._stepper = Stepper(config, self._plan, setup.privacy)
         counts, groups = held_out.noise_of(config), held_out.group_noise_of(config)
         law = pair_law(config)
         self._admission = Admission(
@@ -255,7 +249,7 @@ class Federation:
         enough = [
             num_resting
             for num_resting in range(borne + 1)
-            if (left := whole - num_resting) >= self._quorum and self._aggregator.max_byzantine(left) >= borne
+            if (left := whole - num_resting) >= self._quorum and self._stepper.max_byzantine(left) >= borne
         ]
         most = max(enough, default=0)
         has_next = number < self._setup.config.federation.rounds
@@ -356,43 +350,20 @@ class Federation:
             return {**_UNCHANGED, "outcome": QUORUM_MISSED}
         admitted = sorted(round_.admitted)
         try:
-            aggregate = self._aggregate(updates_SP, [rows[site] for site in admitted], admitted)
-            update_norm = _finite_norm(aggregate.update_P)
+            # A view where nobody is missing: the updates of a large cohort are not copied.
+            whole = len(admitted) == len(updates_SP)
+            cohort_SP = updates_SP if whole else updates_SP[[rows[site] for site in admitted]]
+            aggregate = self._stepper.aggregate(self._state, cohort_SP, admitted)
         except AggregationError as error:
             return {**_UNCHANGED, "outcome": str(error)}
         if self._watch is not None:
             self._watch.keep_best(self._state)
-        change_P, optimizer = self._optimizer.step(aggregate.update_P, self._optimizer_state())
-        model = self._state.arrays["model"]
-        for name, change in self._plan.unflatten((change_P * self._state.watched.step).numpy()).items():
-            model[name] = model[name] + change
-        self._state.arrays["aggregator"] = _to_arrays(aggregate.state)
-        self._state.arrays["optimizer"] = _to_arrays(optimizer)
+        self._stepper.step(self._state, aggregate)
         return {
             "outcome": UPDATED,
-            "update_norm": update_norm,
+            "update_norm": float(aggregate.update_P.norm()),
             "weights": dict(zip(admitted, aggregate.site_weights_S.tolist(), strict=True)),
         }
-
-    def _aggregate(self, updates_SP: NDArray[np.float32], rows: list[int], admitted: list[str]) -> Aggregate:
-        all_rows = torch.from_numpy(updates_SP)
-        cohort_SP = all_rows if len(rows) == len(all_rows) else all_rows[rows]
-        bands = [self._state.sites[site].patients_band for site in admitted]
-        if pair_law(self._setup.config) is not None:
-            # What two sites share cancels where all count alike, and all are equally noisy.
-            weights_S, scales_S = torch.ones(len(bands)), None
-        else:
-            plans = [self._setup.privacy(band) for band in bands]
-            noises = [noise_of(plan, band) for plan, band in zip(plans, bands, strict=True) if plan is not None]
-            factors = factors_of(admitted, self._setup.config.mitigation)
-            weights_S, scales_S = weights_of(bands, factors), scales_of(noises) if noises else None
-            if factors is not None:
-                scales_S = torch.tensor(factors) * (1.0 if scales_S is None else scales_S)
-        state = _to_tensors(self._state.arrays["aggregator"]) or self._aggregator.init()
-        return self._aggregator.aggregate(cohort_SP, weights_S, state, scales_S=scales_S)
-
-    def _optimizer_state(self) -> State:
-        return _to_tensors(self._state.arrays["optimizer"]) or self._optimizer.init(self._plan.num_values)
 
     def _commit(self, number: int, round_: Round, came_of: dict[str, Any], started: float) -> None:
         """Write a round to the disk, whatever came of it."""
@@ -438,19 +409,3 @@ def _reason(check: Callable[..., object], *arguments: object, **options: object)
     except AdmissionError as error:
         return str(error)
     return None
-
-
-def _finite_norm(update_P: Tensor) -> float:
-    norm = float(update_P.norm())
-    if not math.isfinite(norm):
-        raise AggregationError("the aggregated update is not finite")
-    return norm
-
-
-def _to_tensors(arrays: dict[str, NDArray[Any]]) -> State:
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
-
-
-def _to_arrays(state: State) -> dict[str, NDArray[Any]]:
-    """Copies: a rule may return a view of the updates, whose memory the next round writes over."""
-    return {name: tensor.numpy().copy() for name, tensor in state.items()}

@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 from torch import Tensor
 
 from common.encoders.dual import DualEncoder, embed_in_batches
@@ -101,7 +101,7 @@ class Comparison:
     def of(cls, values_V: NDArray[np.float64], best_V: NDArray[np.float64]) -> Comparison:
         """Compare what two models came to, patient by patient."""
         change_V = values_V - best_V
-        quantile = float(student.ppf((1 + CONFIDENCE) / 2, df=len(change_V) - 1))
+        quantile = float(stdtrit(len(change_V) - 1, (1 + CONFIDENCE) / 2))
         return cls(float(change_V.mean()), quantile * float(change_V.std(ddof=1)) / math.sqrt(len(change_V)))
 
     @property

@@ -18,13 +18,12 @@ from common.console import Terminal
 from common.device import CPU, check_device, devices_here
 from common.errors import ConfigError
 from server.model.ended_run import CONFIG_FILE
-from server.report import words
+from server.report import sentences, words
 from server.report.fairness.release_gate import check_released
 from server.report.fairness.release_words import passed
 from server.report.remedies import remedies_verdict, remedy_rows
 from server.report.robustness import Grid, hardest_grids
 from server.report.tables import silent_sites
-from server.report.watched import stepped_back
 from simulations.display import TerminalWatcher
 from simulations.scenarios.baselines import simulate_baselines
 from simulations.scenarios.fairness import simulate_fairness
@@ -76,7 +75,8 @@ def _show(summary: Mapping[str, Any], folder: Path) -> None:
     console = Terminal()
     for table in _tables(summary):
         console.print(table)
-    for told in (stepped_back(summary), words.helped(summary), words.served_worse(summary), passed(summary)):
+    about = (sentences.stepped_back, sentences.helped, sentences.served_worse, passed)
+    for told in (of_run(summary) for of_run in about):
         if told is not None:
             console.print(told, highlight=False)
     console.print(f"Report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
@@ -151,7 +151,7 @@ def _sites_table(summary: Mapping[str, Any]) -> Table:
             ),
             words.epsilon(site["epsilon"]),
         )
-    notes = [*words.too_few_to_say(silent), *words.not_measured(summary), *words.resting(summary)]
+    notes = [*sentences.too_few_to_say(silent), *sentences.not_measured(summary), *sentences.resting(summary)]
     table.caption = "\n".join(notes) or None
     table.caption_justify = "left"
     pooled = summary["pooled"]

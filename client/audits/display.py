@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.markup import escape
 
-from client.audits.audit import BiasAudit
 from client.audits.interface import Audited, Verdict
 from client.audits.words import headline
+
+if TYPE_CHECKING:
+    from client.audits.audit import BiasAudit
 
 _MARKS = {
     Verdict.FOUND: "[yellow]look[/yellow]",

@@ -8,18 +8,20 @@ from __future__ import annotations
 import base64
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image as PillowImage
 
 from client.audits import words
-from client.audits.audit import BiasAudit
 from client.audits.interface import Audited
-from client.audits.looks import Place
 from common.errors import ConfigError
 from common.files import write_atomically
 from common.templates import page_templates
 from common.types import Image
+
+if TYPE_CHECKING:
+    from client.audits.audit import BiasAudit
+    from client.audits.looks import Place
 
 DRAWN_SIDE = 800
 """Side of the grid on which a place is drawn; a multiple of its steps."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from client.audits.audit import BiasAudit, audit_bias
-from client.audits.features import side_for
 from client.audits.page import check_page, write_page
-from client.audits.studies import gather
 from client.audits.terms import Terms, read_terms
 from client.policy.site_config import study_folder
 from client.policy.site_schema import SiteConfig
 from common.config.schema import RunConfig
-from common.encoders.registry import ENCODERS
 from common.errors import ConfigError
 from common.types import Study
+
+if TYPE_CHECKING:
+    from client.audits.audit import BiasAudit
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,12 @@ class BiasPlan:
             DataError: No study can be read.
             OSError: The page cannot be written.
         """
+        # Slow to import, for a check that no audit was asked of.
+        from client.audits.audit import audit_bias
+        from client.audits.features import side_for
+        from client.audits.studies import gather
+        from common.encoders.registry import ENCODERS
+
         encoder = None if run is None else ENCODERS.load(run.encoder.name)(run.encoder)
         own = (item for item in study_folder(site.data).studies() if isinstance(item, Study))
         studies = gather(own, side=side_for(encoder))

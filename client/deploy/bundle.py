@@ -9,7 +9,8 @@ from types import MappingProxyType
 
 from flwr.cli.build import build_fab_from_files
 
-from client.data.anchors import AnchorFolder, read_anchors
+from client.data.anchor_folder import AnchorFolder
+from client.data.anchors import read_anchors
 from client.data.features import CachedEncoder
 from client.training.calibrate import calibrate
 from common.bundle import BundleFacts, app_files, written_bundle

@@ -10,7 +10,7 @@ from typing import Annotated
 import torch
 import typer
 
-from client.data.anchors import AnchorFolder
+from client.data.anchor_folder import AnchorFolder
 from client.data.rows import DEFAULT_SITE_COLUMN
 from client.deploy.bundle import build_bundle
 from client.training.calibrate_cli import bands_of

@@ -26,51 +26,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flwr.app import Context, Message, RecordDict
-from torch import nn
 
 from client.app import build_client_app
-from client.check.budget import accounts_of, budget_of
 from client.deploy.approval import Approval, Approvals
+from client.deploy.held_ledger import LedgerHolder
 from client.deploy.identity import read_identity
 from client.deploy.message_bytes import error_reply
-from client.deploy.own_studies import OwnStudies
 from client.deploy.preparer import NotReady, Preparer
 from client.deploy.searching import QuestionWorker
-from client.dp.randomness import Randomness, SystemRandomness
-from client.dp.round_noise import Pairing
+from client.deploy.site_in_run import RandomnessOf, open_site, system_randomness
 from client.gate.gate import Guard
 from client.gate.recorder import Recorder, SiteRecorder
 from client.ledger.ledger import Ledger
-from client.ledger.lost import check_has_log, paid_releases, refuse_forgetful
-from client.policy.site_config import anchor_folder, load_site_config
+from client.ledger.lost import check_has_log
+from client.policy.site_config import load_site_config
 from client.policy.site_policy import policy_of
 from client.policy.site_schema import SiteConfig
-from client.site import Site, SiteAccounts
-from client.state_folder import KEY_FILE, LEDGER_FILE, LOG_FOLDER
-from client.store.store import PREPARED_FOLDER, Prepared
-from client.studies import by_group
-from client.training.train import views_of
-from common.bundle import Bundle
+from client.site import Site
+from client.state_folder import KEY_FILE, LOG_FOLDER
 from common.code_digest import code_digest
 from common.device import check_device
-from common.encoders.public_fit import fresh_model, split_frozen
-from common.encoders.public_parts import part_public
-from common.encoders.registry import ENCODERS
-from common.errors import AdmissionError, ConfigError, DataError, LedgerError, PolicyRefusal, TrustError, WardroundError
+from common.errors import AdmissionError, ConfigError, DataError, PolicyRefusal, WardroundError
 from common.evidence.audit_log import AuditLog
 from common.evidence.log_entries import Kind
 from common.evidence.log_trail import Counterpart
-from common.ledger.books import Books
-from common.ledger.read import read_books
-from common.pair_noise.keys import PairKey
-from common.privacy.bands import band_of
-from common.privacy.plan import check_shared_noise, pair_law, privacy_plan
-from common.trust.keys import PublicKey, SigningKey
+from common.trust.keys import SigningKey
 from common.wire.searching import QUESTION_TYPE
-from common.wire.update import from_safetensors, load_into, model_arrays
 
-RandomnessOf = Callable[[int], Randomness]
-"""Source of sampling and noise for a round."""
 RecorderOf = Callable[[SiteConfig, AuditLog], Recorder]
 
 ANSWERED = frozenset({"query", "train"})
@@ -80,11 +62,6 @@ MOST_OPEN = 2
 BEFORE_ANY_ROUND = 0
 
 _log = logging.getLogger("wardround.site")
-
-
-def system_randomness(round_number: int) -> Randomness:  # noqa: ARG001 - the system's entropy knows no rounds
-    """The operating system's."""
-    return SystemRandomness()
 
 
 def member_recorder(config: SiteConfig, log: AuditLog) -> Recorder:
@@ -138,50 +115,6 @@ def open_worker(
             randomness=randomness,
             key=key,
         )
-
-
-class LedgerHolder:
-    """A hospital's ledger, opened once it can be believed.
-
-    Args:
-        config: The hospital's own configuration.
-        key: Its key.
-        log: Its audit log, which the ledger is held against.
-    """
-
-    def __init__(self, config: SiteConfig, key: SigningKey, log: AuditLog) -> None:
-        self._config = config
-        self._key = key
-        self._log = log
-        self._ledger: Ledger | None = None
-        self._trouble = ""
-
-    def open(self) -> Ledger:
-        """The ledger, open.
-
-        Raises:
-            LedgerError: It is damaged, cannot be written, or lacks what the audit log notes; it is looked at anew with
-                the next call.
-        """
-        if self._ledger is None:
-            path = self._config.state_folder / LEDGER_FILE
-            try:
-                refuse_forgetful(path, read_books(path) if path.exists() else Books(), paid_releases(self._log.trail))
-                self._ledger = Ledger.open(path, site=self._config.site, key=self._key, budget=budget_of(self._config))
-            except WardroundError as error:
-                self._say_once(str(error))
-                raise LedgerError(str(error)) from error
-        return self._ledger
-
-    def close(self) -> None:
-        """Close it, where it was opened."""
-        if self._ledger is not None:
-            self._ledger.close()
-
-    def _say_once(self, trouble: str) -> None:
-        if trouble != self._trouble:
-            _log.critical("no ledger: %s", trouble)
-        self._trouble = trouble
 
 
 class LocalWorker:
@@ -333,77 +266,3 @@ class OpenRun:
         metadata = message.metadata
         context = Context(metadata.run_id, metadata.dst_node_id, {}, RecordDict(), {})
         return self._app(message, context)
-
-
-def open_site(
-    config: SiteConfig, bundle: Bundle, prepared: Prepared, ledger: Ledger, randomness: RandomnessOf, *, key: SigningKey
-) -> Site:
-    """A hospital in the run of a bundle, with its prepared studies.
-
-    Raises:
-        ConfigError: The run's encoder cannot be had here, no noise reaches its epsilon, or noise is shared by others.
-        DataError: The public studies are others than the run's, or the hospital's studies cannot be used.
-        TrustError: The bundle's model is not of its configuration.
-    """
-    run = bundle.config
-    encoder = ENCODERS.load(run.encoder.name)(run.encoder)
-    if prepared.anchors.digest != bundle.anchors:
-        folder = anchor_folder(config).root
-        raise DataError(f"{folder}: holds other public studies than the run was made with; see wardround site approve")
-    whole = fresh_model(encoder, run)
-    _load(whole, bundle.model)
-    frozen, model = split_frozen(whole.to(run.device))
-    _load(model, bundle.start)
-    start = model_arrays(model)
-    own, public = OwnStudies.of(config, prepared, run.loss), part_public(prepared.anchors.features, run)
-    anchors, public_pairs = public.anchors.to(run.device), public.unseen.to(run.device)
-    if frozen is not None:
-        own = own.encoded_by(frozen, device=run.device, folder=config.state_folder / PREPARED_FOLDER)
-        anchors, public_pairs = frozen.sees(anchors), frozen.sees(public_pairs)
-    private = by_group(own.private(), own.private_records(), run)
-    views_of(run).refuse_features(private.rows(slice(0)).images)
-    check_shared_noise(run, band_of(private.num_patients))
-    training, held_out = accounts_of(config)
-    return Site(
-        name=config.site,
-        config=run,
-        config_digest=bundle.run,
-        model=model,
-        start=start,
-        private=private.to(run.device),
-        held_out=own.held_out().to(run.device),
-        anchors=anchors,
-        public_pairs=public_pairs,
-        privacy=privacy_plan(run, band_of(private.num_patients)),
-        accounts=SiteAccounts(ledger=ledger, training=training, held_out=held_out),
-        randomness=randomness,
-        pairing=_pairing(config, bundle, key),
-    )
-
-
-def _pairing(config: SiteConfig, bundle: Bundle, key: SigningKey) -> Pairing | None:
-    """What the hospital needs to share noise, with a key for this run that no other process has; None without.
-
-    Raises:
-        ConfigError: The hospital is not of the cohort that shares it, or its key is another there.
-    """
-    law = pair_law(bundle.config)
-    if law is None:
-        return None
-    if bundle.facts.cohort.get(config.site) != key.public.hex:
-        raise ConfigError(
-            f"privacy.cohort: the run does not name {config.site} with this hospital's key among those that share noise"
-        )
-    return Pairing(
-        key=PairKey(site=config.site, run=bundle.run, signing_key=key),
-        law=law,
-        cohort={name: PublicKey.from_hex(member) for name, member in bundle.facts.cohort.items()},
-        least_peers=config.privacy.least_peers,
-    )
-
-
-def _load(model: nn.Module, content: bytes) -> None:
-    try:
-        load_into(model, from_safetensors(content, source="the bundle"))
-    except WardroundError as error:
-        raise TrustError("the bundle's model is not of its configuration; ask for the bundle again") from error

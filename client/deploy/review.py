@@ -16,7 +16,7 @@ from rich.table import Table
 from client.check import display
 from client.check.dry_run import DryRun, dry_run
 from client.check.readiness import Progress
-from client.data.anchors import digest_of_anchors
+from client.data.anchor_folder import digest_of_anchors
 from client.deploy.approval import Approval
 from client.policy.hours import hours_of
 from client.policy.site_config import anchor_folder

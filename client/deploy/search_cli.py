@@ -1,4 +1,4 @@
-"""`wardround site search` and `resolve`: their options, and what they tell a person."""
+"""`wardround site search`: its options, and what it tells a person."""
 
 from __future__ import annotations
 
@@ -21,10 +21,8 @@ from client.mediator.validate import Verdict
 from client.policy.site_config import load_site_config, study_folder
 from client.policy.site_schema import SiteConfig
 from client.search.asking import NotAnswered
-from client.search.desk import local_now
 from client.search.index import Gallery, Hit
 from client.search.query import Query
-from client.search.resolving import resolve
 from common.console import Terminal
 from common.errors import ConfigError, PolicyRefusal
 from common.model.relevance import read_relevance
@@ -91,20 +89,6 @@ def search_command(
         typer.echo(json.dumps(_as_json(site, found, how_sure, made, held), indent=2))
     else:
         _show(site, found, how_sure, made, held)
-
-
-def resolve_command(
-    handle: Annotated[str, typer.Argument(metavar="HANDLE", help="As another hospital was told it.")],
-    *,
-    config: ConfigFile,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why it is opened; it goes into this hospital's log.")],
-) -> None:
-    """Find the study of this hospital that another one was told of by a handle.
-
-    Exits with 2 where the handle is none of this hospital or too old, 4 where the index does not hold.
-    """
-    site = load_site_config(config)
-    typer.echo(resolve(site, handle, reason=reason, now=local_now()))
 
 
 def _held(searcher: Searcher, plan: Plan | None, hits: tuple[Hit, ...], *, k: int) -> Held:

@@ -14,7 +14,7 @@ from client.network.way_out import WayOut
 from client.policy.site_config import proxy_of
 from client.policy.site_schema import SiteConfig
 from client.search.asking import Server, ask
-from client.search.build import search_folder
+from client.search.generation import search_folder
 from client.search.index import Gallery, Hit, SearchIndex
 from client.search.traits import Filter
 from client.state_folder import KEY_FILE

@@ -18,8 +18,8 @@ from client.gate.search_gate import SearchGate
 from client.policy.site_policy import policy_of
 from client.policy.site_schema import SiteConfig
 from client.search.book import opened_book
-from client.search.build import search_folder
 from client.search.desk import Desk
+from client.search.generation import search_folder
 from client.search.index import SearchIndex
 from client.search.told_handles import open_handles
 from common.errors import AdmissionError, WardroundError

@@ -13,14 +13,16 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from client.mediator.plan import Span, Why
 from common.canonical import digest
 from common.errors import DataError
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 CHARACTERS: dict[str, Any] = {"analyzer": "char_wb", "ngram_range": (1, 4), "sublinear_tf": True}
 WORDS: dict[str, Any] = {"analyzer": "word", "ngram_range": (1, 2), "sublinear_tf": True}
@@ -107,6 +109,8 @@ def read_filter(held: dict[str, Any]) -> Divergence:
 
 
 def _vectorizer(data: dict[str, Any], counted: dict[str, Any]) -> TfidfVectorizer:
+    from sklearn.feature_extraction.text import TfidfVectorizer  # slow to import: not before words are read
+
     vectorizer = TfidfVectorizer(vocabulary=data["terms"], **counted)
     vectorizer.idf_ = np.asarray(data["idf"])
     return vectorizer

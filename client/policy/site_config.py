@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from client.data.anchors import AnchorFolder
+from client.data.anchor_folder import AnchorFolder
 from client.data.folder import StudyFolder
 from client.data.patients import SAME_PATIENTS
 from client.data.registry import ADAPTERS

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -23,7 +22,7 @@ from client.data.patients import FOLDED, folded
 from client.data.splits import PUBLIC_SITE
 from client.policy.site_config import study_folder
 from client.policy.site_schema import SiteConfig
-from client.search.generation import HANDLE_KEY_FILE, SEARCH_FOLDER, Head, IndexWriter, alone, read_studies
+from client.search.generation import HANDLE_KEY_FILE, Head, IndexWriter, alone, read_studies, search_folder
 from client.search.handles import HandleKey
 from client.search.studies import HANDLE, IMAGE_STUDY, IndexedStudies
 from client.search.traits import traits_of
@@ -83,11 +82,6 @@ class Built:
     num_gone: int = 0
     num_kept_out: int = 0
     num_left_out: int = 0
-
-
-def search_folder(site: SiteConfig) -> Path:
-    """Where a hospital's index lies."""
-    return site.state_folder / SEARCH_FOLDER
 
 
 def site_key(site: SiteConfig) -> SigningKey | None:

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
+from client.policy.site_schema import SiteConfig
 from client.search.columns import REMEDY, Column, StoredColumn, write_column
 from client.search.studies import HANDLE, IMAGE_STUDY, Handles, IndexedStudies
 from client.search.traits import TRAITS, TRAITS_OF_FIRST, widened
@@ -46,6 +47,11 @@ VERSION = 2
 _TRAITS = {1: TRAITS_OF_FIRST, VERSION: TRAITS}
 """How each version has the traits; otherwise they are alike."""
 _GENERATION = re.compile(r"[0-9a-f]{16}")
+
+
+def search_folder(site: SiteConfig) -> Path:
+    """Where a hospital's index lies."""
+    return site.state_folder / SEARCH_FOLDER
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from client.policy.site_schema import SiteConfig
-from client.search.build import search_folder
+from client.search.generation import search_folder
 from client.search.index import SearchIndex
 from client.search.opened import note_opened
 from client.search.told_handles import open_handles

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from client.data.anchors import AnchorFolder, read_anchors
+from client.data.anchor_folder import AnchorFolder
+from client.data.anchors import read_anchors
 from client.data.features import CachedEncoder
 from client.training.calibrate import calibrate
 from common.config.load import read_run_config

@@ -18,8 +18,6 @@ from typing import Generic
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
-from transformers.utils.logging import disable_progress_bar
 
 from common.canonical import digest
 from common.encoders.interface import Item, Prefix
@@ -135,6 +133,8 @@ def load_image_backbone(folder: Path, *, field: str, trainable_blocks: int = 0) 
     with _refused(folder, field=field, kind="vision"):
         model = _load_model(folder, main_input="pixel_values")
         # The PIL backend: the default one needs torchvision.
+        from transformers import AutoImageProcessor
+
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
 
         def prepare(images: Sequence[Image]) -> Mapping[str, Tensor]:
@@ -163,6 +163,8 @@ def load_report_backbone(folder: Path, *, field: str, max_tokens: int, trainable
     """
     with _refused(folder, field=field, kind="text"):
         model = _load_model(folder, main_input="input_ids")
+        from transformers import AutoTokenizer
+
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         padding = "max_length" if trainable_blocks else "longest"
 
@@ -220,6 +222,9 @@ def _load_model(folder: Path, *, main_input: str) -> nn.Module:
     Raises:
         ValueError: It has two modalities or a decoder, reads another modality, or lacks weights.
     """
+    from transformers import AutoModel
+    from transformers.utils.logging import disable_progress_bar
+
     disable_progress_bar()  # it is drawn even where there is no terminal
     model, report = AutoModel.from_pretrained(
         folder,

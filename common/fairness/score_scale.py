@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 
 _LEAST_SIMILARITY = -1.0
 
@@ -38,6 +37,8 @@ class ScoreScale:
             relevant: Similarities of an image and its own report, at least one.
             irrelevant: Similarities of an image and another patient's, at least one.
         """
+        from sklearn.linear_model import LogisticRegression  # slow to import, and few runs tell scores
+
         similarity = _numbers(np.concatenate([relevant, irrelevant]))
         is_right = np.concatenate([np.ones(len(relevant)), np.zeros(len(irrelevant))])
         mean, deviation = float(similarity.mean()), float(similarity.std())

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from common.fairness.intervals import Interval
 from common.retrieval.paired import CONFIDENCE, Estimate, share_of
@@ -42,7 +42,7 @@ OPERATING_PROBABILITY = 0.5
 """From it on a pair counts as found: it is more likely right than wrong."""
 NUM_BINS = len(BIN_EDGES) + 1
 
-_Z = float(norm.ppf((1 + CONFIDENCE) / 2))
+_Z = float(ndtri((1 + CONFIDENCE) / 2))
 _ENDS = (0.0, *BIN_EDGES, 1.0)
 _MIDDLES_B = np.array([(low + high) / 2 for low, high in itertools.pairwise(_ENDS)])
 _ABOVE_B = np.arange(NUM_BINS) > BIN_EDGES.index(OPERATING_PROBABILITY)

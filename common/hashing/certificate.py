@@ -26,13 +26,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy.stats import beta, norm
-from torch import Tensor
+from scipy.special import betaincinv, ndtr, ndtri
 
 from common.hashing.joint_certificate import most_joint_flips
-from common.hashing.smoothing import RelaxedOf, Smoothing, votes
 
 _CHOOSING = 4
 """One in so many votes chooses the code, and the others certify it."""
@@ -78,12 +75,6 @@ class Ballot:
         return replace(self, code=self.code[:bits], expected=self.expected[:bits], against=self.against[:, :bits])
 
 
-def cast_ballot(relaxed_of: RelaxedOf, one: Tensor, smoothing: Smoothing, *, generator: torch.Generator) -> Ballot:
-    """Vote on the code of one input `[...]`; one batch of noise serves every bit."""
-    votes_NK = votes(relaxed_of, one, smoothing, generator=generator).numpy()
-    return Ballot.of(votes_NK, deviation=smoothing.deviation)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Certificate:
     """What a change within the radius can do to a code, with probability 1 - alpha over the votes.
@@ -111,9 +102,9 @@ def certify_bits(ballot: Ballot, *, radius: float, alpha: float, tolerance: floa
     num_votes, bit_width = ballot.against.shape
     against_K = ballot.against.sum(axis=0)
     upper_K = np.where(
-        against_K == num_votes, 1.0, beta.ppf(1 - alpha / bit_width, against_K + 1, num_votes - against_K)
+        against_K == num_votes, 1.0, betaincinv(against_K + 1, num_votes - against_K, 1 - alpha / bit_width)
     )
-    loose = upper_K >= norm.cdf(norm.ppf(0.5 - tolerance) - radius / ballot.deviation)
+    loose = upper_K >= ndtr(ndtri(0.5 - tolerance) - radius / ballot.deviation)
     return Certificate(code=ballot.code, loose=loose, most_flips=int(loose.sum()))
 
 

@@ -5,13 +5,15 @@ Shapes: B batch, K bits, P bytes (P = K / 8). The first bit of a code is the hig
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from common.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Codes: TypeAlias = NDArray[np.uint8]
 """Packed codes, `[B, P]`."""

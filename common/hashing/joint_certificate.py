@@ -36,7 +36,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import log_ndtr, ndtr, ndtri
 
 Vector = NDArray[np.float64]
 
@@ -68,7 +68,7 @@ def most_joint_flips(
         return most
     problem = _Problem.of(against_NK, expected_K, share=share, slack=slack)
     # No bit of S has a lower share at x, so the count is never further above its mean than this for each bit.
-    reach = 1 - float(norm.cdf(norm.ppf(share) - shift))
+    reach = 1 - float(ndtr(ndtri(share) - shift))
     while True:
         bound = min((problem.most(shift, reach=reach * most, scale=scale) for scale in _SCALES), default=most)
         # A hair above a whole number is rounding.
@@ -143,7 +143,7 @@ def _gain_without_variance(shift: float, *, reach: float, curb: float) -> float:
     a = _OFFSETS
     # Below `turn` the best z is (L - a) / 2b, beyond it Z. E L^2 and E L up to a point are those of shifted normals.
     turn = (np.log(a + 2 * curb * reach) + shift * shift / 2) / shift
-    below, once, twice = norm.cdf(turn), norm.cdf(turn - shift), norm.logcdf(turn - 2 * shift)
+    below, once, twice = ndtr(turn), ndtr(turn - shift), log_ndtr(turn - 2 * shift)
     second = np.exp(shift * shift + twice)
     inner = (second - 2 * a * once + a * a * below) / (4 * curb)
     outer = reach * ((1 - once) - a * (1 - below)) - curb * reach * reach * (1 - below)

@@ -16,6 +16,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from common.hashing.certificate import Ballot
+
 RelaxedOf: TypeAlias = Callable[[Tensor], Tensor]
 """From inputs `[B, ...]` of floating point to the hash head's outputs `[B, K]`, whose signs are the code."""
 
@@ -66,3 +68,9 @@ def votes(relaxed_of: RelaxedOf, one: Tensor, smoothing: Smoothing, *, generator
             noise = torch.randn(copies, *real.shape, generator=generator, dtype=real.dtype).to(real.device)
             cast.append((relaxed_of(real + smoothing.deviation * noise) >= 0).cpu())
     return torch.cat(cast)
+
+
+def cast_ballot(relaxed_of: RelaxedOf, one: Tensor, smoothing: Smoothing, *, generator: torch.Generator) -> Ballot:
+    """Vote on the code of one input `[...]`; one batch of noise serves every bit."""
+    votes_NK = votes(relaxed_of, one, smoothing, generator=generator).numpy()
+    return Ballot.of(votes_NK, deviation=smoothing.deviation)

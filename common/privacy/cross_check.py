@@ -19,8 +19,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from opacus.accountants import PRVAccountant
-
 from common.errors import AccountingError
 from common.privacy.accountant import Relation, epsilon_of
 from common.privacy.events import DiscreteLaplace, Event, SampledGaussian
@@ -104,6 +102,8 @@ def _by_prv(history: tuple[tuple[float, float, int], ...], *, delta: float, erro
 
     At most about `error` above its estimate. Where 0 is meant, PRV may go below it.
     """
+    from opacus.accountants import PRVAccountant  # two seconds, which whoever only audits signatures need not wait
+
     accountant = PRVAccountant()
     accountant.history = list(history)
     try:

@@ -25,7 +25,7 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from common.fairness.intervals import Interval
 
@@ -34,7 +34,7 @@ CELLS = ("both", "start_only", "final_only", "neither")
 """The cells of `Paired`, in the order in which counts are told."""
 FOUND_NOW, FOUND_AT_START = ("both", "final_only"), ("both", "start_only")
 """The cells of what the final model finds, and of what the start does."""
-_Z = float(norm.ppf((1 + CONFIDENCE) / 2))
+_Z = float(ndtri((1 + CONFIDENCE) / 2))
 _ADDED = 0.5
 """Patients added to each cell for the sampling variance of a difference."""
 

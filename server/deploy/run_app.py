@@ -51,8 +51,7 @@ from server.public_watch import PublicValidation
 from server.recorder import ServerRecorder
 from server.report.build import RunFacts, build_summary
 from server.report.fairness.release_gate import withheld_because
-from server.report.render import REPORT_FILE
-from server.report.summary import SUMMARY_FILE
+from server.report.summary import REPORT_FILE, SUMMARY_FILE
 from server.report.write import ROUNDS_FILE, write_run
 from server.transport import Presence
 from strategies.composition import check_cancels, check_least_sites

@@ -14,11 +14,9 @@ from server.deploy.config import CONFIG_FILE
 from server.deploy.installation import is_served, read_installation
 from server.deploy.run_view import RunView
 from server.deploy.runs import Ending, Outcome, RunFolder, Wanted, find_run, new_run, wait_for_news
-from server.report import words
+from server.report import sentences
 from server.report.fairness.release_words import passed
-from server.report.render import REPORT_FILE
-from server.report.summary import SUMMARY_FILE
-from server.report.watched import stepped_back
+from server.report.summary import REPORT_FILE, SUMMARY_FILE
 
 ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="The consortium's consortium.yaml.")]
 Key = Annotated[str, typer.Argument(metavar="RUN", help="Key of the run, or the beginning of it.")]
@@ -111,8 +109,8 @@ def _told(summary: str | None) -> list[str]:
     if summary is None:
         return []
     found = json.loads(summary)
-    told = (stepped_back(found), words.helped(found), words.served_worse(found), passed(found))
-    return [*(sentence for sentence in told if sentence is not None), *words.resting(found)]
+    told = (sentences.stepped_back(found), sentences.helped(found), sentences.served_worse(found), passed(found))
+    return [*(sentence for sentence in told if sentence is not None), *sentences.resting(found)]
 
 
 def _summary_of(run: RunFolder) -> str | None:

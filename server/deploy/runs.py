@@ -39,6 +39,8 @@ OUTCOME_FILE = "outcome.json"
 LOG_FILE = "run.log"
 LOCK_FILE = ".lock"
 KEY_LENGTH = 16
+SEARCH_OPENED = "search_opened"
+"""What watchers of a run are told once hospitals can search by its channel."""
 
 
 class Wanted(StrEnum):

@@ -20,15 +20,12 @@ from server.app import GridTransport
 from server.deploy.gate import Bounds
 from server.deploy.installation import SERVER_FILE, Installation
 from server.deploy.listeners import Listener, bind, tls_config
-from server.deploy.runs import RunFolder, Wanted, all_runs
+from server.deploy.runs import SEARCH_OPENED, RunFolder, Wanted, all_runs
 from server.search.counter import Counter, Members
 from server.search.session import serve_questions
 from server.transport import Wait
 
 BOUNDS = Bounds(open=64, open_of_one=16, greeting=32, greeting_of_one=8)
-OPENED = "search_opened"
-"""What watchers of the run are told."""
-
 MEETING_SECONDS = 10.0
 """How long hospitals are waited for before the channel is said to be open; who comes later is asked from then on."""
 
@@ -46,7 +43,7 @@ def keep_open(run: RunFolder, installation: Installation, transport: GridTranspo
     shown = sha256_of_file(certificate)
     transport.meet(Wait(wanted=wanted, needed=0, deadline_seconds=MEETING_SECONDS))
     with _listening(counter, port=installation.config.search_port, certificate=certificate):
-        run.note(OPENED, port=installation.config.search_port)
+        run.note(SEARCH_OPENED, port=installation.config.search_port)
         serve_questions(
             counter,
             transport,

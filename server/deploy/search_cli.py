@@ -13,8 +13,7 @@ from common.service.ports import OFF
 from server.deploy.config import CONFIG_FILE
 from server.deploy.installation import read_installation
 from server.deploy.run_cli import ConfigFile, Key, check_served
-from server.deploy.runs import LOG_FILE, Ending, RunFolder, Wanted, find_run, wait_for_news
-from server.deploy.search_app import OPENED
+from server.deploy.runs import LOG_FILE, SEARCH_OPENED, Ending, RunFolder, Wanted, find_run, wait_for_news
 
 OPEN_SECONDS = 120.0
 """How long it is waited for that the channel opens: a new process, and the import of torch."""
@@ -63,7 +62,7 @@ def _wait_until_open(run: RunFolder, byte: int) -> None:
     end = time.monotonic() + OPEN_SECONDS
     while time.monotonic() < end:
         events, byte = wait_for_news(run, byte, seconds=1.0)
-        if any(event["event"] == OPENED for event in events):
+        if any(event["event"] == SEARCH_OPENED for event in events):
             return
     raise ConfigError(
         f"run {run.key} is not open yet: another run goes on, the port is taken, or the server is busy; it opens when "

@@ -15,7 +15,7 @@ from common.retrieval.paired import Published
 from common.retrieval.relevance import Relevance
 from common.templates import markdown_templates
 from server.model.ended_run import EndedRun
-from server.report import words
+from server.report import sentences, words
 from server.report.fairness.release_words import withheld
 
 INTENDED_USE = (
@@ -72,7 +72,7 @@ def card_of(run: EndedRun, *, digest: str, licence: str, relevance: Relevance | 
         "privacy": {key: summary["privacy"][key] for key in ("unit_of_privacy", "neighboring_relation")},
         "sites": {name: {key: site.get(key) for key in SITE_KEYS} for name, site in summary["sites"].items()},
         "groups": [_group(row) for row in summary["groups"] if not row["suppressed"]],
-        "served_worse": words.served_worse(summary),
+        "served_worse": sentences.served_worse(summary),
         "how_sure": None if relevance is None else how_sure(relevance),
         "figures_private": "$.groups" not in summary["not_private"],
         "adversary": bool(run.config.mitigation.adversary_weight),
@@ -106,7 +106,7 @@ def how_sure(relevance: Relevance) -> dict[str, Any]:
 
 def _why(run: EndedRun) -> str:
     """Which model this is, and why, in a sentence or two."""
-    told = words.helped(run.summary) or "Nothing was measured, so that nobody knows whether training helped."
+    told = sentences.helped(run.summary) or "Nothing was measured, so that nobody knows whether training helped."
     if reasons := withheld(run.summary):
         return f"This is the public start of the run: its final model must not be published ({'; '.join(reasons)})."
     if run.published is Published.START:

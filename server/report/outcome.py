@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from server.report import reputation, robustness, words
+from server.report import reputation, robustness, sentences, words
 from server.report.fairness.release_words import passed, withheld
 from server.report.statistic import Statistic, Statistics
-from server.report.watched import stepped_back
 
 Summary = Mapping[str, Any]
 
@@ -125,7 +124,7 @@ def _sentence(summary: Summary, reached: Statistic) -> str:
     trained = words.capital(f"{words.plural(sites, 'hospital')} trained one model in {words.plural(rounds, 'round')}")
     if withheld(summary):
         trained = f"{trained}; it must not be published"
-    if (told := words.helped(summary)) is not None:
+    if (told := sentences.helped(summary)) is not None:
         return f"{trained}. {told}"
     if reached.value is None:
         return f"{trained}."
@@ -242,7 +241,7 @@ def _of_the_gate(summary: Summary) -> list[Notice]:
 
 
 def _resting(summary: Summary) -> list[Notice]:
-    if not (resting := words.resting(summary)):
+    if not (resting := sentences.resting(summary)):
         return []
     text = "The rule hardly used the updates of these hospitals, so that they were asked no more in this run:"
     return [Notice(text, tuple(resting))]
@@ -251,7 +250,7 @@ def _resting(summary: Summary) -> list[Notice]:
 def _of_the_server(summary: Summary) -> list[Notice]:
     """What the server did with what it got."""
     notices = []
-    if (told := stepped_back(summary)) is not None:
+    if (told := sentences.stepped_back(summary)) is not None:
         notices.append(Notice(told))
     if warnings := reputation.warnings(summary):
         text = "The server let these hospitals count for little, which is no proof of malice:"

@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 
 from common.files import write_atomically
 from common.templates import page_templates
-from server.report import heat_maps, plots, reputation, robustness, tables, words
+from server.report import heat_maps, plots, reputation, robustness, sentences, tables, words
 from server.report.fairness import gains, more_figures, privacy_by_group, release_words
 from server.report.fairness.group_history import histories, history_figure
 from server.report.fairness.make_up import make_ups
@@ -28,10 +28,10 @@ from server.report.fairness.three_answers import are_marked, three_answers
 from server.report.outcome import outcome
 from server.report.remedies import LEAST_KEPT, remedies_figure, remedies_verdict, remedy_rows, thresholds_verdict
 from server.report.statistic import Statistics
-from server.report.watched import stepped_back, watched_figure, watched_rounds
+from server.report.summary import REPORT_FILE
+from server.report.watched import watched_figure, watched_rounds
 from server.report.widths import shape, widths_figure, widths_of
 
-REPORT_FILE = "report.html"
 REPORT_EXCERPT = 420
 """Characters of a report text that the examples show."""
 
@@ -150,7 +150,7 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
             weights=weights,
             curves=curves,
             watched=watched,
-            stepped_back=stepped_back(summary),
+            stepped_back=sentences.stepped_back(summary),
             widths=widths,
             widths_shape=shape(widths) if widths else "",
             widths_marked=not statistics.is_private("pooled"),
@@ -176,6 +176,7 @@ def render(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]], *, e
             script_digests=[_source_digest(script) for script in scripts.values()],
             style=Path(__file__).with_name("style.css").read_text(encoding="utf-8"),
             words=words,
+            sentences=sentences,
         )
     )
 

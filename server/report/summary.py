@@ -15,6 +15,8 @@ from common.errors import CheckFailed
 from common.files import write_atomically
 
 SUMMARY_FILE = "summary.json"
+REPORT_FILE = "report.html"
+"""The page that is made of it."""
 
 
 def load_schema() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How the model fared on public studies, round by round, and where the server went back: figure, rows and sentence."""
+"""How the model fared on public studies, round by round, and where the server went back: figure and rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from server.report import words
 from server.report.plots import SERIES_COLOURS, axis, figure_json, figure_layout, rounds_axis
 
 
@@ -41,19 +40,6 @@ def watched_rounds(summary: Mapping[str, Any], rounds: Sequence[Mapping[str, Any
             probability = _probability(seen["value"])
             found.append(WatchedRound(line["round"], probability, seen["step"], seen["stepped_back"]))
     return found
-
-
-def stepped_back(summary: Mapping[str, Any]) -> str | None:
-    """Where the server went back, in a sentence; None where it never did."""
-    watched = summary.get("public_validation")
-    if not watched or not watched["stepped_back"]:
-        return None
-    back = watched["stepped_back"]
-    which = words.listing(str(number) for number in back)
-    return (
-        f"In {words.plural(len(back), 'round')} of {words.spelled(summary['rounds_completed'])} the model fell below "
-        f"the best one on public studies ({which}): the server went back to that and halved the step each time."
-    )
 
 
 def watched_figure(found: Sequence[WatchedRound]) -> dict[str, Any]:

@@ -21,12 +21,12 @@ from torch import Tensor
 from client.site import HeldOut
 from common.config.schema import RunConfig
 from common.encoders.dual import DualEncoder, embed_in_batches
-from common.hashing.certificate import Ballot, cast_ballot
+from common.hashing.certificate import Ballot
 from common.hashing.codes import Codes, binarise
 from common.hashing.hamming import hamming_distances
 from common.hashing.head import head_outputs
 from common.hashing.sensitivity import SoftOf
-from common.hashing.smoothing import Smoothing
+from common.hashing.smoothing import Smoothing, cast_ballot
 from common.retrieval.evaluation import distinct_reports
 from common.retrieval.metrics import retrieval_metrics
 from common.seeds import numpy_generator, torch_generator

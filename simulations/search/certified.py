@@ -20,12 +20,12 @@ from client.search.handles import handle_bytes
 from client.search.index import Gallery, SearchIndex
 from common.config.schema import RunConfig
 from common.errors import ConfigError
-from common.hashing.certificate import Certificate, cast_ballot, certify
+from common.hashing.certificate import Certificate, certify
 from common.hashing.certified_search import surely_first
 from common.hashing.codes import Codes, unpack
 from common.hashing.hamming import hamming_distances
 from common.hashing.head import head_outputs
-from common.hashing.smoothing import Smoothing
+from common.hashing.smoothing import Smoothing, cast_ballot
 from common.model import Model
 from common.seeds import torch_generator
 

@@ -90,3 +90,39 @@ def test_production_loads_neither_the_simulation_nor_the_other_side(side: str) -
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+WITHOUT_TORCH = (
+    "audit index",
+    "audit ledger",
+    "audit log",
+    "audit run",
+    "server admit",
+    "server cohort",
+    "server init",
+    "server resume",
+    "server run",
+    "server search",
+    "server start",
+    "server status",
+    "server stop",
+    "site init",
+    "site join",
+    "site resolve",
+    "site start",
+)
+"""Commands that train, encode and draw nothing: whoever types them does not wait until torch is there."""
+
+
+def test_commands_that_compute_nothing_start_without_torch() -> None:
+    modules = [wardround.COMMANDS[name][0].partition(":")[0] for name in WITHOUT_TORCH]
+    slow = ("torch", "opacus", "sklearn", "transformers", "plotly")
+    script = (
+        "import importlib, sys\n"
+        f"for module in {modules!r}:\n"
+        "    importlib.import_module(module)\n"
+        f"    found = [name for name in {slow!r} if name in sys.modules]\n"
+        "    if found: sys.exit(f'{module} imports {found}')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

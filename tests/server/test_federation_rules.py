@@ -15,7 +15,7 @@ from torch import Tensor
 from common.config.load import config_digest
 from common.errors import AggregationError, CheckFailed, ConfigError
 from common.wire.flower import Reply, Task
-from server import federation
+from server import stepper
 from server.checkpoint import load_state
 from strategies.interface import Aggregate, Aggregator, State
 
@@ -128,7 +128,7 @@ class Dividing(Remembering):
 
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Aggregator], None]:
-    return lambda rule: monkeypatch.setattr(federation, "build_aggregator", lambda *_, **__: rule)
+    return lambda rule: monkeypatch.setattr(stepper, "build_aggregator", lambda *_, **__: rule)
 
 
 def test_rules_state_is_its_own_whatever_memory_the_rule_returned(world: Any, use: Any) -> None:

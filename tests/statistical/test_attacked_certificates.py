@@ -11,10 +11,10 @@ from torch import Tensor
 
 from common.config.load import load_config
 from common.encoders.dual import DualEncoder
-from common.hashing.certificate import cast_ballot, certify, certify_bits, tolerance_of
+from common.hashing.certificate import certify, certify_bits, tolerance_of
 from common.hashing.head import head_outputs
 from common.hashing.sensitivity import attacked
-from common.hashing.smoothing import Smoothing, votes
+from common.hashing.smoothing import Smoothing, cast_ballot, votes
 from simulations.scenarios.simulate import Clock, prepare
 
 ALPHA = 0.001

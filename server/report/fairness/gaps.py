@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from common.retrieval.paired import CONFIDENCE
 
@@ -45,7 +45,7 @@ def fairness_of(rows: Sequence[Row]) -> dict[str, Any]:
 
 def wider_for(number: int) -> float:
     """How much longer the reach of an interval is that holds for so many comparisons together (Bonferroni)."""
-    alone, together = (float(norm.ppf(1 - (1 - CONFIDENCE) / (2 * several))) for several in (1, number))
+    alone, together = (float(ndtri(1 - (1 - CONFIDENCE) / (2 * several))) for several in (1, number))
     return together / alone
 
 

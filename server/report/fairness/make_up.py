@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from common.fairness.marginals import BOTH
 from common.retrieval.paired import CELLS, CONFIDENCE
@@ -22,7 +22,7 @@ from server.report.statistic import Statistic, Statistics
 
 Summary = Mapping[str, Any]
 
-_Z = float(norm.ppf((1 + CONFIDENCE) / 2))
+_Z = float(ndtri((1 + CONFIDENCE) / 2))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from common.retrieval.paired import CONFIDENCE
 from server.report import words
@@ -91,5 +91,5 @@ def _mean(values: Sequence[float], *, private: bool) -> Statistic:
     if mean is None or num < 2:
         return Statistic(mean, private=private)
     deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (num - 1))
-    reach = float(student.ppf((1 + CONFIDENCE) / 2, num - 1)) * deviation / math.sqrt(num)
+    reach = float(stdtrit(num - 1, (1 + CONFIDENCE) / 2)) * deviation / math.sqrt(num)
     return Statistic(mean, (mean - reach, mean + reach), private)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import linprog
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from common.fairness.table import margins_of, total_of
 from server.report.fairness.group_table import GroupTable
@@ -25,7 +25,7 @@ from server.report.fairness.group_table import GroupTable
 LEAST_RANGE = 5
 """Patients within which a count that is not shown cannot be told, at least."""
 
-_DOUBT = float(norm.ppf(0.999))
+_DOUBT = float(ndtri(0.999))
 """Deviations of noise beyond which a reader believes none: one sum in 500 is further off."""
 _ROUNDING = 1e-6
 """Of the linear programs' constraints, in patients."""

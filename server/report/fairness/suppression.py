@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from common.retrieval.paired import CONFIDENCE
 from server.report.fairness.group_table import GroupTable
@@ -38,7 +38,7 @@ def too_small(table: GroupTable, *, least: int) -> set[int]:
     (Bonferroni): of forty empty groups one in twenty would else be shown by chance.
     """
     deviation_G = np.sqrt(np.diag(table.covariance_of_patients))
-    surely = float(norm.ppf(1 - (1 - CONFIDENCE) / len(deviation_G)))
+    surely = float(ndtri(1 - (1 - CONFIDENCE) / len(deviation_G)))
     return set(np.flatnonzero(table.num_patients - surely * deviation_G < least).tolist())
 
 

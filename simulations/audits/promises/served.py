@@ -16,7 +16,8 @@ from typing import Any
 from common.errors import CannotTell, CheckFailed
 from server.report.fairness.gaps import fairness_of
 from server.report.fairness.groups import of_all_sites
-from server.report.render import REPORT_FILE, render
+from server.report.render import render
+from server.report.summary import REPORT_FILE
 from simulations.audits.promises.answers import Check, Promise, checked
 from simulations.audits.promises.opened import Opened
 from simulations.audits.promises.parts import MIB, part_of

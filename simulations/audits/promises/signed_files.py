@@ -18,8 +18,7 @@ from common.evidence.manifest import MANIFEST_FILE, STATE_FILE
 from common.files import sha256_of_file
 from common.ledger.audit import LedgerAudit
 from server.deploy.members import Admitted
-from server.report.render import REPORT_FILE
-from server.report.summary import SUMMARY_FILE
+from server.report.summary import REPORT_FILE, SUMMARY_FILE
 from server.report.write import ROUNDS_FILE
 from simulations.audits.promises.answers import Check, Promise, answer_of, checked, exit_code_of
 from simulations.audits.promises.handed_over import files_of_ledger

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from flwr.app import Message
 
-from client.data.anchors import AnchorFolder
+from client.data.anchor_folder import AnchorFolder
 from client.deploy.approval import Approval, Approvals
 from client.deploy.bundle import build_bundle
 from client.state_folder import KEY_FILE

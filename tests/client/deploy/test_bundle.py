@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import wardround
-from client.data.anchors import AnchorFolder, digest_of_anchors
+from client.data.anchor_folder import AnchorFolder, digest_of_anchors
 from client.deploy.bundle import build_bundle
 from client.policy.site_config import anchor_folder, load_site_config
 from common.bundle import Bundle, bundle_of, read_bundle

@@ -12,8 +12,9 @@ from flwr.app import Message
 
 import wardround
 from client.check.budget import accounts_of, budget_of
-from client.deploy import local_worker, recover_cli
-from client.deploy.local_worker import LedgerHolder, LocalWorker, open_worker
+from client.deploy import held_ledger, recover_cli
+from client.deploy.held_ledger import LedgerHolder
+from client.deploy.local_worker import LocalWorker, open_worker
 from client.deploy.metrics import LedgerReader
 from client.gate.recorder import SiteRecorder
 from client.ledger.lost import PaidRelease, lost_releases, releases_in
@@ -21,7 +22,7 @@ from client.policy.site_config import load_site_config
 from client.state_folder import ADMISSION_FILE, LEDGER_FILE, LOG_FOLDER
 from common.bundle import Bundle
 from common.config.load import load_config
-from common.errors import TrustError
+from common.errors import LedgerError, TrustError
 from common.evidence.log_trail import Counterpart
 from common.ledger.audit import audit_ledger
 from common.ledger.entries import HELD_OUT, TRAINING
@@ -210,7 +211,7 @@ def test_worker_that_did_not_look_into_its_log_would_spend_the_budget_again(
     """The broken variant: what the check above is there for."""
     before = spent(trained)
     lose(trained, "gone")
-    monkeypatch.setattr(local_worker, "refuse_forgetful", lambda *_: None)
+    monkeypatch.setattr(held_ledger, "refuse_forgetful", lambda *_: None)
     with worker_of(trained) as worker:
         assert said(worker, bundle, 3) is None
     assert spent(trained)[0] < before[0]
@@ -221,7 +222,7 @@ def test_trouble_with_a_ledger_is_said_once(trained: Hospital, caplog: pytest.Lo
     with worker_of(trained) as worker:
         holder: LedgerHolder = worker._ledger
         for _ in range(3):
-            with pytest.raises(local_worker.LedgerError):
+            with pytest.raises(LedgerError):
                 holder.open()
     assert sum("no ledger" in record.message for record in caplog.records) == 1
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from client.data.anchors import AnchorFolder
+from client.data.anchor_folder import AnchorFolder
 from client.policy.site_config import anchor_folder, load_site_config
 from client.policy.site_schema import RANGES
 from common.config.load import load_config

@@ -15,7 +15,7 @@ import pytest
 import wardround
 from client.policy.site_config import load_site_config
 from client.policy.site_schema import SiteConfig
-from client.search.build import search_folder
+from client.search.generation import search_folder
 from client.search.index import SearchIndex
 from client.state_folder import KEY_FILE
 from common.hashing.codes import Codes

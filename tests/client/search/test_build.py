@@ -14,8 +14,8 @@ import pytest
 import client.search.build
 from client.policy.site_schema import SiteConfig
 from client.search.audit import audit_index
-from client.search.build import build, search_folder, withdraw
-from client.search.generation import alone
+from client.search.build import build, withdraw
+from client.search.generation import alone, search_folder
 from client.search.index import Gallery
 from common.errors import ConfigError, DataError
 from tests.client.search.conftest import NUM_PATIENTS, StandInModel, bytes_below, opened

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from client.policy.site_schema import SiteConfig
-from client.search.build import search_folder
+from client.search.generation import search_folder
 from client.state_folder import KEY_FILE
 from common.trust.keys import SigningKey
 from tests.client.search.conftest import NUM_PATIENTS, Run

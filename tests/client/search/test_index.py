@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from client.policy.site_schema import SiteConfig
-from client.search.build import build, search_folder, site_key, withdraw
-from client.search.generation import HEAD_FILE, alone
+from client.search.build import build, site_key, withdraw
+from client.search.generation import HEAD_FILE, alone, search_folder
 from client.search.handles import HandleKey
 from client.search.index import Gallery, SearchIndex
 from client.search.studies import HANDLE, IMAGE_STUDY, IndexedStudies

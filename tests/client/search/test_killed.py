@@ -13,7 +13,8 @@ import pytest
 import client.search.build
 from client.policy.site_schema import SiteConfig
 from client.search.audit import audit_index
-from client.search.build import build, search_folder, withdraw
+from client.search.build import build, withdraw
+from client.search.generation import search_folder
 from tests.client.search.conftest import NUM_PATIENTS, StandInModel, opened
 from tests.client.store.test_killed import kill_after
 

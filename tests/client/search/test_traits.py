@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from client.policy.site_config import load_site_config
 from client.policy.site_schema import SiteConfig
 from client.search import generation
-from client.search.build import build, search_folder, withdraw
-from client.search.generation import read_head
+from client.search.build import build, withdraw
+from client.search.generation import read_head, search_folder
 from client.search.index import Gallery, SearchIndex
 from client.search.traits import TRAITS, TRAITS_OF_FIRST, Filter, names_in, recorded_in, traits_of, widened
 from client.state_folder import KEY_FILE

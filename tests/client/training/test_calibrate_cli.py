@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from client.data.anchors import AnchorFolder, read_anchors
+from client.data.anchor_folder import AnchorFolder
+from client.data.anchors import read_anchors
 from client.data.features import CachedEncoder
 from common.config.load import config_as_yaml, load_config
 from common.encoders.cache import FeatureCache

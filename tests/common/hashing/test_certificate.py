@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from common.hashing.certificate import Ballot, Certificate, cast_ballot, certify, certify_bits, tolerance_of
-from common.hashing.smoothing import Smoothing
+from common.hashing.certificate import Ballot, Certificate, certify, certify_bits, tolerance_of
+from common.hashing.smoothing import Smoothing, cast_ballot
 from tests.common.hashing.half_spaces import HalfSpaces
 
 Certify = Callable[..., Certificate]

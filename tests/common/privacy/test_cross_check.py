@@ -127,7 +127,7 @@ def test_spent_refuses_where_prv_is_wrong(broken: Broken, monkeypatch: pytest.Mo
             broken(self)
             return float(super().get_epsilon(*args, **options))
 
-    monkeypatch.setattr(cross_check, "PRVAccountant", Wrong)
+    monkeypatch.setattr("opacus.accountants.PRVAccountant", Wrong)
     with pytest.raises(AccountingError, match="two accountants differ"):
         spent_by([event(12)], delta=1e-3)
 
@@ -137,7 +137,7 @@ def test_spent_refuses_where_prv_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         def get_epsilon(self, *_: Any, **__: Any) -> float:
             raise RuntimeError("Discrete mean differs significantly from continuous mean.")
 
-    monkeypatch.setattr(cross_check, "PRVAccountant", Failing)
+    monkeypatch.setattr("opacus.accountants.PRVAccountant", Failing)
     with pytest.raises(AccountingError, match=r"PRV cannot compose.*Discrete mean"):
         spent_by([event(12)], delta=1e-3)
 

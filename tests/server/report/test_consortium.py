@@ -12,7 +12,7 @@ from common.config.schema import RunConfig
 from common.privacy.count_noise import UNITS, LaplaceCountNoise
 from common.privacy.held_out import noise_of
 from server.checkpoint import RunState, SiteHistory
-from server.report import words
+from server.report import sentences
 from server.report.consortium import NOTHING, consortium
 
 BAND = "64-127"
@@ -83,7 +83,7 @@ def test_nothing_is_said_without_figures_or_without_patients(config: RunConfig) 
 def test_verdict_is_said_in_a_sentence(config: RunConfig, cells: tuple[float, ...], verdict: str, begins: str) -> None:
     told: dict[str, Any] = consortium(config, state_of({"a": cells}))
     assert told["published"] == verdict
-    sentence = words.helped(told)
+    sentence = sentences.helped(told)
     assert sentence is not None
     assert sentence.startswith(begins)
-    assert words.helped(dict(NOTHING)) is None
+    assert sentences.helped(dict(NOTHING)) is None

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from server.report import sentences
 from server.report.outcome import outcome
 from server.report.render import render
 from server.report.summary import validate
-from server.report.watched import stepped_back, watched_figure, watched_rounds
+from server.report.watched import watched_figure, watched_rounds
 
 BACK = (4, 7)
 
@@ -47,7 +48,7 @@ def test_rounds_are_told_with_the_start_before_them(watched: dict[str, Any], rou
 def test_page_and_first_screen_say_where_the_server_went_back(
     watched: dict[str, Any], rounds: list[dict[str, Any]]
 ) -> None:
-    sentence = stepped_back(watched)
+    sentence = sentences.stepped_back(watched)
     assert sentence is not None
     assert sentence.startswith("In two rounds of twelve the model fell below the best one on public studies (4 and 7)")
     page = render(watched, rounds)
@@ -60,13 +61,13 @@ def test_run_that_never_went_back_says_so(watched: dict[str, Any], rounds: list[
     for line in rounds:
         line["validation"]["stepped_back"] = False
     watched["public_validation"]["stepped_back"] = []
-    assert stepped_back(watched) is None
+    assert sentences.stepped_back(watched) is None
     assert "No round was thrown away." in render(watched, rounds)
 
 
 def test_nothing_is_said_where_nobody_watched(summary: dict[str, Any], rounds: list[dict[str, Any]]) -> None:
     assert watched_rounds(summary, rounds) == []
-    assert stepped_back(summary) is None
+    assert sentences.stepped_back(summary) is None
     assert "on public studies" not in render(summary, rounds)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.report import words
+from server.report import sentences, words
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_words_read_as_written(shown: str, expected: str) -> None:
 
 def test_what_was_not_measured_of_codes_is_not_said() -> None:
     for pooled in (None, {}, {"findings": None}):
-        assert words.by_findings(pooled) == []
-        assert words.bits_used(pooled) == []
-        assert words.certified(pooled) == []
+        assert sentences.by_findings(pooled) == []
+        assert sentences.bits_used(pooled) == []
+        assert sentences.certified(pooled) == []
 
 
 def test_mean_leaves_out_what_is_not_a_number() -> None:

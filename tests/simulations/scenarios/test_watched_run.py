@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from server.public_watch import Comparison
+from server.report import sentences
 from server.report.summary import validate
-from server.report.watched import stepped_back
 
 
 def test_run_whose_every_step_is_undone_ends_with_its_start_and_says_so(
@@ -23,7 +23,7 @@ def test_run_whose_every_step_is_undone_ends_with_its_start_and_says_so(
     assert (watched["final"], watched["best_round"], watched["step"]) == (watched["start"], 0, 0.125)
     assert found.model == tiny_run(tmp_path / "start", "federation.rounds=0").model
     assert found.summary["pooled"]["recall_at_10"] == found.summary["pooled"]["start"]["recall_at_10"]
-    told = stepped_back(found.summary)
+    told = sentences.stepped_back(found.summary)
     assert told is not None
     assert told.startswith("In three rounds of three")
     assert (tmp_path / "run" / "report.html").read_text(encoding="utf-8").count(told) == 2

@@ -15,7 +15,7 @@ from common.privacy.count_noise import UNITS, LaplaceCountNoise
 from common.privacy.held_out import group_noise_of
 from common.privacy.keystream import KEY_BYTES, Keystream
 from server.checkpoint import RunState, SiteHistory
-from server.report import words
+from server.report import sentences
 from server.report.fairness.groups import ALL_SITES, noised_groups, rows_of
 from tests.server.report.fairness.small_table import FEW_UNKNOWN, exact_table
 
@@ -87,9 +87,9 @@ def test_planted_gap_is_named_and_none_is_not(config: RunConfig) -> None:
     assert none is not None
     assert found.fairness["sex"]["worst_group"]["group"] == "M"
     assert found.fairness["sex"]["gap_interval"][0] > 0.2
-    sentences = [words.served_worse({"groups_noise": one.noise, "fairness": one.fairness}) for one in (found, none)]
-    assert str(sentences[0]).startswith("Served worse: M (")
-    assert str(sentences[1]).startswith("It cannot be told")
+    told = [sentences.served_worse({"groups_noise": one.noise, "fairness": one.fairness}) for one in (found, none)]
+    assert str(told[0]).startswith("Served worse: M (")
+    assert str(told[1]).startswith("It cannot be told")
     assert none.fairness["sex"]["gap_interval"][0] == 0
 
 
