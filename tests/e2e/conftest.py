@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from simulations.cohorts.write import write_cohort
 from simulations.deployment.loopback import Loopback
-from tests.e2e.deployed import PLAN
+from tests.e2e.deployed import joined
 
 
 @pytest.fixture
@@ -23,6 +22,4 @@ def short_folder() -> Iterator[Path]:
 @pytest.fixture
 def loopback(short_folder: Path) -> Loopback:
     """A consortium whose hospitals have joined."""
-    found = Loopback(short_folder, PLAN.site_names, environment={"OMP_NUM_THREADS": "1"})
-    found.provision(write_cohort(PLAN, short_folder / "cohort"))
-    return found
+    return joined(short_folder)

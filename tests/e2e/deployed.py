@@ -9,6 +9,7 @@ from pathlib import Path
 from server.deploy.runs import RunFolder, all_runs
 from server.deploy.scheduler import rounds_committed
 from simulations.cohorts.plan import CohortPlan
+from simulations.cohorts.write import write_cohort
 from simulations.deployment.loopback import Loopback
 
 RUN = """\
@@ -30,6 +31,13 @@ PLAN = CohortPlan(
     confounder=False,
     seed=0,
 )
+
+
+def joined(folder: Path) -> Loopback:
+    """A consortium whose hospitals have joined."""
+    found = Loopback(folder, PLAN.site_names, environment={"OMP_NUM_THREADS": "1"})
+    found.provision(write_cohort(PLAN, folder / "cohort"))
+    return found
 
 
 def descendants(pid: int) -> Iterator[tuple[int, str]]:

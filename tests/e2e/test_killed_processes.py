@@ -57,7 +57,7 @@ def kill_one(loopback: Loopback, kind: str, chance: random.Random) -> bool:
 @pytest.mark.parametrize(
     ("rounds", "kills"),
     [
-        pytest.param(16, 4, id="each-kind-once"),
+        pytest.param(8, 4, id="each-kind-once"),
         pytest.param(40, 20, id="twenty-kills", marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )
