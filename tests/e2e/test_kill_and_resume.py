@@ -66,7 +66,7 @@ def whole(tiny_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return tiny_run(tmp_path_factory.mktemp("whole") / "run", *OPTIONS, randomness=_randomness)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
 def test_killed_run_is_gone_on_with_to_the_same_bits(
     whole: Any, tiny_run: Any, tiny_overrides: list[str], tmp_path: Path, seed: int
 ) -> None:
