@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from client.mediator.compatible import flags_of
 from client.mediator.mediator import Mediated
 from client.mediator.parts import Part, parts_of, without
 from client.mediator.plan import AskBack, Plan, Why
@@ -68,6 +69,7 @@ class Understood:
         asked_back: What is asked back.
         not_understood: Words that no part stands on.
         notes: What was refused, and why.
+        flags: What of it cannot go together in a body; it is looked for all the same.
         refused: Why nothing is searched; "" where something is.
     """
 
@@ -80,6 +82,7 @@ class Understood:
     asked_back: tuple[AskedBack, ...] = ()
     not_understood: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
     refused: str = ""
 
     @property
@@ -88,6 +91,7 @@ class Understood:
         said = list(self.notes)
         if self.parts:
             said.append(f"Understood: {'; '.join(f'{part.kind} {part.words}' for part in self.parts)}.")
+        said += [f"Please check: {flag}." for flag in self.flags]
         if self.not_understood:
             said.append(f"Not understood, and searched as words alone: {', '.join(self.not_understood)}.")
         for back in self.asked_back:
@@ -108,6 +112,7 @@ class Understood:
             ],
             "not_understood": list(self.not_understood),
             "notes": list(self.notes),
+            "flags": list(self.flags),
         }
 
 
@@ -146,6 +151,7 @@ def understood(words: str, mediator: Mediates, *, dropped: frozenset[str] = froz
         asked_back=tuple(_asked_back(plain, one) for one in whole.ask_back),
         not_understood=_quoted(plain, whole.not_understood),
         notes=tuple(_notes(mediated, plan)),
+        flags=tuple(flag.words for flag in flags_of(plain, plan)),
     )
 
 

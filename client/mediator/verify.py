@@ -2,8 +2,9 @@
 
 Guarantee: of a plan that passes, every wanted concept and part of the body is named by the words, or is narrower than
 one that is, and not by a denied mention alone; every side, severity, change, kind of image, sex, age and date is said
-by them; nothing that they exclude or restrict is missing; no text stands in it but the words' own and the
-terminology's. What "named", "denied" and "said" mean is `grounds.py`, read off the words alone.
+by them; nothing that they exclude or restrict is missing; what cannot go together in a body, they put together
+themselves; no text stands in it but the words' own and the terminology's. What "named", "denied" and "said" mean is
+`grounds.py`, read off the words alone.
 
 Each check is one function of the words' grounds and the plan, and gives the reasons to refuse it. All must be silent.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from client.mediator.compatible import flags_of
 from client.mediator.grounds import Ground, Grounds, is_known
 from client.mediator.identifiers import identifiers
 from client.mediator.plan import Ages, Asked, Plan, Why
@@ -130,6 +132,17 @@ def _equity(grounds: Grounds, plan: Plan) -> Iterator[Refusal]:
         yield _refusal("equity", "age", "patients of some ages would be left out, which the words do not ask for")
 
 
+def _body(grounds: Grounds, plan: Plan) -> Iterator[Refusal]:
+    """Who proposed put nothing together that cannot go together in a body, by narrowing it or by choosing a meaning.
+
+    Where the words do so themselves the plan stands, and whoever asked is told (`compatible.py`).
+    """
+    named = {one.coded for one in grounds.reading.mentions}
+    for flag in flags_of(grounds.words, plan):
+        if not named.issuperset(flag.concepts):
+            yield _refusal("body", "wanted", f"{flag.words}, which the words do not say")
+
+
 def _complete(grounds: Grounds, plan: Plan) -> Iterator[Refusal]:
     """What the words exclude or restrict is not missing, and the plan looks for something."""
     excluded = {asked.concept for asked in plan.excluded}
@@ -174,6 +187,7 @@ CHECKS: Mapping[str, _Check] = {
     "modifiers": _modifiers,
     "circumstances": _circumstances,
     "equity": _equity,
+    "body": _body,
     "complete": _complete,
     "text": _text,
 }
