@@ -8,6 +8,9 @@ findings there ("denies", "complains of", "apparently") are left out. Two more c
 `negation`, words before which nothing that follows in the clause within `SCOPE` words counts, and `quoted term`,
 words after which quotation marks hold a name ("the 'bat wing' sign").
 
+Negation is read by this list and not by the terminology's scopes, so that a hospital's own list brings that of its
+language, and because the audit's rates of false alarms were measured with it.
+
 Quotation marks around a few words of the patient count as doubt (Beach et al., 2021, 10.1007/s11606-021-06682-z).
 """
 

@@ -56,8 +56,8 @@ def search_command(
     Words become a plan of what to look for, which is printed: what was understood, what was not, and what is asked
     back. Words and picture stay here; what goes out is their code. Of other hospitals come handles and distances; a
     handle opens at its own hospital alone: wardround site resolve. Exits with 0 also where some hospital did not
-    answer, and says so; 2 where the query cannot be used, 3 where it names a patient, 4 where model, index or answer do
-    not hold.
+    answer, and says so; 2 where the query cannot be used or a question has to be answered first, 3 where it names a
+    patient, 4 where model, index or answer do not hold.
     """
     site, query = load_site_config(config), Query(text=text, image=image)
     if dicom is not None:
@@ -72,6 +72,9 @@ def search_command(
     if made is not None and made.refused:
         _note(site, made, Held(hits=()), model=loaded.digest, alone=alone, cpu_seconds=time.process_time() - began)
         raise PolicyRefusal(made.refused)
+    if made is not None and made.unanswered:
+        _note(site, made, Held(hits=()), model=loaded.digest, alone=alone, cpu_seconds=time.process_time() - began)
+        raise ConfigError(" ".join(made.sentences))
     spoken = query if made is None else Query(text=made.spoken, image=None)
     searcher, code_P = Searcher(site, loaded), spoken.code_P(loaded)
     plan = None if made is None else made.plan

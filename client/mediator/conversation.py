@@ -17,7 +17,8 @@ from typing import Any
 
 from client.mediator.coverage import left_over
 from client.mediator.grounds import Grounds
-from client.mediator.plan import Asked, Plan, Span, plan_schema, read_plan, why_of
+from client.mediator.plan import Asked, Plan, Span, why_of
+from client.mediator.plan_json import plan_schema, read_plan
 from common.files import sha256_hex
 from common.terminology.coded import Coded
 from common.terminology.concepts import concepts

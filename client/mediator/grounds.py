@@ -65,16 +65,20 @@ class Grounds:
         return read(self.words)
 
     @cached_property
+    def named(self) -> tuple[Ground, ...]:
+        """Every mention."""
+        more = self.reading.attached()
+        return tuple(self._ground(one, more.get(one, [])) for one in self.reading.mentions)
+
+    @cached_property
     def all(self) -> tuple[Ground, ...]:
         """Every mention, and every meaning of an acronym that has several."""
-        more = self.reading.attached()
-        named = [self._ground(one, more.get(one, [])) for one in self.reading.mentions]
         maybe = [
             self._ground(Mention(sense.coded, _group(sense.coded), one.first, one.last, sense.laterality), [])
             for one in self.reading.ambiguous
             for sense in one.senses
         ]
-        return (*named, *maybe)
+        return (*self.named, *maybe)
 
     def of(self, coded: Coded) -> tuple[Ground, ...]:
         """Where words name a concept, or a broader one."""

@@ -8,7 +8,6 @@ excluded.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -18,6 +17,7 @@ from client.mediator.coverage import left_over
 from client.mediator.plan import AskBack, Asked, Modality, Plan, Span, Why, why_of
 from client.mediator.reading import Mention, Reading, read
 from client.mediator.sanitise import MOST_CHARACTERS
+from client.mediator.spoken import spoken_without
 from client.policy.site_schema import MediatorLimits
 from common.errors import PlanError
 from common.terminology.modifiers import Modifier, modality
@@ -51,7 +51,7 @@ class Lexical:
         wanted, excluded, anatomy = _sorted_out(reading)
         dates = dates_of(query, today=self._today or datetime.now(UTC).date())
         plan = Plan(
-            text=_for_the_encoder(query, excluded),
+            text=spoken_without(query, [*map(_whole, excluded), *reading.denied_acronyms()]),
             wanted=_merged(wanted),
             excluded=_merged(excluded),
             anatomy=_merged(anatomy),
@@ -151,13 +151,6 @@ def _merged(asked: Sequence[Asked]) -> tuple[Asked, ...]:
     return tuple(found.values())
 
 
-def _for_the_encoder(query: str, excluded: Sequence[Asked]) -> str:
-    """The words without what they exclude, which a code would hear as wanted."""
-    kept = list(query)
-    for asked in excluded:
-        first, last = min(span.start for span in asked.why), max(span.end for span in asked.why)
-        for at in range(first, last):
-            kept[at] = "\0"
-    text = re.sub(r"\s*\0+", " ", "".join(kept))
-    text = re.sub(r"(?i)(?:\s+(?:but|and|or|with|also))+\s*(?=[,;.]|$)", "", text.rstrip())
-    return re.sub(r"(?:\s*[,;]\s*(?=[,;.]|$))|^\s*[,;]\s*", "", " ".join(text.split())).strip()
+def _whole(excluded: Asked) -> Span:
+    """From the first to the last of the words that something excluded stands on."""
+    return Span(min(span.start for span in excluded.why), max(span.end for span in excluded.why))

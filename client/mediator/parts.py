@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from client.mediator.coverage import left_over
 from client.mediator.plan import Ages, Asked, Dates, Plan, Span, Why
+from client.mediator.reading import read
 from client.mediator.spoken import spoken_without
 from common.canonical import digest
 
@@ -80,7 +81,7 @@ def without(query: str, plan: Plan, keys: Iterable[str]) -> Plan:
     denied = [Span(one.why[0].start, max(span.end for span in one.why)) for one in plan.excluded]
     return replace(
         kept,
-        text=spoken_without(query, [*denied, *_outside(silent, heard)]),
+        text=spoken_without(query, [*denied, *read(query).denied_acronyms(), *_outside(silent, heard)]),
         not_understood=tuple(span for span in left_over(query, plan.spans)),
     )
 

@@ -77,6 +77,7 @@ def record_of(
         "plan": plan,
         "plan_digest": plan and digest(plan),
         "taken_out": sorted(understood.dropped),
+        "flags": list(understood.flags),
         "proposer": made.proposer,
         "checks": list(made.checks),
         "refusals": [{"check": one.check, "field": one.field, "reason": one.reason} for one in made.refusals],

@@ -85,9 +85,15 @@ class Reading:
         """The characters of tokens."""
         return Span(self.words[first].start, self.words[last - 1].end)
 
-    def cues_on(self, mention: Mention, category: Category) -> list[Cue]:
-        """The cues of a category in whose scope a concept stands."""
-        return [cue for cue in self.cues if cue.category is category and cue.is_about(mention.first, mention.last)]
+    def cues_on(self, one: Mention | Acronym, category: Category) -> list[Cue]:
+        """The cues of a category in whose scope a concept or an acronym stands."""
+        return [cue for cue in self.cues if cue.category is category and cue.is_about(one.first, one.last)]
+
+    def denied_acronyms(self) -> tuple[Span, ...]:
+        """Where acronyms of several meanings are denied, each from its negation on; no encoder is to hear them."""
+        found = [(one, self.cues_on(one, Category.NEGATED)) for one in self.ambiguous]
+        runs = [[(one.first, one.last), *((cue.first, cue.last) for cue in denied)] for one, denied in found if denied]
+        return tuple(self.span(min(first for first, _ in run), max(last for _, last in run)) for run in runs)
 
     def attached(self) -> dict[Mention, list[Modifier]]:
         """The modifiers of each concept."""

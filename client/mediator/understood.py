@@ -10,13 +10,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from client.mediator.compatible import flags_of
+from client.mediator.coverage import content_words
 from client.mediator.mediator import Mediated
 from client.mediator.parts import Part, parts_of, without
 from client.mediator.plan import AskBack, Plan, Why
+from client.mediator.reading import read
 from client.mediator.spoken import spoken
 
 NOTHING_LEFT = (
     "Nothing to look for is left beside what is excluded or was taken out, so the words are searched as they stand."
+)
+
+UNANSWERED = (
+    "Nothing was searched: beside what is excluded there is nothing to look for, and what that is has to be answered "
+    "first."
 )
 
 
@@ -62,13 +70,15 @@ class Understood:
         words: The words, in the form that the plan stands on.
         mediated: How the plan was made.
         plan: What is looked for, without what was taken out; None where there is no plan.
-        spoken: What the encoder reads.
+        spoken: What the encoder reads; "" where nothing is searched.
         parts: All that was understood.
         dropped: Keys of the parts that whoever asked took out.
         asked_back: What is asked back.
         not_understood: Words that no part stands on.
         notes: What was refused, and why.
-        refused: Why nothing is searched; "" where something is.
+        flags: What of it cannot go together in a body; it is looked for all the same.
+        unanswered: Why nothing is searched before a question is answered; "" where something is.
+        refused: Why nothing is searched at all; "" where something is.
     """
 
     words: str
@@ -80,6 +90,8 @@ class Understood:
     asked_back: tuple[AskedBack, ...] = ()
     not_understood: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    unanswered: str = ""
     refused: str = ""
 
     @property
@@ -88,11 +100,14 @@ class Understood:
         said = list(self.notes)
         if self.parts:
             said.append(f"Understood: {'; '.join(f'{part.kind} {part.words}' for part in self.parts)}.")
+        said += [f"Please check: {flag}." for flag in self.flags]
         if self.not_understood:
             said.append(f"Not understood, and searched as words alone: {', '.join(self.not_understood)}.")
         for back in self.asked_back:
             choices = " or ".join(meaning.words for meaning in back.meanings)
             said.append(f"{back.words} can mean more than one thing: {choices}. Say which in full.")
+        if self.unanswered:
+            said.append(self.unanswered)
         return tuple(said)
 
     def as_json(self) -> dict[str, Any]:
@@ -108,6 +123,7 @@ class Understood:
             ],
             "not_understood": list(self.not_understood),
             "notes": list(self.notes),
+            "flags": list(self.flags),
         }
 
 
@@ -136,27 +152,30 @@ def understood(words: str, mediator: Mediates, *, dropped: frozenset[str] = froz
     plain, whole = mediated.words, mediated.plan
     parts = parts_of(whole)
     plan = without(plain, whole, dropped)
+    is_open = bool(read(plain).denied_acronyms()) and not content_words(plan.text)
     return Understood(
         words=plain,
         mediated=mediated,
         plan=plan,
-        spoken=spoken(plain, plan),
+        spoken="" if is_open else spoken(plain, plan),
         parts=parts,
         dropped=dropped & {part.key for part in parts},
         asked_back=tuple(_asked_back(plain, one) for one in whole.ask_back),
         not_understood=_quoted(plain, whole.not_understood),
-        notes=tuple(_notes(mediated, plan)),
+        notes=tuple(_notes(mediated, "" if is_open or plan.text else NOTHING_LEFT)),
+        unanswered=UNANSWERED if is_open else "",
+        flags=tuple(flag.words for flag in flags_of(plain, plan)),
     )
 
 
-def _notes(mediated: Mediated, plan: Plan) -> Iterator[str]:
+def _notes(mediated: Mediated, left: str) -> Iterator[str]:
     if mediated.changes:
         yield f"The words were brought into a plain form: {'; '.join(mediated.changes)}."
     if mediated.refusals:
         reasons = "; ".join(dict.fromkeys(one.reason for one in mediated.refusals))
         yield f"The language model's plan was not used: {reasons}. This is the plan by rules."
-    if not plan.text:
-        yield NOTHING_LEFT
+    if left:
+        yield left
 
 
 def _asked_back(words: str, one: AskBack) -> AskedBack:

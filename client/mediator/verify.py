@@ -2,8 +2,9 @@
 
 Guarantee: of a plan that passes, every wanted concept and part of the body is named by the words, or is narrower than
 one that is, and not by a denied mention alone; every side, severity, change, kind of image, sex, age and date is said
-by them; nothing that they exclude or restrict is missing; no text stands in it but the words' own and the
-terminology's. What "named", "denied" and "said" mean is `grounds.py`, read off the words alone.
+by them; nothing that they exclude or restrict is missing; what cannot go together in a body, they put together
+themselves; no text stands in it but the words' own and the terminology's. What "named", "denied" and "said" mean is
+`grounds.py`, read off the words alone.
 
 Each check is one function of the words' grounds and the plan, and gives the reasons to refuse it. All must be silent.
 """
@@ -13,10 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from client.mediator.compatible import flags_of
 from client.mediator.grounds import Ground, Grounds, is_known
 from client.mediator.identifiers import identifiers
 from client.mediator.plan import Ages, Asked, Plan, Why
 from client.mediator.reading import read
+from common.terminology.acronyms import Acronym
+from common.terminology.scope import Category
 from common.terminology.words import tokens
 
 _YOUNGEST, _OLDEST = 0, 200
@@ -130,12 +134,25 @@ def _equity(grounds: Grounds, plan: Plan) -> Iterator[Refusal]:
         yield _refusal("equity", "age", "patients of some ages would be left out, which the words do not ask for")
 
 
+def _body(grounds: Grounds, plan: Plan) -> Iterator[Refusal]:
+    """Who proposed put nothing together that cannot go together in a body, by narrowing it or by choosing a meaning.
+
+    Where the words do so themselves the plan stands, and whoever asked is told (`compatible.py`).
+    """
+    named = {one.coded for one in grounds.named}
+    for flag in flags_of(grounds.words, plan):
+        if not named.issuperset(flag.concepts):
+            yield _refusal("body", "wanted", f"{flag.words}, which the words do not say")
+
+
 def _complete(grounds: Grounds, plan: Plan) -> Iterator[Refusal]:
     """What the words exclude or restrict is not missing, and the plan looks for something."""
     excluded = {asked.concept for asked in plan.excluded}
-    for one in grounds.all:
+    for one in grounds.named:
         if one.denied and not one.others and not one.is_place and one.coded not in excluded:
             yield _refusal("complete", "excluded", f"it leaves out that the words exclude {one.coded.meaning}")
+    if any(not _is_settled(grounds, one, plan) for one in grounds.reading.ambiguous):
+        yield _refusal("complete", "excluded", "it leaves out that the words exclude what an acronym means")
     if grounds.excluded_modalities.keys() - {asked.concept.code for asked in plan.excluded}:
         yield _refusal("complete", "excluded", "it leaves out a kind of image that the words exclude")
     asked_modalities = grounds.modalities.keys() - grounds.excluded_modalities.keys()
@@ -159,10 +176,12 @@ def _text(grounds: Grounds, plan: Plan) -> Iterator[Refusal]:
     known = {token.form for text in (grounds.words, *names) for token in tokens(text)}
     if any(token.is_word and token.form not in known for token in tokens(plan.text)):
         yield _refusal("text", "text", "it holds words that were not asked")
-    for mention in read(plan.text).mentions:
-        found = grounds.of(mention.coded)
-        if mention.group != "anatomy" and found and all(one.denied for one in found):
-            yield _refusal("text", "text", f"it names {mention.coded.meaning}, which the words exclude")
+    heard = read(plan.text)
+    named = [mention.coded for mention in heard.mentions if mention.group != "anatomy"]
+    for coded in (*named, *(sense.coded for one in heard.ambiguous for sense in one.senses)):
+        found = grounds.of(coded)
+        if found and all(one.denied for one in found):
+            yield _refusal("text", "text", f"it names {coded.meaning}, which the words exclude")
 
 
 CHECKS: Mapping[str, _Check] = {
@@ -174,6 +193,7 @@ CHECKS: Mapping[str, _Check] = {
     "modifiers": _modifiers,
     "circumstances": _circumstances,
     "equity": _equity,
+    "body": _body,
     "complete": _complete,
     "text": _text,
 }
@@ -196,6 +216,16 @@ def _standing(grounds: Grounds, asked: Asked) -> bool:
     if asked.concept.code in grounds.excluded_modalities and asked.concept.scheme == "DCM":
         return True
     return any(_within(one, asked.why) for one in grounds.of(asked.concept))
+
+
+def _is_settled(grounds: Grounds, one: Acronym, plan: Plan) -> bool:
+    """Whether an acronym of several meanings, where it is denied, is asked back or has a meaning that is excluded."""
+    if not grounds.reading.cues_on(one, Category.NEGATED) or grounds.reading.cues_on(one, Category.OTHER_PERSON):
+        return True
+    meanings, span = {sense.coded for sense in one.senses}, grounds.reading.span(one.first, one.last)
+    return not meanings.isdisjoint(asked.concept for asked in plan.excluded) or any(
+        why.start <= span.start and span.end <= why.end for back in plan.ask_back for why in back.why
+    )
 
 
 def _within(ground: Ground, why: Why) -> bool:

@@ -59,14 +59,14 @@ class Answer:
     """A search that was answered.
 
     Attributes:
-        shown: What was found.
+        shown: What was found; None where a question has to be answered first.
         code: The query's code, in hexadecimal: what a map is asked for by.
         text: The words that were searched with; "" for a picture.
         understood: What was made of them; None for a picture.
         record: Digest of the query's record; "" for a picture, which has none.
     """
 
-    shown: Shown
+    shown: Shown | None
     code: str
     text: str
     understood: Understood | None = None
@@ -187,6 +187,9 @@ class Page:
         if made is not None and made.refused:
             self._recorded(user, asked, made, None, seconds=time.thread_time() - began)
             raise PolicyRefusal(made.refused)
+        if made is not None and made.unanswered:
+            self._recorded(user, asked, made, None, seconds=time.thread_time() - began)
+            return Answer(shown=None, code="", text=asked.text, understood=made)
         spoken = made.spoken if made else ""
         code_P = asked.code_P(self.model, self.searcher.site.data, spoken=spoken)
         self.asked_list.note_search(user, asked)

@@ -1,9 +1,9 @@
 """What words and a report share, in simple terms: the same word, said in both, or denied in both.
 
-Two words are the same but for case and an English plural. A word is denied where a negation stands before it in its
-clause (`client/audits/terms.py`); where a query says it and a report denies it, or the other way round, it is not
-shared but opposed, and shown as such: a code hears such a difference badly. This explains nothing of how the model
-came to its code; it says what a reader would look for first.
+Two words are the same but for case and an English plural. A word is denied where it stands in the scope of a negation
+(`common/terminology/scope.py`), as a plan's words are; where a query says it and a report denies it, or the other way
+round, it is not shared but opposed, and shown as such: a code hears such a difference badly. This explains nothing of
+how the model came to its code; it says what a reader would look for first.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 
-from client.audits.terms import Terms, read_terms
+from client.mediator.reading import read
+from client.mediator.validate import MOST_CHARACTERS
+from common.terminology.scope import Category
 
 _WORD = re.compile(r"[^\W\d_][^\W_]+(?:-[^\W_]+)*")
 _SHORTEST = 3
-_REACH = 200
-"""Characters before a word in which its negation is looked for: more than any four words take."""
 
 _EMPTY = frozenset(
     {"about", "above", "after", "all", "also", "and", "any", "are", "because", "been", "before", "below", "but", "can"}
@@ -108,13 +107,21 @@ class _Word:
 
 
 def _said(text: str) -> Iterator[_Word]:
-    """The words of a text that say something."""
-    terms = _terms()
+    """The words of a text that say something, as far as it is held against plans."""
+    text = text[:MOST_CHARACTERS]
+    denied = _denied(text)
     for found in _WORD.finditer(text):
         small = found[0].lower()
         if len(small) >= _SHORTEST and _EMPTY.isdisjoint((small, _stem(small))):
-            before = text[max(0, found.start() - _REACH) : found.start()].lower()
-            yield _Word(_stem(small), terms.is_negated(before), found.start(), found.end())
+            is_denied = any(start <= found.start() and found.end() <= end for start, end in denied)
+            yield _Word(_stem(small), is_denied, found.start(), found.end())
+
+
+def _denied(text: str) -> list[tuple[int, int]]:
+    """Runs of characters that a negation reaches."""
+    reading = read(text)
+    reached = [reading.span(*cue.reach) for cue in reading.cues if cue.category is Category.NEGATED]
+    return [(span.start, span.end) for span in reached]
 
 
 def _stem(word: str) -> str:
@@ -122,8 +129,3 @@ def _stem(word: str) -> str:
     if len(word) > _SHORTEST + 1 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
         return word[:-1]
     return word
-
-
-@cache
-def _terms() -> Terms:
-    return read_terms()

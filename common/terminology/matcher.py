@@ -62,7 +62,7 @@ class Matcher:
         return tuple(replace(token, form=self._correct(token)) for token in words)
 
     def matches(self, words: Sequence[Token]) -> tuple[Match, ...]:
-        """The concepts that tokens name, in order; none overlaps another but for a place's last word.
+        """The concepts that tokens name, in order; none overlaps another but for a place's last words.
 
         Args:
             words: As `spelt` gives them.
@@ -75,13 +75,19 @@ class Matcher:
                 continue
             found.append(match)
             at = match.last
-            # "L5-S1 disc herniation": a place's last word may begin the name of what is found there.
-            if match.concept.group == "anatomy" and match.last - match.first > 1:
-                behind = self._longest(words, match.last - 1)
-                if behind is not None and behind.last > match.last and behind.concept.group == "finding":
-                    found.append(behind)
-                    at = behind.last
+            behind = self._found_there(words, match) if match.concept.group == "anatomy" else None
+            if behind is not None:
+                found.append(behind)
+                at = behind.last
         return tuple(found)
+
+    def _found_there(self, words: Sequence[Token], place: Match) -> Match | None:
+        """A finding that a place's last words begin: "L5-S1 disc herniation", "right coronary artery disease"."""
+        for start in range(place.first + 1, place.last):
+            behind = self._longest(words, start)
+            if behind is not None and behind.last > place.last and behind.concept.group == "finding":
+                return behind
+        return None
 
     def _longest(self, words: Sequence[Token], at: int) -> Match | None:
         if words[at].form not in self._starts:

@@ -6,8 +6,10 @@ A term of `scope.csv` before a concept, or after it, reaches to the end of its c
 change" is not "no", and "cannot exclude" is not "exclude": terms of the category `none` do nothing, and are there so
 that shorter ones do not.
 
-Clauses end at a full stop, semicolon, colon or bracket. At a comma a scope ends as well, for queries are lists: "no
-effusion, left pneumonia" wants the pneumonia. Where the list goes on to an "or" or "nor", it is one: "no mass,
+"Non" reaches the next word alone: a "non-displaced fracture" is a fracture.
+
+Clauses end at a full stop, semicolon, colon, bracket or bullet. At a comma a scope ends as well, for queries are lists:
+"no effusion, left pneumonia" wants the pneumonia. Where the list goes on to an "or" or "nor", it is one: "no mass,
 effusion or pneumothorax" wants none of them.
 """
 
@@ -22,7 +24,7 @@ from importlib import resources
 
 from common.terminology.words import Token, form, tokens
 
-_CLAUSE_ENDS = frozenset(".;:()[]\n!")
+_CLAUSE_ENDS = frozenset(".;:()[]\n!\u2022")
 _LIST_ENDS = frozenset({"or", "nor"})
 _ADDS = frozenset({"with", "and", "plus"})
 
@@ -79,7 +81,9 @@ def cues(words: Sequence[Token], *, taken: Sequence[tuple[int, int]] = ()) -> tu
     for category, position, first, last in found:
         if category in {Category.NONE, Category.END}:
             continue
-        if position == "before":
+        if position == "next":
+            reach = (last, _after_next_word(words, last))
+        elif position == "before":
             reach = (last, _end(words, last, [one for one in found if one[2] >= last], category))
         else:
             reach = (_begin(words, first, found), first)
@@ -140,6 +144,10 @@ def _end(words: Sequence[Token], start: int, later: Sequence[_Found], category: 
         if commas and words[number].form in _ADDS and words[number - 1].text == ",":
             return number
     return len(words)
+
+
+def _after_next_word(words: Sequence[Token], start: int) -> int:
+    return next((at + 1 for at in range(start, len(words)) if words[at].text != "-"), len(words))
 
 
 def _ends(kind: Category, position: str, category: Category, *, adjacent: bool) -> bool:

@@ -69,6 +69,10 @@ class Ranked:
                 found[kind][way] = map_Q[kinds == kind]
         return found
 
+    def cases_of(self, kind: str) -> NDArray[np.int64]:
+        """Number of the case of each query of a kind, in the order of `precisions`."""
+        return self.patients_Q[[one.kind == kind for one in self.asked]]
+
     def pairs(self) -> ScoredPairs:
         """The pairs of a query and a caption of another case, with the rank by plan."""
         queries_M, items_M = np.nonzero(~self.own_QG)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from common.console import Terminal
 from simulations.mediation.cases import KINDS, SPLITS, read_cases, split_of
+from simulations.mediation.gain import gain_of
 from simulations.mediation.retrieval import WAYS, Ranked, Sureness, coder_of, ranked, sureness
 
 
@@ -29,8 +30,9 @@ def retrieval_command(
     """Search the captions of MedPix 2.0 by words, by the plan's words, and by the whole plan, and compare.
 
     Queries are made of held-out cases by rule: plain ones, and such as negate, abbreviate or under-specify. Figures are
-    means of the average precision over the queries of a kind, then over the splits; beside them, whether the rank tells
-    how sure a hit is. Exits with 0 whatever the figures are, 2 where there is no pack.
+    means of the average precision over the queries of a kind, then over the splits; beside them, what the plan gains
+    over the words, with an interval over cases, and whether the rank tells how sure a hit is. Exits with 0 whatever the
+    figures are, 2 where there is no pack.
     """
     cases, embed, measured = read_cases(pack), _Embedder(), []
     for number in SPLITS[:splits]:
@@ -67,14 +69,16 @@ class _Embedder:
 
 
 def _means(measured: Sequence[tuple[Ranked, Sureness | None]]) -> dict[str, dict[str, Any]]:
-    """Per kind: number of queries, the mean over splits of each way, and each split's."""
+    """Per kind: number of queries, the mean over splits of each way, what the plan gains, and each split's means."""
     found: dict[str, dict[str, Any]] = {}
     by_split = [of_test.precisions() for of_test, _ in measured]
     for kind in KINDS:
+        gain = gain_of([of_test for of_test, _ in measured], kind)
         values = {way: [float(one[kind][way].mean()) for one in by_split if len(one[kind][way])] for way in WAYS}
         found[kind] = {
             "queries": sum(len(one[kind][WAYS[0]]) for one in by_split),
             **{way: float(np.mean(means)) if means else None for way, means in values.items()},
+            "gain": gain and gain.as_json(),
             "by_split": values,
         }
     return found
@@ -85,14 +89,17 @@ def _as_json(measured: Sequence[tuple[Ranked, Sureness | None]]) -> dict[str, An
 
 
 def _table(measured: Sequence[tuple[Ranked, Sureness | None]]) -> Table:
-    table = Table("queries", "number", *WAYS, "plan against words", title="Mean average precision")
+    table = Table("queries", "number", *WAYS, "plan - words", "95% over cases", title="Mean average precision")
     for kind, row in _means(measured).items():
-        words, plan = row[WAYS[0]], row[WAYS[-1]]
-        gain = "-" if not words else f"{100 * (plan / words - 1):+.0f}%"
-        table.add_row(
-            kind, str(row["queries"]), *("-" if row[way] is None else f"{row[way]:.3f}" for way in WAYS), gain
-        )
+        means = ("-" if row[way] is None else f"{row[way]:.3f}" for way in WAYS)
+        table.add_row(kind, str(row["queries"]), *means, *_gained(row["gain"]))
     return table
+
+
+def _gained(gain: Mapping[str, float] | None) -> tuple[str, str]:
+    if gain is None:
+        return "-", "-"
+    return f"{gain['difference']:+.3f}", f"{gain['low']:+.3f} to {gain['high']:+.3f} ({gain['cases']} cases)"
 
 
 def _in_words(sure: Sureness | None) -> str:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from client.mediator.coverage import content_words, coverage
 from client.mediator.lexical import Lexical
-from client.mediator.plan import Asked, read_plan
+from client.mediator.plan import Asked
+from client.mediator.plan_json import read_plan
 from client.mediator.sanitise import MOST_CHARACTERS
 from common.errors import PlanError
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.mediator.lexical import Lexical
-from client.mediator.mediator import Mediated, Mediator
+from client.mediator.mediator import Mediator
 from client.mediator.parts import parts_of, without
 from client.mediator.spoken import spoken, written_out
 from client.mediator.understood import NOTHING_LEFT, understood
@@ -118,20 +118,35 @@ def test_every_meaning_of_every_acronym_can_be_answered() -> None:
     assert lost == []
 
 
-class Unchecked:
-    """Gives the plan by rules as it is."""
+@pytest.mark.parametrize(
+    ("query", "heard"),
+    [
+        ("stroke, no MS", "stroke"),
+        ("lung mass without MS or effusion", "lung mass"),
+        ("MS excluded, lung mass", "lung mass"),
+        ("no MS", ""),
+        ("show me cases without MS", ""),
+    ],
+)
+def test_denied_acronym_is_asked_back_and_not_heard(query: str, heard: str) -> None:
+    made = understood(query, Mediator())
+    assert made.plan is not None
+    assert made.spoken == heard
+    assert (made.unanswered == "") == bool(heard), "where nothing is left, the question comes first"
+    assert NOTHING_LEFT not in made.notes
+    (back,) = made.asked_back
+    assert back.words == "MS"
+    for meaning in back.meanings:
+        again = understood(meaning.query, Mediator())
+        assert again.plan is not None
+        assert not again.unanswered
+        assert meaning.words in {one.concept.meaning for one in again.plan.excluded}
 
-    def plan(self, query: str) -> Mediated:
-        """The plan."""
-        return Mediated(words=query, plan=Lexical().propose(query), proposer="lexical")
 
-
-def test_denied_acronym_stays_denied_when_it_is_answered() -> None:
-    made = understood("stroke, no MS", Unchecked())
-    for meaning in made.asked_back[0].meanings:
-        again = understood(meaning.query, Mediator()).plan
-        assert again is not None
-        assert meaning.words in {one.concept.meaning for one in again.excluded}
+def test_denied_acronym_is_not_heard_when_all_else_is_taken_out() -> None:
+    query = "lung mass, no MS"
+    made = understood(query, Mediator(), dropped=dropped(query, "lung mass"))
+    assert (made.spoken, bool(made.unanswered)) == ("", True)
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,19 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.mediator.plan import (
-    MOST_BYTES,
-    Ages,
-    AskBack,
-    Asked,
-    Dates,
-    Modality,
-    Plan,
-    Sex,
-    Span,
-    plan_schema,
-    read_plan,
-)
+from client.mediator.plan import Ages, AskBack, Asked, Dates, Modality, Plan, Sex, Span
+from client.mediator.plan_json import MOST_BYTES, plan_schema, read_plan
 from common.errors import PlanError
 from common.terminology.coded import SCHEMES, Coded
 

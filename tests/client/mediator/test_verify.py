@@ -75,6 +75,22 @@ def test_wrong_plan_is_refused(name: str) -> None:
     assert check in refused(plan)
 
 
+def test_denied_acronym_is_neither_left_out_nor_heard() -> None:
+    words = "lung mass, no MS"
+    right = Lexical(TODAY).propose(words)
+    assert right.ask_back
+    assert refused(words=words, plan=right) == set()
+    meaning = right.ask_back[0].choices[0]
+    settled = replace(right, ask_back=(), excluded=(Asked(concept=meaning, why=(Span(0, len(words)),)),))
+    assert refused(words=words, plan=settled) == set(), "a model may choose a meaning"
+    left_out = replace(right, ask_back=())
+    assert refused(words=words, plan=left_out) == {"complete"}
+    assert refused(words=words, plan=left_out, complete=True) == set(), "nothing else would see it"
+    heard = replace(right, text="lung mass, MS")
+    assert refused(words=words, plan=heard) == {"text"}
+    assert refused(words=words, plan=heard, text=True) == set(), "nothing else would see it"
+
+
 def test_narrower_concept_is_supported_and_a_broader_one_is_not() -> None:
     plan = Plan(text="effusion", wanted=(Asked(concept=EFFUSION, why=(Span(0, 8),)),))
     assert refused(plan, "effusion") == set()

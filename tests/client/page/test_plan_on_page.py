@@ -77,6 +77,24 @@ def test_ambiguous_acronym_is_asked_back_and_its_answer_is_a_query(browser: Brow
     assert "more than one thing" not in words_of(again)
 
 
+def test_denied_acronym_waits_for_its_answer_and_nothing_is_heard(page_of: Callable[[], Page]) -> None:
+    page = page_of()
+    page.model.encode_texts = heard = Heard(page)  # type: ignore[method-assign, assignment]
+    answer = entered(page).post({"text": "no MS", "alone": "on"})
+    assert answer.status_code == 200
+    assert "MS can mean more than one thing" in words_of(answer)
+    assert "Nothing was searched" in words_of(answer)
+    assert "no multiple sclerosis" in re.findall(r'<button name="text" value="([^"]+)"', answer.text)
+    assert "<article" not in answer.text
+    assert heard.texts == []
+
+
+def test_what_cannot_go_together_is_said_and_looked_for_all_the_same(browser: Browser) -> None:
+    answer = words_of(browser.post({"text": "mitral regurgitation of the knee, 3", "alone": "on"}))
+    assert "Please check: mitral regurgitation does not lie in the knee. It is looked for as it was asked." in answer
+    assert "where Knee" in answer
+
+
 class HostileMediator(Mediator):
     """Gives a concept whose name is markup, as if no check had been made."""
 

@@ -50,5 +50,7 @@ def test_page_and_command_write_their_own_log(
     assert [part["words"] for part in said["understood"]["parts"]] == ["pneumonia", "Effusion"]
     assert {one["verdict"] for hit in said["hits"] for one in hit["rules"]} == {"silent"}
     assert run(*search, "pneumonia of MRN-1234567") == 3
+    assert run(*search, "no MS") == 2
+    assert "multiple sclerosis or Mitral stenosis. Say which in full. Nothing was searched" in capsys.readouterr().err
     assert run("audit", "queries", site.state_folder) == 0
-    assert "2 queries" in capsys.readouterr().out
+    assert "3 queries" in capsys.readouterr().out

@@ -35,6 +35,7 @@ def codes(text: str) -> list[str]:
         ("left kidney", ["kidney"]),
         ("left ventricle", ["left ventricle"]),
         ("L5-S1 disc herniation", ["L5-S1 disc", "disc herniation"]),
+        ("right coronary artery disease", ["right coronary artery", "coronary artery disease"]),
         ("nothing of that kind", []),
         ("", []),
     ],
