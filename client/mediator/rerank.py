@@ -37,10 +37,13 @@ class Held:
     Attributes:
         hits: In the order in which they answer it.
         judged: What its rules say of each, by handle; empty where nothing was held against anything.
+        ranks: Where each of these stands, in whole bits; who stands earlier is not less likely relevant, for how sure
+            a hit is falls with the rank.
     """
 
     hits: tuple[Hit, ...]
     judged: Mapping[str, tuple[Judged, ...]] = field(default_factory=dict)
+    ranks: Mapping[str, int] = field(default_factory=dict)
 
 
 def num_looked_at(plan: Plan | None, k: int) -> int:
@@ -89,4 +92,5 @@ def held_against(
     return Held(
         hits=tuple(hit for hit in in_order if ranks[hit.handle] <= last),
         judged={handle: one.judged for handle, one in judged.items()},
+        ranks={handle: round(rank) for handle, rank in ranks.items() if handle in judged},
     )

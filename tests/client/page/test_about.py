@@ -52,8 +52,8 @@ def card_with(**more: Any) -> dict[str, Any]:
 
 
 def all_kinds() -> Relevance:
-    """A relevance with a curve for each kind of search of the stand-in model."""
-    kinds = [(query, gallery) for query in QueryKind for gallery in ("images", "reports")]
+    """A relevance with a curve for each kind of search by distance of the stand-in model."""
+    kinds = [(query, gallery) for query in (QueryKind.TEXT, QueryKind.IMAGE) for gallery in ("images", "reports")]
     return relevance_with(
         *(curve_with((*STEPS[:2], FAR), query=query, gallery=gallery, bit_width=BIT_WIDTH) for query, gallery in kinds)
     )
