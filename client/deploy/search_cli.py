@@ -218,14 +218,14 @@ def _show(site: SiteConfig, found: Found, how_sure: HowSure, own: OwnSure, made:
 def _table(site: SiteConfig, found: Found, how_sure: HowSure, own: OwnSure) -> Table:
     table = Table("Hospital", "Study", "Bits apart")
     tells, tells_set = how_sure.tells or own.how_sure.tells, own.is_by_plan and own.how_sure.tells
-    columns = {"Relevant with": tells, "In the 90% set": tells_set, "Held against the plan": bool(own.held.judged)}
+    columns = {"Relevant with": tells, "90% set": tells_set, "Held against the plan": bool(own.held.judged)}
     for name in (name for name, is_there in columns.items() if is_there):
         table.add_column(name)
     for hit in found.own:
         told, judged = own.of_hit(hit), own.held.judged.get(hit.handle, ())
         cells = {
             "Relevant with": in_short(told.sure),
-            "In the 90% set": {True: "yes", False: "no", None: "cannot tell"}[told.in_set],
+            "90% set": {True: "yes", False: "no", None: "cannot tell"}[told.in_set],
             "Held against the plan": "; ".join(one.words for one in judged if one.verdict is not Verdict.SILENT),
         }
         table.add_row(site.site, hit.handle, str(hit.distance), *(cells[name] for name in cells if columns[name]))

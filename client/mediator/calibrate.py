@@ -112,7 +112,7 @@ def pairs_shown(planned: Sequence[Planned], gallery: PublicGallery, model: CodeM
     studies = [ReadStudy.of(record) for record in gallery.records]
     texts = list(dict.fromkeys(one.spoken for one in planned))
     row_of = {text: row for row, text in enumerate(texts)}
-    distances = _distances(model.encode_texts(texts), gallery, compared)
+    distances = distances_of(model.encode_texts(texts), gallery, compared)
     distances_QG = distances[[row_of[one.spoken] for one in planned]]
 
     plan_of = {one.query.text: one.plan for one in planned}
@@ -146,7 +146,7 @@ def planned_of(queries: Sequence[PublicQuery]) -> list[Planned]:
     return planned
 
 
-def _distances(codes_QP: NDArray[np.uint8], gallery: PublicGallery, compared: Gallery) -> NDArray[np.int32]:
+def distances_of(codes_QP: NDArray[np.uint8], gallery: PublicGallery, compared: Gallery) -> NDArray[np.int32]:
     """Bits between each query and each study, `[Q, G]`: of several images of a study, the nearest."""
     if compared is Gallery.REPORTS:
         return hamming_distances(codes_QP, gallery.reports)
