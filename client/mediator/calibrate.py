@@ -31,7 +31,11 @@ from common.hashing.hamming import hamming_distances
 from common.retrieval.relevance import Curve, QueryKind, Relevance
 from common.retrieval.relevance_fit import curve_of
 from common.retrieval.relevance_pairs import By
+from common.seeds import numpy_generator
 
+GALLERY = 100
+"""Studies that a query is searched among. Labels are few, and many patients ask the same: among all studies each label
+would be answered by the same ten hits over and over, whatever the number of patients."""
 NO_FINDINGS = "no public study that was kept from training names a finding in words that make a plan"
 
 
@@ -94,7 +98,7 @@ def calibrated(gallery: PublicGallery, model: CodeMaker, *, seed: int) -> Calibr
 def _curve(
     planned: Sequence[Planned], gallery: PublicGallery, model: CodeMaker, compared: Gallery, *, seed: int
 ) -> Curve:
-    shown = pairs_shown(planned, gallery, model, compared)
+    shown = pairs_shown(planned, gallery, model, compared, seed=seed)
     return curve_of(
         shown.pairs,
         By.FINDINGS,
@@ -106,8 +110,10 @@ def _curve(
     )
 
 
-def pairs_shown(planned: Sequence[Planned], gallery: PublicGallery, model: CodeMaker, compared: Gallery) -> ShownPairs:
-    """What a search of public studies shows."""
+def pairs_shown(
+    planned: Sequence[Planned], gallery: PublicGallery, model: CodeMaker, compared: Gallery, *, seed: int
+) -> ShownPairs:
+    """What searches of public studies show, each patient's queries among `GALLERY` studies that are drawn for them."""
     number = gallery.patients
     studies = [ReadStudy.of(record) for record in gallery.records]
     texts = list(dict.fromkeys(one.spoken for one in planned))
@@ -126,10 +132,13 @@ def pairs_shown(planned: Sequence[Planned], gallery: PublicGallery, model: CodeM
         return np.array([rank(planned[at].query.text, item, int(distances_QG[at, item])) for at, item in pairs])
 
     findings = [frozenset(record.findings) for record in gallery.records]
+    generator = numpy_generator(seed, "relevance", "plan", "galleries")
+    drawn = {name: generator.permutation(len(studies)) < GALLERY for name in number}
     return shown_pairs(
         distances_QG,
         ranks,
         np.array([[one.query.is_answered_by(those) for those in findings] for one in planned]),
+        among_QG=np.array([drawn[one.query.patient] for one in planned]),
         query_patients_Q=np.array([number[one.query.patient] for one in planned], dtype=np.int64),
         item_patients_G=np.array([number[record.patient_id] for record in gallery.records], dtype=np.int64),
     )

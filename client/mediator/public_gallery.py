@@ -27,10 +27,11 @@ from common.errors import ConfigError, TrustError
 from common.hashing.codes import Codes
 from common.model.folder import check_files
 from common.model.form import CONFIG_FILE, REMEDY
-from common.retrieval.relevance_fit import MOST_PATIENTS
 from common.seeds import numpy_generator
 from common.types import StudyRecord
 
+MOST_PATIENTS = 1000
+"""That are searched; of more, some are drawn by the run's seed."""
 _STUDIES_AT_ONCE = 32
 
 
@@ -71,7 +72,7 @@ def run_config_in(folder: Path) -> RunConfig:
 
 
 def unseen_patients(folder: AnchorFolder, config: RunConfig, *, none_was_seen: bool) -> frozenset[str]:
-    """The patients whose studies no training of a model saw; of many, so many as are compared, drawn by the run's seed.
+    """The patients whose studies no training of a model saw; `MOST_PATIENTS` of them where they are more.
 
     Args:
         folder: The public studies.

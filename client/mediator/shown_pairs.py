@@ -44,6 +44,7 @@ def shown_pairs(
     ranks: Ranks,
     relevant_QG: NDArray[np.bool_],
     *,
+    among_QG: NDArray[np.bool_],
     query_patients_Q: NDArray[np.int64],
     item_patients_G: NDArray[np.int64],
 ) -> ShownPairs:
@@ -55,10 +56,11 @@ def shown_pairs(
         distances_QG: Bits between the codes of a query and of a study.
         ranks: Where a study stands by the plan; asked for those that are looked at.
         relevant_QG: Which study answers which query.
+        among_QG: Which studies each query is searched among.
         query_patients_Q: Number of the patient that each query was made of.
         item_patients_G: Number of each study's patient.
     """
-    queries_M, items_M = np.nonzero(query_patients_Q[:, None] != item_patients_G[None, :])
+    queries_M, items_M = np.nonzero(among_QG & (query_patients_Q[:, None] != item_patients_G[None, :]))
     near = ScoredPairs(
         scores_M=-distances_QG[queries_M, items_M].astype(np.float64),
         relevant_M=relevant_QG[queries_M, items_M],

@@ -54,7 +54,7 @@ class About:
     @property
     def plots_by_plan(self) -> list[Plot]:
         """The same of own hits that are held against a plan."""
-        return self._plots(self.by_plan and self.by_plan.relevance)
+        return self._plots(None if self.by_plan is None else self.by_plan.relevance)
 
     def _plots(self, relevance: Relevance | None) -> list[Plot]:
         curves = () if relevance is None else relevance.curves
@@ -74,7 +74,7 @@ class About:
                 card=self.card,
                 relevance=self.relevance,
                 plots=self.plots,
-                by_plan=self.by_plan and self.by_plan.relevance,
+                by_plan=None if self.by_plan is None else self.by_plan.relevance,
                 plots_by_plan=self.plots_by_plan,
                 bit_width=self.bit_width,
             )

@@ -59,9 +59,9 @@ def load_site_config(path: Path) -> SiteConfig:
 
 
 def _with_paths(mediator: MediatorLimits, folder: Path) -> MediatorLimits:
-    named = ("key_file", "folder", "relevance")
-    given = {name: path for name in named if (path := getattr(mediator, name))}
-    return replace(mediator, **{name: str(folder / Path(path).expanduser()) for name, path in given.items()})
+    given = (mediator.key_file, mediator.folder, mediator.relevance)
+    key_file, model, relevance = (str(folder / Path(path).expanduser()) if path else "" for path in given)
+    return replace(mediator, key_file=key_file, folder=model, relevance=relevance)
 
 
 def study_folder(data: SiteData) -> StudyFolder:

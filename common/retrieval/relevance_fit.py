@@ -56,7 +56,7 @@ def relevance_of(
     Raises:
         ValueError: The shapes differ.
     """
-    rows = compared(patients_N, seed)
+    rows = _rows(patients_N, seed)
     labels, patients_N = labels.rows(rows), patients_N[rows]
     sides = {QueryKind.IMAGE: images_NK[rows], QueryKind.TEXT: reports_NK[rows]}
     curves = tuple(
@@ -74,8 +74,8 @@ def relevance_of(
     )
 
 
-def compared(patients_N: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Positions of the studies of so many patients as can be compared."""
+def _rows(patients_N: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """The studies of so many patients as can be compared."""
     numbers = np.unique(patients_N)
     chosen = numpy_generator(seed, "relevance", "patients").permutation(numbers)[:MOST_PATIENTS]
     return np.flatnonzero(np.isin(patients_N, chosen))

@@ -78,6 +78,7 @@ class Ranked:
             text,
             lambda queries_M, items_M: plan[queries_M, items_M],
             self.relevant_QG,
+            among_QG=~self.own_QG,
             query_patients_Q=self.patients_Q,
             item_patients_G=self.patients_G,
         )
