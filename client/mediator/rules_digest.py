@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from importlib import resources
 
-from client.mediator import rerank
+from client.mediator import rerank, validate
 from common.canonical import digest
 from common.files import sha256_hex
 
@@ -22,4 +22,4 @@ def rules_digest() -> str:
         if table.name.endswith(".csv")
     }
     order = {name: getattr(rerank, name) for name in ("FITTING", "CONTRADICTING", "WIDER", "MOST_JUDGED")}
-    return digest({"tables": tables, "order": order})
+    return digest({"tables": tables, "order": {**order, "RULED_OUT": validate.RULED_OUT}})
