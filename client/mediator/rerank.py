@@ -16,12 +16,12 @@ from client.mediator.validate import Judged, ReadStudy, Validated, Verdict, vali
 from client.search.index import Hit
 from common.types import StudyRecord
 
-FITTING = 0.2
-"""Share of the code's bits by which a part that fits brings a study nearer."""
+FITTING = 0.5
+"""Share of the code's bits by which a part that fits brings a study nearer: as far as codes lie apart that have nothing
+to do with each other, so that no code, however near, stands for what a report names (ADR 0059)."""
 
-CONTRADICTING = 0.3
-"""Share of the code's bits by which a part that is contradicted takes it away; chosen with `FITTING` on one split
-of five (ADR 0059)."""
+CONTRADICTING = 0.6
+"""Share of the code's bits by which a part that is contradicted takes it away: more than a part that fits brings."""
 
 WIDER = 3
 """How many times as many hits are looked at as are wanted."""

@@ -147,13 +147,13 @@ def test_hit_of_a_plan_is_told_by_its_rank_shown_recorded_and_drawn(
     browser.enter()
     answer = browser.post({"text": "pneumonia 501", "alone": "on", "gallery": "reports", "k": "5"})
     told = re.findall(r"<h3>(.*?)</h3>.*?(relevant with .*?) <span>.*?>(In|Not in) the 90% set", answer.text, re.DOTALL)
-    assert told[0] == ("fits", "relevant with about 80%", "In"), "0 bits apart, and 12.8 nearer for what it names"
+    assert told[0] == ("fits", "relevant with about 80%", "In"), "0 bits apart, and half of 64 nearer for what it names"
     assert {one[1:] for one in told[1:]} == {("relevant with about 10%", "Not in")}
     (record,) = map(
         json.loads, (page.searcher.site.state_folder / "queries/page/queries.jsonl").read_text().splitlines()
     )
     assert record["plan_relevance"] == by_plan().digest
-    assert (record["shown"][0]["relevance"]["probability"], record["shown"][0]["rank"]) == (0.8, -13)
+    assert (record["shown"][0]["relevance"]["probability"], record["shown"][0]["rank"]) == (0.8, -32)
     words = words_of(browser.get("/model"))
     assert "A plan among reports." in words
     assert "The 90% set: hits of rank -3 and below (held: 91%)" in words
