@@ -74,7 +74,7 @@ COMMANDS = {
     "model verify": ("common.model.verify_cli:verify_command", "Check a model's files, signature and codes."),
     "mediator calibrate": (
         "client.mediator.calibrate_cli:calibrate_command",
-        "Tell how likely a hit of a plan is relevant, by public studies.",
+        "Tell by public studies how likely hits of plans are relevant.",
     ),
     "mediator evaluate": (
         "simulations.mediation.evaluate_cli:evaluate_command",
