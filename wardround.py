@@ -72,6 +72,10 @@ COMMANDS = {
     ),
     "model export": ("server.model.export_cli:export_command", "Take a run's model out as a folder of its own."),
     "model verify": ("common.model.verify_cli:verify_command", "Check a model's files, signature and codes."),
+    "mediator calibrate": (
+        "client.mediator.calibrate_cli:calibrate_command",
+        "Tell by public studies how likely hits of plans are relevant.",
+    ),
     "mediator evaluate": (
         "simulations.mediation.evaluate_cli:evaluate_command",
         "Measure how words become plans of what to look for.",

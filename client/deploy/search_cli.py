@@ -13,7 +13,9 @@ from rich.table import Table
 
 from client.deploy.searcher import Found, Searcher
 from client.mediator.of_site import mediator_of
+from client.mediator.own_sure import OwnSure
 from client.mediator.plan import Plan
+from client.mediator.plan_relevance import read_plan_relevance
 from client.mediator.query_log import QueryLog, ShownHit, record_of
 from client.mediator.rerank import MOST_JUDGED, Held, has_rules, held_against, num_looked_at
 from client.mediator.understood import Understood, understood
@@ -26,7 +28,7 @@ from client.search.query import Query
 from common.console import Terminal
 from common.errors import ConfigError, PolicyRefusal
 from common.model.relevance import read_relevance
-from common.retrieval.relevance import QueryKind, Sure
+from common.retrieval.relevance import QueryKind
 from common.search.how_sure import HowSure, as_json, in_short
 from common.search.question import MOST_ANSWERS
 from common.types import Study
@@ -66,11 +68,14 @@ def search_command(
 
     loaded = load_model(model)
     kind = QueryKind.TEXT if image is None else QueryKind.IMAGE
-    how_sure = HowSure.of(read_relevance(model), query=kind, gallery=gallery, bit_width=loaded.bit_width)
+    bit_width = loaded.bit_width
+    how_sure = HowSure.of(read_relevance(model), query=kind, gallery=gallery, bit_width=bit_width)
+    by_plan = read_plan_relevance(site.mediator.relevance, model=loaded.digest)
     began = time.process_time()
     made = None if query.text is None else understood(query.text, mediator_of(site.mediator))
     if made is not None and made.refused:
-        _note(site, made, Held(hits=()), model=loaded.digest, alone=alone, cpu_seconds=time.process_time() - began)
+        nothing = OwnSure(held=Held(hits=()), how_sure=how_sure)
+        _note(site, made, nothing, model=loaded.digest, alone=alone, cpu_seconds=time.process_time() - began)
         raise PolicyRefusal(made.refused)
     if made is not None and made.unanswered:
         _note(site, made, Held(hits=()), model=loaded.digest, alone=alone, cpu_seconds=time.process_time() - began)
@@ -79,19 +84,20 @@ def search_command(
     searcher, code_P = Searcher(site, loaded), spoken.code_P(loaded)
     plan = None if made is None else made.plan
     held = _held(searcher, plan, searcher.own(code_P, gallery=gallery, k=num_looked_at(plan, k)), k=k)
-    own = held.hits
+    own = OwnSure.of(held, how_sure, by_plan, gallery=gallery, bit_width=bit_width)
     try:
-        found = Found(own=own, others=None if alone else searcher.others(code_P, gallery=gallery, k=k))
+        found = Found(own=held.hits, others=None if alone else searcher.others(code_P, gallery=gallery, k=k))
     except NotAnswered as error:
-        found = Found(own=own, trouble=str(error))
+        found = Found(own=held.hits, trouble=str(error))
     if made is not None:
-        _note(site, made, held, model=loaded.digest, alone=alone, cpu_seconds=time.process_time() - began)
+        _note(site, made, own, model=loaded.digest, alone=alone, cpu_seconds=time.process_time() - began)
     if dicom is not None:
         _write_key_objects(searcher, found, dicom)
     if as_object:
-        typer.echo(json.dumps(_as_json(site, found, how_sure, made, held), indent=2))
+        understanding = None if made is None else made.as_json()
+        typer.echo(json.dumps({**_as_json(site, found, how_sure, own), "understood": understanding}, indent=2))
     else:
-        _show(site, found, how_sure, made, held)
+        _show(site, found, how_sure, own, made)
 
 
 def _held(searcher: Searcher, plan: Plan | None, hits: tuple[Hit, ...], *, k: int) -> Held:
@@ -105,10 +111,16 @@ def _held(searcher: Searcher, plan: Plan | None, hits: tuple[Hit, ...], *, k: in
     return held_against(plan, hits, records, k=k, bit_width=index.head.bit_width)
 
 
-def _note(site: SiteConfig, made: Understood, held: Held, *, model: str, alone: bool, cpu_seconds: float) -> None:
+def _note(site: SiteConfig, made: Understood, own: OwnSure, *, model: str, alone: bool, cpu_seconds: float) -> None:
     """Write down what was planned and is about to be shown."""
     shown = [
-        ShownHit(handle=hit.handle, distance=hit.distance, judged=held.judged.get(hit.handle, ())) for hit in held.hits
+        ShownHit(
+            handle=hit.handle,
+            distance=hit.distance,
+            judged=own.held.judged.get(hit.handle, ()),
+            told=own.of_hit(hit),
+        )
+        for hit in own.held.hits
     ]
     record = record_of(
         made,
@@ -118,6 +130,7 @@ def _note(site: SiteConfig, made: Understood, held: Held, *, model: str, alone: 
         alone=alone,
         cpu_seconds=cpu_seconds,
         keep_words=site.mediator.keep_words,
+        plan_relevance=own.source,
     )
     with QueryLog(site.state_folder, writer="command", owner=site.site) as log:
         log.note(record)
@@ -142,43 +155,44 @@ def _write_key_objects(searcher: Searcher, found: Found, folder: Path) -> None:
     typer.echo(f"DICOM: {len(written)} key object selections, one for each study found, in {folder}", err=True)
 
 
-def _as_json(site: SiteConfig, found: Found, how_sure: HowSure, made: Understood | None, held: Held) -> dict[str, Any]:
+def _as_json(site: SiteConfig, found: Found, how_sure: HowSure, own: OwnSure) -> dict[str, Any]:
     """As `wardround search` prints it."""
-    others = found.others
-    own = [
-        (
-            {
-                "site": site.site,
-                "handle": hit.handle,
-                "distance": hit.distance,
-                "rules": [asdict(one) for one in held.judged.get(hit.handle, ())],
-            },
-            how_sure.of_own(hit.distance),
-        )
+    others, judged = found.others, own.held.judged
+    here = [
+        {
+            "site": site.site,
+            "handle": hit.handle,
+            "distance": hit.distance,
+            "rules": [asdict(one) for one in judged.get(hit.handle, ())],
+            **own.of_hit(hit).as_json(),
+        }
         for hit in found.own
     ]
-    told = [(asdict(hit), how_sure.of_other(hit.distance)) for hit in (others.hits if others else ())]
-    hits = [{**hit, "relevance": as_json(sure)} for hit, sure in (*own, *told)]
+    told = [
+        {**asdict(hit), "relevance": as_json(how_sure.of_other(hit.distance))}
+        for hit in (others.hits if others else ())
+    ]
+    hits = [*here, *told]
     answered = [site.site, *(others.answered if others else ())]
     silent = [asdict(one) for one in others.silent] if others else []
     return {
-        "hits": hits if held.judged else sorted(hits, key=lambda hit: hit["distance"]),
+        "hits": hits if judged else sorted(hits, key=lambda hit: hit["distance"]),
         "partial": bool(silent) or found.trouble is not None,
         "sites_asked": sorted([*answered, *(one["site"] for one in silent)]),
         "sites_answered": sorted(answered),
         "silent": silent,
         "trouble": found.trouble,
-        "understood": None if made is None else made.as_json(),
     }
 
 
-def _show(site: SiteConfig, found: Found, how_sure: HowSure, made: Understood | None, held: Held) -> None:
+def _show(site: SiteConfig, found: Found, how_sure: HowSure, own: OwnSure, made: Understood | None) -> None:
     console, others = Terminal(), found.others
     for sentence in made.sentences if made is not None else ():
         console.print(sentence, soft_wrap=True)
-    console.print(_table(site, found, how_sure, held))
-    if how_sure.note:
-        console.print(how_sure.note, soft_wrap=True)
+    console.print(_table(site, found, how_sure, own))
+    for note in (own.note, how_sure.note):
+        if note:
+            console.print(note, soft_wrap=True)
     if found.trouble is not None:
         console.print(f"The other hospitals were not asked: {found.trouble}", soft_wrap=True)
     if others is not None:
@@ -188,22 +202,21 @@ def _show(site: SiteConfig, found: Found, how_sure: HowSure, made: Understood | 
             console.print(f"More studies are as far as the last one at {', '.join(others.cut)}.", soft_wrap=True)
 
 
-def _table(site: SiteConfig, found: Found, how_sure: HowSure, held: Held) -> Table:
+def _table(site: SiteConfig, found: Found, how_sure: HowSure, own: OwnSure) -> Table:
     table = Table("Hospital", "Study", "Bits apart")
-    if how_sure.tells:
-        table.add_column("Relevant with")
-    if held.judged:
-        table.add_column("Held against the plan")
+    tells, tells_set = how_sure.tells or own.how_sure.tells, own.is_by_plan and own.how_sure.tells
+    columns = {"Relevant with": tells, "90% set": tells_set, "Held against the plan": bool(own.held.judged)}
+    for name in (name for name, is_there in columns.items() if is_there):
+        table.add_column(name)
     for hit in found.own:
-        rules = "; ".join(one.words for one in held.judged.get(hit.handle, ()) if one.verdict is not Verdict.SILENT)
-        cells = [*_cell(how_sure, how_sure.of_own(hit.distance)), *([rules] if held.judged else [])]
-        table.add_row(site.site, hit.handle, str(hit.distance), *cells)
+        told, judged = own.of_hit(hit), own.held.judged.get(hit.handle, ())
+        cells = {
+            "Relevant with": in_short(told.sure),
+            "90% set": {True: "yes", False: "no", None: "cannot tell"}[told.in_set],
+            "Held against the plan": "; ".join(one.words for one in judged if one.verdict is not Verdict.SILENT),
+        }
+        table.add_row(site.site, hit.handle, str(hit.distance), *(cells[name] for name in cells if columns[name]))
     for other in found.others.hits if found.others else ():
-        distance = f"at most {other.distance}"
-        table.add_row(other.site, other.handle, distance, *_cell(how_sure, how_sure.of_other(other.distance)))
+        cell = [in_short(how_sure.of_other(other.distance))] if tells else []
+        table.add_row(other.site, other.handle, f"at most {other.distance}", *cell)
     return table
-
-
-def _cell(how_sure: HowSure, sure: Sure | None) -> list[str]:
-    """The cell of how sure a hit is; none where the table has no column for it."""
-    return [in_short(sure)] if how_sure.tells else []

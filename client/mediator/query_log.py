@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from client.mediator.own_sure import HitSure
 from client.mediator.understood import Understood
 from client.mediator.validate import Judged
 from client.state_folder import KEY_FILE
@@ -43,11 +44,13 @@ class ShownHit:
         handle: The study of this hospital.
         distance: Bits apart.
         judged: What the plan's rules say of it.
+        told: How sure it was said to be.
     """
 
     handle: str
     distance: int
     judged: tuple[Judged, ...] = ()
+    told: HitSure = field(default_factory=HitSure)
 
 
 def record_of(
@@ -59,6 +62,7 @@ def record_of(
     alone: bool,
     cpu_seconds: float,
     keep_words: bool,
+    plan_relevance: str = "",
 ) -> dict[str, Any]:
     """What is kept of a query.
 
@@ -70,6 +74,7 @@ def record_of(
         alone: Whether this hospital's studies alone were searched.
         cpu_seconds: Processor time of the query.
         keep_words: Whether its words are kept (`mediator.keep_words` in site.yaml).
+        plan_relevance: Digest of the file that told how sure the hits are by their rank; "" where none did.
     """
     made = understood.mediated
     plan = None if understood.plan is None else _without_words(understood.plan.as_json())
@@ -86,12 +91,14 @@ def record_of(
                 "handle": one.handle,
                 "distance": one.distance,
                 "reasons": [[str(rule.verdict), rule.words] for rule in one.judged],
+                **one.told.as_json(),
             }
             for one in shown
         ],
         "language_model": made.model_digest,
         "guard_text": made.guard_digest,
         "encoder": model,
+        "plan_relevance": plan_relevance,
         "user": user,
         "alone": alone,
         "cpu_milliseconds": round(1000 * cpu_seconds),

@@ -16,12 +16,12 @@ from client.mediator.validate import Judged, ReadStudy, Validated, Verdict, vali
 from client.search.index import Hit
 from common.types import StudyRecord
 
-FITTING = 0.2
-"""Share of the code's bits by which a part that fits brings a study nearer."""
+FITTING = 0.5
+"""Share of the code's bits by which a part that fits brings a study nearer: as far as codes lie apart that have nothing
+to do with each other, so that no code, however near, stands for what a report names (ADR 0059)."""
 
-CONTRADICTING = 0.3
-"""Share of the code's bits by which a part that is contradicted takes it away; chosen with `FITTING` on one split
-of five (ADR 0059)."""
+CONTRADICTING = 0.6
+"""Share of the code's bits by which a part that is contradicted takes it away: more than a part that fits brings."""
 
 WIDER = 3
 """How many times as many hits are looked at as are wanted."""
@@ -37,10 +37,13 @@ class Held:
     Attributes:
         hits: In the order in which they answer it.
         judged: What its rules say of each, by handle; empty where nothing was held against anything.
+        ranks: Where each of these stands, in whole bits; who stands earlier is not less likely relevant, for how sure
+            a hit is falls with the rank.
     """
 
     hits: tuple[Hit, ...]
     judged: Mapping[str, tuple[Judged, ...]] = field(default_factory=dict)
+    ranks: Mapping[str, int] = field(default_factory=dict)
 
 
 def num_looked_at(plan: Plan | None, k: int) -> int:
@@ -89,4 +92,5 @@ def held_against(
     return Held(
         hits=tuple(hit for hit in in_order if ranks[hit.handle] <= last),
         judged={handle: one.judged for handle, one in judged.items()},
+        ranks={handle: round(rank) for handle, rank in ranks.items() if handle in judged},
     )

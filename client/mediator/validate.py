@@ -22,6 +22,9 @@ from common.types import StudyRecord
 MOST_CHARACTERS = 20_000
 """Of a report that is read; a long one has 5,000."""
 
+RULED_OUT = 0.1
+"""How much it counts that what is excluded is not there: little, for it does not bring what is wanted (ADR 0059)."""
+
 
 class Verdict(StrEnum):
     """What a study is to a part of a plan."""
@@ -122,9 +125,10 @@ def _excluded(asked: Asked, study: ReadStudy) -> Judged:
     if not found:
         return Judged(verdict=Verdict.SILENT, words=f"{name}, which is excluded: not named")
     if not present:
-        return Judged(verdict=Verdict.FITS, words=f"{name}, which is excluded: denied")
+        return Judged(verdict=Verdict.FITS, words=f"{name}, which is excluded: denied", weight=RULED_OUT)
     if study.is_on_other_side(asked, present):
-        return Judged(verdict=Verdict.FITS, words=f"{name}, which is excluded: on the other side")
+        words = f"{name}, which is excluded: on the other side"
+        return Judged(verdict=Verdict.FITS, words=words, weight=RULED_OUT)
     return Judged(verdict=Verdict.CONTRADICTS, words=f"{name}, which is excluded: named")
 
 

@@ -26,6 +26,7 @@ from starlette.types import ASGIApp
 from client.data.folder import StudyFolder
 from client.deploy.searcher import Found, Searcher
 from client.mediator.mediator import Mediator
+from client.mediator.plan_relevance import PlanRelevance
 from client.mediator.query_log import QueryLog, ShownHit, record_of
 from client.mediator.rerank import num_looked_at
 from client.mediator.understood import Mediates, Understood, understood
@@ -84,6 +85,7 @@ class Page:
         asked_list: Keeps who asked.
         query_log: Keeps what was planned and shown.
         mediator: Makes a plan of words.
+        by_plan: How sure a hit is by its rank under a plan; None where the hospital names no file that tells it.
         about: The page about the model; None where its folder tells nothing.
         tokens: What stands in the forms.
         names: Names of scanners and modalities that a search can be narrowed to.
@@ -97,6 +99,7 @@ class Page:
     asked_list: AskedList
     query_log: QueryLog
     mediator: Mediates = field(default_factory=Mediator)
+    by_plan: PlanRelevance | None = None
     about: About | None = None
     tokens: FormTokens = field(default_factory=FormTokens)
     names: Names = field(default_factory=Names)
@@ -206,6 +209,8 @@ class Page:
             plan=plan,
             k=asked.k,
             how_sure=how_sure,
+            by_plan=self.by_plan,
+            gallery=asked.gallery,
         )
         name = "" if made is None else self._recorded(user, asked, made, content, seconds=time.thread_time() - began)
         return Answer(shown=content, code=code_P.tobytes().hex(), text=asked.text, understood=made, record=name)
@@ -215,12 +220,13 @@ class Page:
         own = () if content is None else content.own
         record = record_of(
             made,
-            [ShownHit(handle=one.handle, distance=one.distance, judged=one.judged) for one in own],
+            [ShownHit(handle=one.handle, distance=one.distance, judged=one.judged, told=one.told) for one in own],
             model=self.model.digest,
             user=user,
             alone=asked.alone,
             cpu_seconds=seconds,
             keep_words=self.searcher.site.mediator.keep_words,
+            plan_relevance="" if content is None else content.own_sure.source,
         )
         return self.query_log.note(record)
 

@@ -75,7 +75,7 @@ def plot_of(curve: Curve) -> Plot:
         )
         for point in curve.points
     )
-    asked = "Words" if curve.query is QueryKind.TEXT else "A picture"
+    asked = {QueryKind.TEXT: "Words", QueryKind.IMAGE: "A picture", QueryKind.PLAN: "A plan"}[curve.query]
     compared = "pictures" if curve.gallery == "images" else "reports"
     return Plot(title=f"{asked} among {compared}", curve=curve, marks=marks, base=_down(curve.base_rate))
 

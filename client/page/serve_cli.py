@@ -46,6 +46,7 @@ def _serve(site: SiteConfig, folder: Path, listening: socket.socket) -> None:
     """Open model and index once, print the link, and answer until it is ended."""
     from client.deploy.searcher import Searcher  # here: help and errors of options do without torch
     from client.mediator.of_site import mediator_of
+    from client.mediator.plan_relevance import read_plan_relevance
     from client.mediator.query_log import QueryLog
     from client.page.about import read_about
     from client.page.app import Page
@@ -56,6 +57,7 @@ def _serve(site: SiteConfig, folder: Path, listening: socket.socket) -> None:
 
     way = _way_in(site, listening)
     model = load_model(folder)
+    by_plan = read_plan_relevance(site.mediator.relevance, model=model.digest)
     page = Page(
         searcher=Searcher(site, model),
         model=model,
@@ -63,7 +65,8 @@ def _serve(site: SiteConfig, folder: Path, listening: socket.socket) -> None:
         asked_list=AskedList(site.state_folder),
         query_log=QueryLog(site.state_folder, writer="page", owner=site.site),
         mediator=mediator_of(site.mediator),
-        about=read_about(folder, model),
+        by_plan=by_plan,
+        about=read_about(folder, model, by_plan=by_plan),
         names=names_in(study_folder(site.data).records()),
     )
     if isinstance(way, ByLink):

@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import PIL.Image
 
 from client.data.folder import StudyFolder
 from client.deploy.searcher import Found
+from client.mediator.own_sure import HitSure, OwnSure
 from client.mediator.plan import Plan
+from client.mediator.plan_relevance import PlanRelevance
 from client.mediator.rerank import held_against
 from client.mediator.validate import Judged
 from client.page.terms import Explained, explained
-from client.search.index import Hit, SearchIndex
+from client.search.index import Gallery, Hit, SearchIndex
 from common.errors import TrustError
 from common.search.answer import Answer
 from common.search.how_sure import HowSure
@@ -41,6 +43,7 @@ class OwnStudy:
         traits: Age, sex, day, modality and scanner, as far as they are known; each word once.
         report: Its report beside the query; None where it cannot be shown.
         judged: What the plan's rules say of it; none where there is nothing to hold it against.
+        told: How sure it is.
     """
 
     handle: str
@@ -51,6 +54,7 @@ class OwnStudy:
     traits: tuple[str, ...]
     report: Explained | None
     judged: tuple[Judged, ...] = ()
+    told: HitSure = field(default_factory=HitSure)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,8 @@ class Shown:
         num_more: Further studies that tie with the last one.
         others: What the other hospitals answer; None where they were not asked.
         trouble: Why they could not be asked.
-        how_sure: How sure each hit is.
+        how_sure: How sure hits of other hospitals are.
+        own_sure: How sure own ones are.
         num_judged: Own studies that were held against the plan; 0 where there was nothing to hold them against.
     """
 
@@ -71,6 +76,7 @@ class Shown:
     others: Answer | None
     trouble: str | None
     how_sure: HowSure
+    own_sure: OwnSure
     num_judged: int = 0
 
 
@@ -83,6 +89,8 @@ def shown(
     plan: Plan | None,
     k: int,
     how_sure: HowSure,
+    by_plan: PlanRelevance | None,
+    gallery: Gallery,
 ) -> Shown:
     """A search as the page shows it, own studies in the order in which they answer the plan.
 
@@ -95,7 +103,9 @@ def shown(
         query: The words; "" for a picture.
         plan: What is looked for; None where there is no plan.
         k: How many studies are wanted.
-        how_sure: How sure a hit of this search is.
+        how_sure: How sure a hit of this search is, by its distance.
+        by_plan: How sure an own one is by its rank; None where nobody has told.
+        gallery: What of the studies was compared.
 
     Raises:
         DataError: The folder cannot be read.
@@ -106,13 +116,23 @@ def shown(
     }
     hits = [hit for hit in found.own if hit.handle in names]
     records = {handle: studies[name].record for handle, name in names.items() if name in studies}
-    held = held_against(plan, hits, records, k=k, bit_width=index.head.bit_width)
+    bit_width = index.head.bit_width
+    held = held_against(plan, hits, records, k=k, bit_width=bit_width)
+    own_sure = OwnSure.of(held, how_sure, by_plan, gallery=gallery, bit_width=bit_width)
     return Shown(
-        own=tuple(_own(hit, names[hit.handle], studies, query, held.judged.get(hit.handle, ())) for hit in held.hits),
+        own=tuple(
+            replace(
+                _own(hit, names[hit.handle], studies, query),
+                judged=held.judged.get(hit.handle, ()),
+                told=own_sure.of_hit(hit),
+            )
+            for hit in held.hits
+        ),
         num_more=0 if held.judged else max(0, len(found.own) - MOST_SHOWN),
         others=found.others,
         trouble=found.trouble,
         how_sure=how_sure,
+        own_sure=own_sure,
         num_judged=len(held.judged),
     )
 
@@ -124,7 +144,7 @@ def _name_of(hit: Hit, index: SearchIndex) -> str | None:
         return None
 
 
-def _own(hit: Hit, name: str, studies: Mapping[str, Study], query: str, judged: tuple[Judged, ...]) -> OwnStudy:
+def _own(hit: Hit, name: str, studies: Mapping[str, Study], query: str) -> OwnStudy:
     study = studies.get(name)
     return OwnStudy(
         handle=hit.handle,
@@ -134,7 +154,6 @@ def _own(hit: Hit, name: str, studies: Mapping[str, Study], query: str, judged: 
         num_others=0 if study is None else len(study.other_images),
         traits=() if study is None else tuple(_traits(study.record)),
         report=None if study is None else explained(query, study.record.report),
-        judged=judged,
     )
 
 

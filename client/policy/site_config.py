@@ -59,9 +59,9 @@ def load_site_config(path: Path) -> SiteConfig:
 
 
 def _with_paths(mediator: MediatorLimits, folder: Path) -> MediatorLimits:
-    given = (mediator.key_file, mediator.folder)
-    key_file, model = (str(folder / Path(path).expanduser()) if path else "" for path in given)
-    return replace(mediator, key_file=key_file, folder=model)
+    given = (mediator.key_file, mediator.folder, mediator.relevance)
+    key_file, model, relevance = (str(folder / Path(path).expanduser()) if path else "" for path in given)
+    return replace(mediator, key_file=key_file, folder=model, relevance=relevance)
 
 
 def study_folder(data: SiteData) -> StudyFolder:

@@ -228,6 +228,8 @@ class MediatorLimits:
         timeout_seconds: Within which a model has to answer in full.
         allow_public: Whether an endpoint outside this machine and private networks may be asked; words would leave.
         keep_words: Whether the words of this hospital's queries stand in its own record of them.
+        relevance: File of how likely a hit that was held against a plan is relevant, as `wardround mediator calibrate`
+            wrote it for the model that is searched with; "" for none.
     """
 
     endpoint: str = ""
@@ -237,6 +239,7 @@ class MediatorLimits:
     timeout_seconds: float = 20.0
     allow_public: bool = False
     keep_words: bool = False
+    relevance: str = ""
 
 
 @dataclass(frozen=True)

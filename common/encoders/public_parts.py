@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from common.config.schema import RunConfig
 from common.encoders.public_fit import AnchorFeatures
@@ -54,12 +55,20 @@ def part_public(public: AnchorFeatures, config: RunConfig) -> PublicParts:
             are. Where that were fewer than `LEAST_KEPT`, nothing is kept.
     """
     num_patients = int(public.patients.max()) + 1
+    kept = kept_patients(num_patients, config)
+    if not len(kept):
+        return PublicParts(public, None)
+    others = torch.from_numpy(np.setdiff1d(np.arange(num_patients), kept.numpy()))
+    return PublicParts(public.of_patients(others), public.of_patients(kept))
+
+
+def kept_patients(num_patients: int, config: RunConfig) -> Tensor:
+    """Numbers of the public patients that no training sees, ascending; none where nothing is kept."""
     num_kept = round(config.public_fit.validation_fraction * num_patients)
     if num_kept < LEAST_KEPT:
-        return PublicParts(public, None)
+        return torch.empty(0, dtype=torch.int64)
     order = torch.randperm(num_patients, generator=torch_generator(config.seed, "public-validation"))
-    kept, others = order[:num_kept].sort().values, order[num_kept:].sort().values
-    return PublicParts(public.of_patients(others), public.of_patients(kept))
+    return order[:num_kept].sort().values
 
 
 def validation_to_arrays(validation: AnchorFeatures | None) -> NamedArrays:

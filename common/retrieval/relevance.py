@@ -23,6 +23,8 @@ _SMALL = 0.005
 """Rounds to nothing, and is something."""
 _MOST_CURVES = 256
 _MOST_STEPS = 1024
+_MOST_RANK = 1 << 16
+"""Of a rank by plan, in bits either way: more is damage."""
 
 
 class QueryKind(StrEnum):
@@ -30,6 +32,8 @@ class QueryKind(StrEnum):
 
     TEXT = "text"
     IMAGE = "image"
+    PLAN = "plan"
+    """Words whose plan the studies are held against; the distance is then the rank, which can be below 0."""
 
 
 class Word(StrEnum):
@@ -83,7 +87,7 @@ class Sure:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Distances at which a study is as likely relevant.
+    """Distances, or ranks, at which a study is as likely relevant.
 
     Attributes:
         nearest: The smallest that was seen, in bits.
@@ -123,7 +127,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """How relevance falls with distance, for one kind of query, gallery and width.
+    """How relevance falls with distance, or with the rank by a plan, for one kind of query, gallery and width.
 
     Attributes:
         query: What the queries are made of.
@@ -164,7 +168,7 @@ class Curve:
         """How sure a study at a distance is; None where nobody can tell.
 
         Args:
-            distance: In bits.
+            distance: In bits; of a plan, the rank.
             rounded_up: Whether the true distance may be smaller.
         """
         if not self.steps:
@@ -180,13 +184,17 @@ class Curve:
             return None
         return Sure(word=word, probability=step.probability, low=step.low, high=step.high)
 
+    def holds(self, distance: int) -> bool:
+        """Whether a study at a distance is in the conformal set."""
+        return self.within is None or distance <= self.within
+
 
 @dataclass(frozen=True, kw_only=True)
 class Relevance:
     """What public studies tell of how sure a model's hits are.
 
     Attributes:
-        model: Digest of the trained weights whose codes were compared.
+        model: Digest of the trained weights whose codes were compared; of ranks by plans, the model's own.
         by: What made a study relevant; None where nothing was measured.
         num_studies: Public studies behind it.
         num_patients: Their patients.
@@ -247,8 +255,11 @@ def _curve(value: Mapping[str, Any]) -> Curve:
         raise ValueError("a gallery or a length that cannot be")
     if not isinstance(curve.why, str) or bool(curve.why) == bool(steps) or (steps and None in rates):
         raise ValueError("neither steps nor why there are none")
+    is_plan = curve.query is QueryKind.PLAN
+    least, most = (-_MOST_RANK, _MOST_RANK) if is_plan else (0, curve.bit_width)
     for step in steps:
-        _check_counts(step.nearest, step.farthest, step.num_pairs)
+        _check_counts(step.num_pairs)
+        _check_bits(step.nearest, step.farthest, least=least, most=most)
         _check_rates(step.low, step.probability, step.high)
     for point in points:
         _check_counts(point.num_pairs)
@@ -256,14 +267,19 @@ def _curve(value: Mapping[str, Any]) -> Curve:
         _check_rates(point.low, point.found, point.high)
     ends = [end for step in steps for end in (step.nearest, step.farthest)]
     falls = [step.probability for step in steps]
-    if ends != sorted(ends) or falls != sorted(falls, reverse=True) or (ends and ends[-1] > curve.bit_width):
+    if ends != sorted(ends) or falls != sorted(falls, reverse=True):
         raise ValueError("probabilities must fall with the distance")
     for rate in rates:
         if rate is not None:
             _check_rates(rate)
     if curve.within is not None:
-        _check_counts(curve.within)
+        _check_bits(curve.within, least=least, most=most)
     return curve
+
+
+def _check_bits(*values: object, least: int, most: int) -> None:
+    if not all(type(value) is int and least <= value <= most for value in values):
+        raise ValueError("a distance that cannot be")
 
 
 def _check_counts(*values: object) -> None:

@@ -62,7 +62,7 @@ def relevance_of(
     curves = tuple(
         _curve(sides, labels, patients_N, query=query, gallery=gallery, bit_width=width, seed=seed)
         for width in sorted(set(widths))
-        for query in QueryKind
+        for query in sides
         for gallery in ("images", "reports")
     )
     return Relevance(
@@ -94,16 +94,34 @@ def _curve(
     kind = QueryKind.IMAGE if gallery == "images" else QueryKind.TEXT
     asked, found = (np.packbits(sides[side][:, :bit_width], axis=1) for side in (query, kind))
     pairs = pairs_of(-hamming_distances(asked, found), labels, patients_N, same_kind=query is kind)
+    base_rate = pairs.base_rate if len(pairs) else 0.0
+    return curve_of(pairs, labels.by, query=query, gallery=gallery, bit_width=bit_width, base_rate=base_rate, seed=seed)
+
+
+def curve_of(
+    pairs: ScoredPairs, by: By, *, query: QueryKind, gallery: str, bit_width: int, base_rate: float, seed: int
+) -> Curve:
+    """What some pairs tell.
+
+    Args:
+        pairs: Scored by minus the distance, or the rank, in whole bits.
+        by: What makes a study of theirs relevant.
+        query: What the queries are made of.
+        gallery: What they are compared with.
+        bit_width: Bits of the codes.
+        base_rate: Share that is relevant of pairs drawn blindly.
+        seed: The run's.
+    """
     curve = Curve(
         query=query,
         gallery=gallery,
         bit_width=bit_width,
         num_patients=len(pairs.query_patients),
         num_pairs=len(pairs),
-        base_rate=_rounded(pairs.base_rate) if len(pairs) else 0.0,
+        base_rate=_rounded(base_rate),
     )
     generator = numpy_generator(seed, "relevance", query, gallery, bit_width)
-    return Curve(**{**vars(curve), **_measured(pairs, labels.by, generator)})
+    return Curve(**{**vars(curve), **_measured(pairs, by, generator)})
 
 
 def _measured(pairs: ScoredPairs, by: By, generator: np.random.Generator) -> dict[str, object]:

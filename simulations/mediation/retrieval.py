@@ -3,28 +3,30 @@
 Codes are the signs of whitened principal components of the report encoder's features, fitted to a split's public
 captions: a public start, without training. Captions of the case that a query was made of are left out.
 
-How sure a rank makes a hit is fitted on pairs of public cases alone (`common/retrieval/relevance_steps.py`) and held
-against pairs of test cases, which share no patient with them.
+How sure a rank makes a hit is fitted on the hits of public cases that a search would show (`shown_pairs.py`) and held
+against those of test cases, which share no patient with them.
 
 Shapes: Q queries, G captions, K bits, D features.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from client.mediator.lexical import Lexical
 from client.mediator.rerank import rank_of
+from client.mediator.shown_pairs import ShownPairs, shown_pairs
 from client.mediator.spoken import spoken
 from client.mediator.validate import ReadStudy, validate
 from common.retrieval.metrics import retrieval_metrics
-from common.retrieval.relevance_coverage import covered, threshold
-from common.retrieval.relevance_pairs import ScoredPairs
-from common.retrieval.relevance_reliability import FIRST_HITS, calibration_error
+from common.retrieval.relevance_coverage import COVERAGE, covered, threshold
+from common.retrieval.relevance_reliability import calibration_error
 from common.retrieval.relevance_steps import fit_steps
 from simulations.mediation.cases import KINDS, Asked, Case, queries_of
 
@@ -73,36 +75,41 @@ class Ranked:
         """Number of the case of each query of a kind, in the order of `precisions`."""
         return self.patients_Q[[one.kind == kind for one in self.asked]]
 
-    def pairs(self) -> ScoredPairs:
-        """The pairs of a query and a caption of another case, with the rank by plan."""
-        queries_M, items_M = np.nonzero(~self.own_QG)
-        return ScoredPairs(
-            scores_M=-self.ranks["plan"][queries_M, items_M],
-            relevant_M=self.relevant_QG[queries_M, items_M],
-            queries_M=queries_M,
-            query_patients_M=self.patients_Q[queries_M],
-            item_patients_M=self.patients_G[items_M],
-            weights_M=np.ones(len(queries_M)),
+    def pairs(self) -> ShownPairs:
+        """The pairs of a query and a caption of another case that a search shows, with the rank by plan."""
+        _, text, plan = (self.ranks[way] for way in WAYS)
+        return shown_pairs(
+            text,
+            lambda queries_M, items_M: plan[queries_M, items_M],
+            self.relevant_QG,
+            among_QG=~self.own_QG,
+            query_patients_Q=self.patients_Q,
+            item_patients_G=self.patients_G,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sureness:
-    """Whether a rank's probability of relevance keeps its word on pairs of other patients.
+    """Whether a rank's probability of relevance keeps its word on hits of other patients.
 
     Attributes:
-        error: Expected calibration error over all pairs.
-        error_of_hits: The same over the first hits of each query.
-        coverage: Share of relevant pairs within the conformal rank, mean over cases.
-        base_rate: Share of pairs that are relevant.
-        num_pairs: How many were told.
+        error: Expected calibration error over the hits that are shown.
+        coverage: Share of relevant ones of these within the conformal rank, mean over cases.
+        num_patients: Cases with a relevant hit, over which that mean is.
+        base_rate: Share of all pairs that are relevant.
+        num_pairs: Hits that were told.
     """
 
     error: float
-    error_of_hits: float
     coverage: float
+    num_patients: int
     base_rate: float
     num_pairs: int
+
+    @property
+    def chance(self) -> float:
+        """How far such a mean strays with 95% where the set holds `COVERAGE` and each case has one hit, two-sided."""
+        return float(norm.ppf(0.975)) * math.sqrt(COVERAGE * (1 - COVERAGE) / self.num_patients)
 
 
 def coder_of(cases: Mapping[str, Case], public: Collection[str], embed: Embed) -> _Coder:
@@ -164,16 +171,16 @@ def _distances(codes_QK: NDArray[np.int32], codes_GK: NDArray[np.int32]) -> NDAr
     return differing
 
 
-def sureness(public: ScoredPairs, test: ScoredPairs) -> Sureness | None:
-    """What pairs of test cases are told by those of public ones; None where these are too few for a single step."""
-    steps = fit_steps(public)
-    if not len(steps):
+def sureness(public: ShownPairs, test: ShownPairs) -> Sureness | None:
+    """What hits of test cases are told by those of public ones; None where either are too few."""
+    steps = fit_steps(public.pairs)
+    if not len(steps) or not test.pairs.relevant_M.any():
         return None
-    told_M, first_M = steps.of(test.scores_M), test.are_first(FIRST_HITS)
+    of_cases = covered(test.pairs, threshold(public.pairs))
     return Sureness(
-        error=calibration_error(test, told_M),
-        error_of_hits=calibration_error(test.among(first_M), told_M[first_M]),
-        coverage=float(np.mean(list(covered(test, threshold(public)).values()))),
+        error=calibration_error(test.pairs, steps.of(test.pairs.scores_M)),
+        coverage=float(np.mean(list(of_cases.values()))),
+        num_patients=len(of_cases),
         base_rate=test.base_rate,
-        num_pairs=len(test),
+        num_pairs=len(test.pairs),
     )

@@ -104,8 +104,9 @@ def _gained(gain: Mapping[str, float] | None) -> tuple[str, str]:
 
 def _in_words(sure: Sureness | None) -> str:
     if sure is None:
-        return "too few public pairs to tell how sure a hit is."
+        return "too few public hits to tell how sure a hit is."
     return (
-        f"calibration error {sure.error:.3f}, of the first hits {sure.error_of_hits:.3f}; the 90% set holds "
-        f"{100 * sure.coverage:.0f}% of relevant pairs; {100 * sure.base_rate:.1f}% of {sure.num_pairs:,} are relevant."
+        f"error {sure.error:.3f} over {sure.num_pairs:,} hits; the 90% set holds {100 * sure.coverage:.1f}% of the "
+        f"relevant of {sure.num_patients} cases ({100 * sure.chance:.0f} points off is chance); of all pairs "
+        f"{100 * sure.base_rate:.1f}% are relevant."
     )

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from client.mediator.mediator import Mediator
+from client.mediator.own_sure import HitSure
 from client.mediator.query_log import RECORDS_FILE, WATTS, QueryLog, ShownHit, check_records, record_of
 from client.mediator.understood import understood
 from client.mediator.validate import Judged, Verdict
 from client.state_folder import KEY_FILE
 from common.errors import TrustError
+from common.retrieval.relevance import Sure, Word
 from common.trust.keys import SigningKey
 
 QUERY = "pneumonia xylophone, no effusion"
@@ -20,7 +22,8 @@ QUERY = "pneumonia xylophone, no effusion"
 
 def record(query: str = QUERY, *, keep_words: bool = False) -> dict[str, object]:
     judged = (Judged(verdict=Verdict.FITS, words="pneumonia: named"),)
-    shown = [ShownHit(handle="h1", distance=12, judged=judged)]
+    sure = Sure(word=Word.ABOUT, probability=0.31, low=0.2, high=0.4)
+    shown = [ShownHit(handle="h1", distance=12, judged=judged, told=HitSure(sure=sure, in_set=True, rank=-1))]
     made = understood(query, Mediator())
     return record_of(made, shown, model="a" * 64, user="anna", alone=True, cpu_seconds=0.5, keep_words=keep_words)
 
@@ -43,7 +46,8 @@ def state(tmp_path: Path) -> Path:
 def test_record_holds_plan_checks_reasons_and_energy_and_no_word_of_the_query() -> None:
     kept = record()
     assert [one["concept"]["meaning"] for one in kept["plan"]["wanted"]] == ["pneumonia"]  # type: ignore[index]
-    assert kept["shown"] == [{"handle": "h1", "distance": 12, "reasons": [["fits", "pneumonia: named"]]}]
+    told = {"relevance": {"word": "about", "probability": 0.31, "low": 0.2, "high": 0.4}, "in_90_set": True, "rank": -1}
+    assert kept["shown"] == [{"handle": "h1", "distance": 12, "reasons": [["fits", "pneumonia: named"]], **told}]
     assert (kept["proposer"], kept["encoder"], kept["user"]) == ("lexical", "a" * 64, "anna")
     assert "negation" in kept["checks"]  # type: ignore[operator]
     assert kept["joules"] == 0.5 * WATTS

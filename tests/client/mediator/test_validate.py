@@ -6,6 +6,7 @@ from datetime import date
 
 import pytest
 
+from client.mediator import validate as module
 from client.mediator.lexical import Lexical
 from client.mediator.rerank import CONTRADICTING, FITTING, held_against, rank_of
 from client.mediator.validate import ReadStudy, Validated, Verdict, validate
@@ -101,3 +102,15 @@ def test_rank_is_distance_corrected_by_shares_of_the_bits() -> None:
     assert rank_of(30, both, bit_width=100) == pytest.approx(30 - 100 * FITTING + 100 * CONTRADICTING)
     assert rank_of(30, Validated(judged=()), bit_width=100) == 30
     assert rank_of(30, None, bit_width=100) == 30
+
+
+def test_denying_what_is_excluded_is_no_answer_to_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, reports = Lexical().propose("pneumonia, no effusion"), {"h0": "Normal. No effusion.", "h1": "Pneumonia."}
+
+    def order() -> list[str]:
+        records = {handle: study(report) for handle, report in reports.items()}
+        return [hit.handle for hit in held_against(plan, hits(20, 25), records, k=2, bit_width=128).hits]
+
+    assert order() == ["h1", "h0"], "the farther one names it"
+    monkeypatch.setattr(module, "RULED_OUT", 1.0)
+    assert order() == ["h0", "h1"]

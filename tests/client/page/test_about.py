@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from client.mediator.plan_relevance import PlanRelevance
+from client.mediator.rules_digest import rules_digest
 from client.page.about import About, read_about
 from client.page.app import Page
 from client.page.link import ByLink
@@ -21,7 +23,7 @@ from common.model import load_model
 from common.model.form import CARD_FILE
 from common.retrieval.relevance import Point, QueryKind, Relevance
 from tests.client.page.conftest import PORT, Browser, words_of
-from tests.client.search.conftest import BIT_WIDTH, StandInModel
+from tests.client.search.conftest import BIT_WIDTH, NUM_PATIENTS, StandInModel
 from tests.common.retrieval.test_relevance import STEPS, curve_with, relevance_with
 
 HOSTILE = "<script>document.title='owned'</script>"
@@ -52,8 +54,8 @@ def card_with(**more: Any) -> dict[str, Any]:
 
 
 def all_kinds() -> Relevance:
-    """A relevance with a curve for each kind of search of the stand-in model."""
-    kinds = [(query, gallery) for query in QueryKind for gallery in ("images", "reports")]
+    """A relevance with a curve for each kind of search by distance of the stand-in model."""
+    kinds = [(query, gallery) for query in (QueryKind.TEXT, QueryKind.IMAGE) for gallery in ("images", "reports")]
     return relevance_with(
         *(curve_with((*STEPS[:2], FAR), query=query, gallery=gallery, bit_width=BIT_WIDTH) for query, gallery in kinds)
     )
@@ -126,6 +128,38 @@ def test_each_own_hit_is_told_how_sure_it_is(opened: Opened) -> None:
     assert told[0] == ("0", "at least", "80"), "nearer than any public pair"
     assert [int(percent) for *_, percent in told] == sorted((int(percent) for *_, percent in told), reverse=True)
     assert '<a href="/model">' in answer.text
+
+
+def by_plan() -> PlanRelevance:
+    """What public studies tell of plans among reports."""
+    steps = (replace(STEPS[0], nearest=-40, farthest=-1, probability=0.8), replace(STEPS[2], nearest=0, farthest=90))
+    curve = curve_with(steps, query=QueryKind.PLAN, gallery="reports", bit_width=BIT_WIDTH, within=-3)
+    return PlanRelevance(rules=rules_digest(), relevance=relevance_with(curve))
+
+
+def test_hit_of_a_plan_is_told_by_its_rank_shown_recorded_and_drawn(
+    page_of: Callable[[], Page], write_studies: Callable[..., object]
+) -> None:
+    write_studies(NUM_PATIENTS, ("fits", "a", "1.png", "Pneumonia. 501", "F", "50"))
+    about = replace(about_with(all_kinds()), by_plan=by_plan())
+    page = replace(page_of(), about=about, by_plan=by_plan())
+    browser = Browser(page, ByLink(port=PORT))
+    browser.enter()
+    answer = browser.post({"text": "pneumonia 501", "alone": "on", "gallery": "reports", "k": "5"})
+    told = re.findall(r"<h3>(.*?)</h3>.*?(relevant with .*?) <span>.*?>(In|Not in) the 90% set", answer.text, re.DOTALL)
+    assert told[0] == ("fits", "relevant with about 80%", "In"), "0 bits apart, and half of 64 nearer for what it names"
+    assert {one[1:] for one in told[1:]} == {("relevant with about 10%", "Not in")}
+    (record,) = map(
+        json.loads, (page.searcher.site.state_folder / "queries/page/queries.jsonl").read_text().splitlines()
+    )
+    assert record["plan_relevance"] == by_plan().digest
+    assert (record["shown"][0]["relevance"]["probability"], record["shown"][0]["rank"]) == (0.8, -32)
+    words = words_of(browser.get("/model"))
+    assert "A plan among reports." in words
+    assert "The 90% set: hits of rank -3 and below (held: 91%)" in words
+    by_words = browser.post({"text": "report 3", "alone": "on", "gallery": "reports", "k": "5"})
+    assert "relevant with at least 80%" in words_of(by_words), "no rule: by distance, nearer than any public pair"
+    assert "the 90% set" not in words_of(by_words)
 
 
 @pytest.mark.parametrize(

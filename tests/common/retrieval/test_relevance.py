@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -151,6 +152,16 @@ def _changed(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
 def test_damaged_form_is_refused(path: tuple[Any, ...], value: Any) -> None:
     with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
         Relevance.from_json(_changed(path, value))
+
+
+def test_rank_may_be_below_nothing_and_a_distance_may_not() -> None:
+    steps = (replace(STEPS[0], nearest=-30), *STEPS[1:])
+    by_rank = relevance_with(curve_with(steps, query=QueryKind.PLAN, within=-5))
+    assert Relevance.from_json(json.loads(canonical_json(by_rank.as_json()))) == by_rank
+    assert (by_rank.curves[0].holds(-5), by_rank.curves[0].holds(-4)) == (True, False)
+    for curve in (curve_with(steps), curve_with(within=-5)):
+        with pytest.raises(ValueError, match="a distance that cannot be"):
+            Relevance.from_json(relevance_with(curve).as_json())
 
 
 def test_curve_of_one_kind_twice_is_refused() -> None:

@@ -52,7 +52,7 @@ def curve(relevance: Relevance, query: QueryKind = QueryKind.TEXT, gallery: str 
 def test_every_kind_of_search_is_told_and_keeps_its_word(found: Relevance) -> None:
     assert (found.by, found.num_studies, found.num_patients) == (By.FINDINGS, 120, 120)
     assert {(one.query, one.gallery) for one in found.curves} == {
-        (q, g) for q in QueryKind for g in ("images", "reports")
+        (q, g) for q in (QueryKind.TEXT, QueryKind.IMAGE) for g in ("images", "reports")
     }
     for one in found.curves:
         assert one.why == ""

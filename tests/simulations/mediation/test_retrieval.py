@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from client.mediator import rerank
+from client.mediator.shown_pairs import ShownPairs
 from common.errors import ConfigError
 from common.retrieval.relevance_pairs import ScoredPairs
 from simulations.mediation.cases import KINDS, Asked, Case, queries_of, read_cases, split_of
@@ -94,18 +95,18 @@ def test_plan_finds_more_than_words_where_words_are_deaf(pack: Path, monkeypatch
 
 def test_own_case_never_answers_and_a_small_pack_tells_nothing(pack: Path) -> None:
     _, of_public, of_test = measured(pack)
-    pairs = of_test.pairs()
-    assert (pairs.query_patients_M != pairs.item_patients_M).all()
-    assert not set(pairs.patients) & set(of_public.pairs().patients)
-    assert sureness(of_public.pairs(), pairs) is None, "fewer than ten cases ask"
+    shown = of_test.pairs()
+    assert (shown.pairs.query_patients_M != shown.pairs.item_patients_M).all()
+    assert not set(shown.pairs.patients) & set(of_public.pairs().pairs.patients)
+    assert sureness(of_public.pairs(), shown) is None, "fewer than ten cases ask"
 
 
-def drawn(seed: int, *, first_patient: int, turned: bool = False) -> ScoredPairs:
+def drawn(seed: int, *, first_patient: int, turned: bool = False) -> ShownPairs:
     """5,000 pairs whose scores are the probabilities that they are relevant; or, turned, that they are not."""
     generator = np.random.default_rng(seed)
     scores_M = generator.random(5000)
     queries_M = np.arange(5000) // 50
-    return ScoredPairs(
+    pairs = ScoredPairs(
         scores_M=scores_M,
         relevant_M=generator.random(5000) < (1 - scores_M if turned else scores_M),
         queries_M=queries_M,
@@ -113,6 +114,7 @@ def drawn(seed: int, *, first_patient: int, turned: bool = False) -> ScoredPairs
         item_patients_M=first_patient + 1000 + np.arange(5000) % 50,
         weights_M=np.ones(5000),
     )
+    return ShownPairs(pairs=pairs, base_rate=pairs.base_rate)
 
 
 def test_sureness_holds_where_the_score_is_the_probability_and_not_where_it_is_turned() -> None:
@@ -120,6 +122,8 @@ def test_sureness_holds_where_the_score_is_the_probability_and_not_where_it_is_t
     assert told is not None
     assert told.error < 0.05
     assert told.coverage == pytest.approx(0.9, abs=0.03)
+    assert told.num_patients == 100
+    assert told.chance == pytest.approx(1.96 * (0.9 * 0.1 / 100) ** 0.5, rel=1e-3)
     turned = sureness(drawn(1, first_patient=0), drawn(2, first_patient=5000, turned=True))
     assert turned is not None
     assert turned.error > 0.3
