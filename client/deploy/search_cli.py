@@ -73,13 +73,10 @@ def search_command(
     by_plan = read_plan_relevance(site.mediator.relevance, model=loaded.digest)
     began = time.process_time()
     made = None if query.text is None else understood(query.text, mediator_of(site.mediator))
-    if made is not None and made.refused:
+    if made is not None and (made.refused or made.unanswered):
         nothing = OwnSure(held=Held(hits=()), how_sure=how_sure)
         _note(site, made, nothing, model=loaded.digest, alone=alone, cpu_seconds=time.process_time() - began)
-        raise PolicyRefusal(made.refused)
-    if made is not None and made.unanswered:
-        _note(site, made, Held(hits=()), model=loaded.digest, alone=alone, cpu_seconds=time.process_time() - began)
-        raise ConfigError(" ".join(made.sentences))
+        raise PolicyRefusal(made.refused) if made.refused else ConfigError(" ".join(made.sentences))
     spoken = query if made is None else Query(text=made.spoken, image=None)
     searcher, code_P = Searcher(site, loaded), spoken.code_P(loaded)
     plan = None if made is None else made.plan

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from client.data.anchors import AnchorFolder
+from client.data.anchor_folder import AnchorFolder
 from client.data.rows import DEFAULT_SITE_COLUMN
 from common.console import Terminal
 from common.errors import CannotTell

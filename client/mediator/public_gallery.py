@@ -17,7 +17,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from client.data.anchors import AnchorFolder
+from client.data.anchor_folder import AnchorFolder
 from client.data.features import in_batches
 from client.search.build import CodeMaker
 from common.config.load import config_from_json
