@@ -187,7 +187,8 @@ def _show(site: SiteConfig, found: Found, how_sure: HowSure, own: OwnSure, made:
     for sentence in made.sentences if made is not None else ():
         console.print(sentence, soft_wrap=True)
     console.print(_table(site, found, how_sure, own))
-    for note in (own.note, how_sure.note):
+    for_others = f"Of other hospitals: {how_sure.note}" if own.note and how_sure.note else how_sure.note
+    for note in (own.note, for_others if others is not None or not own.note else ""):
         if note:
             console.print(note, soft_wrap=True)
     if found.trouble is not None:

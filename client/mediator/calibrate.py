@@ -20,11 +20,11 @@ from client.mediator.plan import Plan
 from client.mediator.plan_relevance import PlanRelevance
 from client.mediator.public_gallery import PublicGallery
 from client.mediator.public_queries import PublicQuery, public_queries
-from client.mediator.rerank import has_rules, rank_of
+from client.mediator.rerank import rank_of
 from client.mediator.rules_digest import rules_digest
 from client.mediator.shown_pairs import ShownPairs, shown_pairs
 from client.mediator.understood import understood
-from client.mediator.validate import ReadStudy, validate
+from client.mediator.validate import ReadStudy, seeks, validate
 from client.search.build import CodeMaker
 from client.search.index import Gallery
 from common.hashing.hamming import hamming_distances
@@ -91,7 +91,7 @@ def calibrated(gallery: PublicGallery, model: CodeMaker, *, seed: int) -> Calibr
     return Calibrated(
         found=PlanRelevance(rules=rules_digest(), relevance=relevance),
         num_queries=len(planned),
-        not_understood=tuple(sorted({one.text for one in queries if not one.excluded and one not in searched})),
+        not_understood=tuple(sorted({one.text for one in queries if one.is_plain and one not in searched})),
     )
 
 
@@ -125,7 +125,7 @@ def pairs_shown(
 
     @cache  # many patients have the same findings, and so ask the same
     def rank(text: str, item: int, distance: int) -> float:
-        return rank_of(distance, validate(plan_of[text], studies[item]), bit_width=model.bit_width)
+        return rank_of(distance, validate(plan_of[text], studies[item]).away, bit_width=model.bit_width)
 
     def ranks(queries_M: NDArray[np.int64], items_M: NDArray[np.int64]) -> NDArray[np.float64]:
         pairs = zip(queries_M.tolist(), items_M.tolist(), strict=True)
@@ -150,7 +150,7 @@ def planned_of(queries: Sequence[PublicQuery]) -> list[Planned]:
     made = {text: understood(text, mediator) for text in dict.fromkeys(query.text for query in queries)}
     for query in queries:
         plan = made[query.text].plan
-        if plan is not None and has_rules(plan):
+        if plan is not None and seeks(plan):
             planned.append(Planned(query=query, plan=plan, spoken=made[query.text].spoken))
     return planned
 

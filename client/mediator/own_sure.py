@@ -61,7 +61,7 @@ class OwnSure:
             gallery: What of the studies was compared.
             bit_width: Bits of the codes.
         """
-        if by_plan is None or not held.judged:
+        if by_plan is None or not held.ranks:
             return cls(held=held, how_sure=by_distance)
         how_sure = by_plan.how_sure(gallery=gallery, bit_width=bit_width)
         return cls(held=held, how_sure=how_sure, source=by_plan.digest)

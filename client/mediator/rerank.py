@@ -1,7 +1,7 @@
 """Own hits in the order in which they answer a plan: by distance, corrected by what their reports say of it.
 
-The correction is in bits, so that one rule counts beside another and beside the code in one measure: each part that a
-study fits brings it nearer, each that it contradicts takes it away. A silent report moves nothing. Hits of other
+The correction is in bits, so that one rule counts beside another and beside the code in one measure (`validate.py`):
+each part that is sought and not named takes a study away, each that is contradicted takes it further. Hits of other
 hospitals are not touched: nothing is known of them but their distance.
 """
 
@@ -12,16 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from client.mediator.plan import Plan
-from client.mediator.validate import Judged, ReadStudy, Validated, Verdict, validate
+from client.mediator.validate import Judged, ReadStudy, seeks, unread, validate
 from client.search.index import Hit
 from common.types import StudyRecord
-
-FITTING = 0.5
-"""Share of the code's bits by which a part that fits brings a study nearer: as far as codes lie apart that have nothing
-to do with each other, so that no code, however near, stands for what a report names (ADR 0059)."""
-
-CONTRADICTING = 0.6
-"""Share of the code's bits by which a part that is contradicted takes it away: more than a part that fits brings."""
 
 WIDER = 3
 """How many times as many hits are looked at as are wanted."""
@@ -37,8 +30,8 @@ class Held:
     Attributes:
         hits: In the order in which they answer it.
         judged: What its rules say of each, by handle; empty where nothing was held against anything.
-        ranks: Where each of these stands, in whole bits; who stands earlier is not less likely relevant, for how sure
-            a hit is falls with the rank.
+        ranks: Where each of these stands, in whole bits, where something is sought; who stands earlier is not less
+            likely relevant, for how sure a hit is falls with the rank.
     """
 
     hits: tuple[Hit, ...]
@@ -56,19 +49,15 @@ def has_rules(plan: Plan) -> bool:
     return bool(plan.wanted or plan.excluded or plan.anatomy or plan.modality or plan.sex or plan.age or plan.dates)
 
 
-def rank_of(distance: int, validated: Validated | None, *, bit_width: int) -> float:
+def rank_of(distance: int, away: float, *, bit_width: int) -> float:
     """Where a study stands, in bits; the smaller the earlier.
 
     Args:
         distance: Of its code from the query's, in bits.
-        validated: What the rules say of it; None where its report cannot be read.
+        away: Share of the bits by which the rules take it away.
         bit_width: Bits of the codes.
     """
-    if validated is None:
-        return float(distance)
-    nearer = FITTING * validated.weight(Verdict.FITS)
-    farther = CONTRADICTING * validated.weight(Verdict.CONTRADICTS)
-    return distance + bit_width * (farther - nearer)
+    return distance + bit_width * away
 
 
 def held_against(
@@ -86,11 +75,12 @@ def held_against(
     if plan is None or not has_rules(plan):
         return Held(hits=tuple(hits))
     judged = {handle: validate(plan, ReadStudy.of(record)) for handle, record in records.items()}
-    ranks = {hit.handle: rank_of(hit.distance, judged.get(hit.handle), bit_width=bit_width) for hit in hits}
+    away = {handle: one.away for handle, one in judged.items()}
+    ranks = {hit.handle: rank_of(hit.distance, away.get(hit.handle, unread(plan)), bit_width=bit_width) for hit in hits}
     in_order = sorted(hits, key=lambda hit: ranks[hit.handle])
     last = ranks[in_order[k - 1].handle] if len(in_order) > k else math.inf
     return Held(
         hits=tuple(hit for hit in in_order if ranks[hit.handle] <= last),
         judged={handle: one.judged for handle, one in judged.items()},
-        ranks={handle: round(rank) for handle, rank in ranks.items() if handle in judged},
+        ranks={handle: round(rank) for handle, rank in ranks.items() if handle in judged and seeks(plan)},
     )

@@ -21,5 +21,6 @@ def rules_digest() -> str:
         for table in resources.files("common.terminology").iterdir()
         if table.name.endswith(".csv")
     }
-    order = {name: getattr(rerank, name) for name in ("FITTING", "CONTRADICTING", "WIDER", "MOST_JUDGED")}
-    return digest({"tables": tables, "order": {**order, "RULED_OUT": validate.RULED_OUT}})
+    looked_at = {name: getattr(rerank, name) for name in ("WIDER", "MOST_JUDGED")}
+    away = {name: getattr(validate, name) for name in ("NOT_NAMED", "CONTRADICTED", "RULED_OUT")}
+    return digest({"tables": tables, "order": {**looked_at, **away}})

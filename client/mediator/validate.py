@@ -22,8 +22,17 @@ from common.types import StudyRecord
 MOST_CHARACTERS = 20_000
 """Of a report that is read; a long one has 5,000."""
 
-RULED_OUT = 0.1
-"""How much it counts that what is excluded is not there: little, for it does not bring what is wanted (ADR 0059)."""
+NOT_NAMED = 0.5
+"""Share of the code's bits by which a study is taken away for a part that is sought and that its report does not name:
+as far as codes lie apart that have nothing to do with each other, so that no code, however near, stands for what a
+report names (ADR 0059). So a study that names all that is sought stands where its code does, whatever was asked."""
+
+CONTRADICTED = 0.6
+"""Share for a part that is contradicted, beside that."""
+
+RULED_OUT = 0.05
+"""Share by which a study is brought nearer because what is excluded is denied, or sex, age, day or kind of image are
+as asked: little, for none of them brings what is wanted."""
 
 
 class Verdict(StrEnum):
@@ -41,12 +50,12 @@ class Judged:
     Attributes:
         verdict: Whether the study fits.
         words: Why, in words; none of them is the report's.
-        weight: How much it counts, up to 1.
+        away: Share of the code's bits by which it takes the study away; it brings it nearer where it is negative.
     """
 
     verdict: Verdict
     words: str
-    weight: float = 1.0
+    away: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +68,10 @@ class Validated:
 
     judged: tuple[Judged, ...]
 
-    def weight(self, verdict: Verdict) -> float:
-        """How much of the plan it fits, contradicts, or is silent of."""
-        return sum(one.weight for one in self.judged if one.verdict is verdict)
+    @property
+    def away(self) -> float:
+        """Share of the code's bits by which all of them take the study away."""
+        return sum(one.away for one in self.judged)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,25 +108,40 @@ class ReadStudy:
 
 def validate(plan: Plan, study: ReadStudy) -> Validated:
     """Hold a study against a plan."""
-    judged = [_wanted(asked, study) for asked in (*plan.wanted, *plan.anatomy)]
+    judged = [_wanted(asked, study) for asked in _sought(plan)]
     # A kind of image that is excluded is judged by the record; no report names it as a finding.
     judged += [_excluded(asked, study) for asked in plan.excluded if asked.concept.scheme != "DCM"]
     return Validated(judged=(*judged, *_circumstances(plan, study.record)))
 
 
+def unread(plan: Plan) -> float:
+    """How far a study is taken away whose report was not read: as one that is silent of all that is sought."""
+    return NOT_NAMED * sum(asked.weight for asked in _sought(plan))
+
+
+def seeks(plan: Plan) -> bool:
+    """Whether a plan seeks something that a report can name."""
+    return any(_sought(plan))
+
+
+def _sought(plan: Plan) -> tuple[Asked, ...]:
+    return (*plan.wanted, *plan.anatomy)
+
+
 def _wanted(asked: Asked, study: ReadStudy) -> Judged:
-    name = asked.concept.meaning
+    name, not_named = asked.concept.meaning, NOT_NAMED * asked.weight
+    contradicted = not_named + CONTRADICTED * asked.weight
     found, present = study.names(asked)
     if not found:
-        return Judged(verdict=Verdict.SILENT, words=f"{name}: not named", weight=asked.weight)
+        return Judged(verdict=Verdict.SILENT, words=f"{name}: not named", away=not_named)
     if not present:
-        return Judged(verdict=Verdict.CONTRADICTS, words=f"{name}: denied", weight=asked.weight)
+        return Judged(verdict=Verdict.CONTRADICTS, words=f"{name}: denied", away=contradicted)
     if study.is_on_other_side(asked, present):
-        return Judged(verdict=Verdict.CONTRADICTS, words=f"{name}: on the other side", weight=asked.weight)
+        return Judged(verdict=Verdict.CONTRADICTS, words=f"{name}: on the other side", away=contradicted)
     doubted = all(study.report.cues_on(mention, Category.UNCERTAIN) for mention in present)
     if doubted and not asked.uncertain:
-        return Judged(verdict=Verdict.FITS, words=f"{name}: possible", weight=asked.weight / 2)
-    return Judged(verdict=Verdict.FITS, words=f"{name}: named", weight=asked.weight)
+        return Judged(verdict=Verdict.FITS, words=f"{name}: possible", away=not_named / 2)
+    return Judged(verdict=Verdict.FITS, words=f"{name}: named")
 
 
 def _excluded(asked: Asked, study: ReadStudy) -> Judged:
@@ -125,11 +150,11 @@ def _excluded(asked: Asked, study: ReadStudy) -> Judged:
     if not found:
         return Judged(verdict=Verdict.SILENT, words=f"{name}, which is excluded: not named")
     if not present:
-        return Judged(verdict=Verdict.FITS, words=f"{name}, which is excluded: denied", weight=RULED_OUT)
+        return Judged(verdict=Verdict.FITS, words=f"{name}, which is excluded: denied", away=-RULED_OUT)
     if study.is_on_other_side(asked, present):
         words = f"{name}, which is excluded: on the other side"
-        return Judged(verdict=Verdict.FITS, words=words, weight=RULED_OUT)
-    return Judged(verdict=Verdict.CONTRADICTS, words=f"{name}, which is excluded: named")
+        return Judged(verdict=Verdict.FITS, words=words, away=-RULED_OUT)
+    return Judged(verdict=Verdict.CONTRADICTS, words=f"{name}, which is excluded: named", away=CONTRADICTED)
 
 
 def _is(mention: Mention, asked: Asked) -> bool:
@@ -171,5 +196,5 @@ def _known(what: str, value: str | None, *, fits: bool) -> Judged:
     if value is None:
         return Judged(verdict=Verdict.SILENT, words=f"{what}: not recorded")
     if fits:
-        return Judged(verdict=Verdict.FITS, words=f"{what}: {value}")
-    return Judged(verdict=Verdict.CONTRADICTS, words=f"{what}: {value}, which was not asked for")
+        return Judged(verdict=Verdict.FITS, words=f"{what}: {value}", away=-RULED_OUT)
+    return Judged(verdict=Verdict.CONTRADICTS, words=f"{what}: {value}, which was not asked for", away=CONTRADICTED)

@@ -20,7 +20,7 @@ from common.retrieval.relevance_pairs import By
 
 FORMAT = 1
 _SMALL = 0.005
-"""Rounds to nothing, and is something."""
+"""Rounds to nothing; that none of some public pairs was relevant does not say that none is."""
 _MOST_CURVES = 256
 _MOST_STEPS = 1024
 _MOST_RANK = 1 << 16
@@ -69,7 +69,7 @@ class Sure:
     @property
     def in_short(self) -> str:
         """The probability alone."""
-        if self.word is Word.ABOUT and 0 < self.probability < _SMALL:
+        if self.word is Word.ABOUT and self.probability < _SMALL:
             return "less than 1%"
         if self.word is Word.AT_MOST:
             return f"{self.word} {math.ceil(100 * self.probability)}%"

@@ -157,7 +157,7 @@ def _ranks(asked: Sequence[Asked], gallery: Sequence[ReadStudy], code: _Coder) -
     plan_QG = np.array(
         [
             [
-                rank_of(int(distance), validate(plan, study), bit_width=BIT_WIDTH)
+                rank_of(int(distance), validate(plan, study).away, bit_width=BIT_WIDTH)
                 for distance, study in zip(row, gallery, strict=True)
             ]
             for row, plan in zip(text_QG, plans, strict=True)

@@ -56,7 +56,7 @@ def public_records(num_patients: int, *, seed: int) -> list[StudyRecord]:
     generator = np.random.default_rng(seed)
     records = []
     for patient in range(num_patients):
-        here = sorted(generator.permutation(LABELS)[: generator.integers(1, 2)])
+        here = sorted(generator.permutation(LABELS)[: generator.integers(1, 3)])
         for study in range(2 if patient % 10 == 0 else 1):
             chance = {label: generator.random() for label in LABELS}
             named = [label for label in LABELS if chance[label] < (NAMED if label in here else WRONGLY)]

@@ -105,6 +105,7 @@ def test_queries_say_the_labels_and_deny_what_another_patient_has_beside_them() 
         ("a", "pleural effusion, no mass"),
         ("b", "mass"),
         ("b", "pleural effusion"),
+        ("b", "pleural effusion and mass"),
     ]
     assert public_queries(made, seed=1) == public_queries(made[::-1], seed=1)
     query = PublicQuery(patient="a", wanted="Pleural_Effusion", excluded="Mass")

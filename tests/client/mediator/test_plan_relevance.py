@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from client.mediator import rerank, rules_digest
+from client.mediator import rules_digest, validate
 from client.mediator.own_sure import OwnSure
 from client.mediator.plan_relevance import PlanRelevance, read_plan_relevance, write_plan_relevance
 from client.mediator.rerank import Held
@@ -73,7 +73,7 @@ def test_file_that_does_not_hold_is_refused_in_one_line(path: Path, spoil: Calla
 
 
 def test_file_of_other_weights_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rerank, "FITTING", 0.25)
+    monkeypatch.setattr(validate, "NOT_NAMED", 0.25)
     rules_digest.rules_digest.cache_clear()
     try:
         with pytest.raises(WardroundError, match="other terms or weights"):

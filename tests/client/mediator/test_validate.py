@@ -8,8 +8,8 @@ import pytest
 
 from client.mediator import validate as module
 from client.mediator.lexical import Lexical
-from client.mediator.rerank import CONTRADICTING, FITTING, held_against, rank_of
-from client.mediator.validate import ReadStudy, Validated, Verdict, validate
+from client.mediator.rerank import held_against, rank_of
+from client.mediator.validate import CONTRADICTED, NOT_NAMED, ReadStudy, Validated, Verdict, unread, validate
 from client.search.index import Hit
 from common.types import StudyRecord
 
@@ -99,9 +99,25 @@ def test_without_a_plan_or_a_rule_nothing_moves() -> None:
 def test_rank_is_distance_corrected_by_shares_of_the_bits() -> None:
     plan = Lexical().propose("pneumonia, no effusion")
     both = validate(plan, ReadStudy.of(study("Pneumonia and effusion.")))
-    assert rank_of(30, both, bit_width=100) == pytest.approx(30 - 100 * FITTING + 100 * CONTRADICTING)
-    assert rank_of(30, Validated(judged=()), bit_width=100) == 30
-    assert rank_of(30, None, bit_width=100) == 30
+    assert rank_of(30, both.away, bit_width=100) == pytest.approx(30 + 100 * CONTRADICTED)
+    assert rank_of(30, Validated(judged=()).away, bit_width=100) == 30
+    assert unread(plan) == validate(plan, ReadStudy.of(study("Normal."))).away == NOT_NAMED
+
+
+def away(query: str, report: str, **known: object) -> float:
+    return validate(Lexical().propose(query), ReadStudy.of(study(report, **known))).away
+
+
+def test_study_that_names_all_that_is_sought_stands_where_its_code_does_whatever_was_asked() -> None:
+    assert away("pneumonia", "Pneumonia.") == 0
+    assert away("pneumonia and effusion", "Effusion, pneumonia.") == 0
+    assert away("pneumonia and effusion", "Pneumonia.") == away("pneumonia", "Normal."), "half an answer is none"
+
+
+def test_sex_that_fits_is_no_answer_to_what_is_sought() -> None:
+    for query in ("mitral regurgitation in a woman", "mitral regurgitation"):
+        assert away(query, "Normal.", sex="F") == pytest.approx(NOT_NAMED, abs=0.06)
+    assert away("mitral regurgitation in a woman", "Normal.", sex="M") == pytest.approx(NOT_NAMED + CONTRADICTED)
 
 
 def test_denying_what_is_excluded_is_no_answer_to_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,5 +128,5 @@ def test_denying_what_is_excluded_is_no_answer_to_what_is_wanted(monkeypatch: py
         return [hit.handle for hit in held_against(plan, hits(20, 25), records, k=2, bit_width=128).hits]
 
     assert order() == ["h1", "h0"], "the farther one names it"
-    monkeypatch.setattr(module, "RULED_OUT", 1.0)
+    monkeypatch.setattr(module, "RULED_OUT", 0.6)
     assert order() == ["h0", "h1"]

@@ -132,8 +132,8 @@ def test_each_own_hit_is_told_how_sure_it_is(opened: Opened) -> None:
 
 def by_plan() -> PlanRelevance:
     """What public studies tell of plans among reports."""
-    steps = (replace(STEPS[0], nearest=-40, farthest=-1, probability=0.8), replace(STEPS[2], nearest=0, farthest=90))
-    curve = curve_with(steps, query=QueryKind.PLAN, gallery="reports", bit_width=BIT_WIDTH, within=-3)
+    steps = (replace(STEPS[0], nearest=-4, farthest=10, probability=0.8), replace(STEPS[2], nearest=11, farthest=90))
+    curve = curve_with(steps, query=QueryKind.PLAN, gallery="reports", bit_width=BIT_WIDTH, within=5)
     return PlanRelevance(rules=rules_digest(), relevance=relevance_with(curve))
 
 
@@ -147,16 +147,16 @@ def test_hit_of_a_plan_is_told_by_its_rank_shown_recorded_and_drawn(
     browser.enter()
     answer = browser.post({"text": "pneumonia 501", "alone": "on", "gallery": "reports", "k": "5"})
     told = re.findall(r"<h3>(.*?)</h3>.*?(relevant with .*?) <span>.*?>(In|Not in) the 90% set", answer.text, re.DOTALL)
-    assert told[0] == ("fits", "relevant with about 80%", "In"), "0 bits apart, and half of 64 nearer for what it names"
+    assert told[0] == ("fits", "relevant with about 80%", "In"), "0 bits apart, and it names what is sought"
     assert {one[1:] for one in told[1:]} == {("relevant with about 10%", "Not in")}
     (record,) = map(
         json.loads, (page.searcher.site.state_folder / "queries/page/queries.jsonl").read_text().splitlines()
     )
     assert record["plan_relevance"] == by_plan().digest
-    assert (record["shown"][0]["relevance"]["probability"], record["shown"][0]["rank"]) == (0.8, -32)
+    assert (record["shown"][0]["relevance"]["probability"], record["shown"][0]["rank"]) == (0.8, 0)
     words = words_of(browser.get("/model"))
     assert "A plan among reports." in words
-    assert "The 90% set: hits of rank -3 and below (held: 91%)" in words
+    assert "The 90% set: hits of rank 5 and below (held: 91%)" in words
     by_words = browser.post({"text": "report 3", "alone": "on", "gallery": "reports", "k": "5"})
     assert "relevant with at least 80%" in words_of(by_words), "no rule: by distance, nearer than any public pair"
     assert "the 90% set" not in words_of(by_words)

@@ -11,6 +11,7 @@ import yaml
 
 from client.mediator.plan_relevance import PlanRelevance, write_plan_relevance
 from client.mediator.rules_digest import rules_digest
+from client.mediator.validate import NOT_NAMED
 from client.policy.site_schema import SiteConfig
 from common.evidence.log_files import LOG_FILE
 from common.retrieval.relevance import QueryKind
@@ -76,7 +77,8 @@ def test_command_tells_a_hit_by_its_rank_and_refuses_the_file_of_another_model(
     write_plan_relevance(config.parent / "plans.json", found)
     assert run(*search, "--json") == 0
     hits = json.loads(capsys.readouterr().out)["hits"]
-    assert [hit["rank"] for hit in hits] == [hit["distance"] for hit in hits], "all silent"
+    silent = round(NOT_NAMED * model.bit_width)
+    assert [hit["rank"] for hit in hits] == [hit["distance"] + silent for hit in hits]
     assert [hit["relevance"]["probability"] for hit in hits] == [curve.of(hit["rank"]).probability for hit in hits]  # type: ignore[union-attr]
     assert [hit["in_90_set"] for hit in hits] == [hit["rank"] <= 38 for hit in hits]
     assert run(*search) == 0

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from client.mediator import rerank
+from client.mediator import validate
 from client.mediator.shown_pairs import ShownPairs
 from common.errors import ConfigError
 from common.retrieval.relevance_pairs import ScoredPairs
@@ -87,8 +87,8 @@ def test_every_kind_of_query_is_made_and_the_same_seed_makes_the_same(pack: Path
 def test_plan_finds_more_than_words_where_words_are_deaf(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     precisions = measured(pack)[2].precisions()["negating"]
     assert precisions["plan"].mean() > 1.1 * precisions["words"].mean()
-    monkeypatch.setattr(rerank, "FITTING", 0.0)
-    monkeypatch.setattr(rerank, "CONTRADICTING", 0.0)
+    for share in ("NOT_NAMED", "CONTRADICTED", "RULED_OUT"):
+        monkeypatch.setattr(validate, share, 0.0)
     without = measured(pack)[2].precisions()["negating"]
     assert without["plan"] == pytest.approx(without["plan's text"]), "the order is the rules' doing"
 
