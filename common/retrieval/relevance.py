@@ -72,7 +72,7 @@ class Sure:
         if self.word is Word.ABOUT and self.probability < _SMALL:
             return "less than 1%"
         if self.word is Word.AT_MOST:
-            return f"{self.word} {math.ceil(100 * self.probability)}%"
+            return f"{self.word} {max(1, math.ceil(100 * self.probability))}%"
         return f"{self.word} {100 * self.probability:.0f}%"
 
     @property
