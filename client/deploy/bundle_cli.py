@@ -11,6 +11,7 @@ import torch
 import typer
 
 from client.data.anchor_folder import AnchorFolder
+from client.data.anchor_options import Layout, SiteColumn, SplitColumn
 from client.data.rows import DEFAULT_SITE_COLUMN
 from client.deploy.bundle import build_bundle
 from client.training.calibrate_cli import bands_of
@@ -34,13 +35,9 @@ def bundle_command(
         typer.Option(metavar="DIR", help="Folder with the public studies."),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the bundle is written.")],
-    adapter: Annotated[str, typer.Option(metavar="NAME", help="Layout of the folder.")] = "manifest",
-    split: Annotated[
-        str, typer.Option(metavar="NAME", help="Column of its splits.csv that says which studies are public.")
-    ] = "",
-    site_column: Annotated[
-        str, typer.Option(metavar="NAME", help='Without a split: column that holds "public" for a public study.')
-    ] = DEFAULT_SITE_COLUMN,
+    adapter: Layout = "manifest",
+    split: SplitColumn = "",
+    site_column: SiteColumn = DEFAULT_SITE_COLUMN,
     bands: Annotated[
         str,
         typer.Option(metavar="LIST", help="For forecast and privacy.calibrate: bands of all sites, as 64-127,128-255."),

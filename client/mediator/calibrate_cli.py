@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from client.data.anchor_folder import AnchorFolder
+from client.data.anchor_options import Layout, SiteColumn, SplitColumn
 from client.data.rows import DEFAULT_SITE_COLUMN
 from common.console import Terminal
 from common.errors import CannotTell
@@ -24,13 +25,9 @@ def calibrate_command(
         Path, typer.Option(metavar="DIR", help="Public studies with reports and findings: those of the model's run.")
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="What hospitals name in mediator.relevance of site.yaml.")],
-    adapter: Annotated[str, typer.Option(metavar="NAME", help="Layout of the folder.")] = "manifest",
-    split: Annotated[
-        str, typer.Option(metavar="NAME", help="Column of its splits.csv that says which studies are public.")
-    ] = "",
-    site_column: Annotated[
-        str, typer.Option(metavar="NAME", help='Without a split: column that holds "public" for a public study.')
-    ] = DEFAULT_SITE_COLUMN,
+    adapter: Layout = "manifest",
+    split: SplitColumn = "",
+    site_column: SiteColumn = DEFAULT_SITE_COLUMN,
     none_was_seen: Annotated[
         bool, typer.Option("--none-was-seen", help="They are other studies than the run's: no training saw any.")
     ] = False,
