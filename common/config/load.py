@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -51,18 +52,15 @@ def load_config(overrides: Sequence[str] = (), *, scenario: str | None = None, f
     Raises:
         ConfigError: The file cannot be read, an unknown key or scenario, a wrong type, or a value out of range.
     """
-    base = _read("base.yaml")
-    layers = [base]
-    if scenario is not None:
-        layers.append(_read_named("scenarios", scenario, option="--scenario"))
-    if file is not None:
-        layers.append(_read_layer(file))
-    texts = [_parse(text) for text in overrides]
+    named = [] if scenario is None else [_read_named("scenarios", scenario, option="--scenario")]
+    given = [] if file is None else [_read_layer(file)]
+    given += [_parse(text) for text in overrides]
     encoder = next(
-        name for layer in reversed([*layers, *texts]) if (name := OmegaConf.select(layer, "encoder.name")) is not None
+        str(name)
+        for layer in reversed([_read("base.yaml"), *named, *given])
+        if (name := OmegaConf.select(layer, "encoder.name")) is not None
     )
-    layers.insert(1, _read_named("models", str(encoder), option="encoder.name"))
-    return _resolve([*layers, *texts])
+    return _resolve(_shipped(encoder, scenario), given)
 
 
 def config_from_json(value: dict[str, Any]) -> RunConfig:
@@ -76,7 +74,7 @@ def config_from_json(value: dict[str, Any]) -> RunConfig:
     except (TypeError, ValueError) as error:
         raise ConfigError(f"the configuration holds a value that is not plain ({error}); write it as text") from error
     _refuse_interpolation(text, "the configuration")
-    return _resolve([OmegaConf.create(value)])
+    return _resolve(OmegaConf.structured(RunConfig), [OmegaConf.create(value)])
 
 
 def config_as_json(config: RunConfig) -> dict[str, Any]:
@@ -119,13 +117,31 @@ def _read_layer(path: Path) -> DictConfig:
     return OmegaConf.create(values)
 
 
-def _resolve(layers: Sequence[DictConfig]) -> RunConfig:
-    merged = OmegaConf.structured(RunConfig)
-    for layer in layers:
-        try:
-            merged = OmegaConf.merge(merged, layer)
-        except OmegaConfBaseException as error:
-            raise _as_config_error(error, layer) from error
+@cache
+def _shipped(encoder: str, scenario: str | None) -> DictConfig:
+    """What the package's own files say of an encoder and a scenario; not to be changed."""
+    layers = [_read("base.yaml"), _read_named("models", encoder, option="encoder.name")]
+    if scenario is not None:
+        layers.append(_read_named("scenarios", scenario, option="--scenario"))
+    return _merged(OmegaConf.structured(RunConfig), layers)
+
+
+def _merged(below: DictConfig, layers: Sequence[DictConfig]) -> DictConfig:
+    """Layers upon what is below them; each is checked."""
+    try:
+        return cast("DictConfig", OmegaConf.merge(below, *layers))
+    except OmegaConfBaseException:
+        # OmegaConf does not say in which layer it was: one by one they do, and that is slow.
+        for layer in layers:
+            try:
+                below = cast("DictConfig", OmegaConf.merge(below, layer))
+            except OmegaConfBaseException as error:
+                raise _as_config_error(error, layer) from error
+        raise
+
+
+def _resolve(below: DictConfig, layers: Sequence[DictConfig]) -> RunConfig:
+    merged = _merged(below, layers)
     missing = sorted(OmegaConf.missing_keys(merged))
     if missing:
         raise ConfigError(f"{missing[0]}: has no value; give it with {missing[0]}=VALUE")
@@ -205,6 +221,8 @@ def _read_named(folder: str, name: str, *, option: str) -> DictConfig:
     return _read(f"{folder}/{name}.yaml")
 
 
+@cache
 def _read(name: str) -> DictConfig:
+    """A file of the package; not to be changed."""
     text = (resources.files("configs") / name).read_text(encoding="utf-8")
     return cast("DictConfig", OmegaConf.create(text or "{}"))
