@@ -77,18 +77,26 @@ def _place(error: Exception) -> str:
 
 def _resolve(layer: DictConfig, schema: type[T]) -> T:
     types = dict(leaf_types(schema))
-    merged = OmegaConf.structured(schema)
-    for name, value in layer.items_ex(resolve=False):
-        # One section at a time: some of OmegaConf's errors do not say which one they are about.
-        try:
-            merged = OmegaConf.merge(merged, {name: value})
-        except (OmegaConfBaseException, TypeError) as error:
-            raise _as_config_error(error, str(name), types) from error
+    merged = _merged(OmegaConf.structured(schema), layer, types)
     missing = OmegaConf.missing_keys(merged)
     if missing:
         first = next(key for key in types if key in missing)
         raise ConfigError(f"{first}: has no value; it takes {TYPE_WORDS[types[first]]}")
     return cast("T", OmegaConf.to_object(merged))
+
+
+def _merged(below: DictConfig, layer: DictConfig, types: dict[str, Any]) -> DictConfig:
+    """A file's values upon a schema; each is checked."""
+    try:
+        return cast("DictConfig", OmegaConf.merge(below, layer))
+    except (OmegaConfBaseException, TypeError):
+        # Some of OmegaConf's errors do not say which section they are about: one by one they do, and that is slow.
+        for name, value in layer.items_ex(resolve=False):
+            try:
+                below = cast("DictConfig", OmegaConf.merge(below, {name: value}))
+            except (OmegaConfBaseException, TypeError) as error:
+                raise _as_config_error(error, str(name), types) from error
+        raise
 
 
 def _as_config_error(error: Exception, section: str, types: dict[str, Any]) -> ConfigError:

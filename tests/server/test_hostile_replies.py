@@ -86,7 +86,7 @@ def changes(draw: st.DrawFn) -> Change:
     return change
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(change=changes())
 def test_hostile_reply_costs_its_own_place_at_most(world: Any, change: Change) -> None:
     options = ("federation.rounds=1",)

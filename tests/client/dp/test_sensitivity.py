@@ -45,6 +45,10 @@ PATHS_OF = {
     "towers_ghost": ("vmap", "ghost"),
 }
 CASES = [(case, path) for case, paths in PATHS_OF.items() for path in paths]
+IN_BOTH = [(*case, "float32") for case in CASES] + [
+    pytest.param(*case, "bfloat16", marks=() if case[0] == "heads" else pytest.mark.slow) for case in CASES
+]
+"""Halves of precision where they are cheap; `pytest -m slow` takes them everywhere."""
 
 
 def objective_of(name: str) -> Objective:
@@ -117,8 +121,7 @@ def floating(case: Any) -> Any:
 # The bound
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize(("name", "path"), CASES)
+@pytest.mark.parametrize(("name", "path", "precision"), IN_BOTH)
 def test_sum_moves_by_at_most_the_clip(make_case: Any, name: str, path: str, precision: str) -> None:
     """Every probe with one and three studies, in chunks of 7 and of all, for each loss and rule."""
     case = floating(make_case(name))

@@ -12,7 +12,6 @@ from simulations.audits.privacy.pipeline import PRODUCTION
 from simulations.audits.privacy.subject import Subject
 from tests.simulations.audits.privacy.broken_list import CASES, COLLUDERS, MUST, Case, count
 
-CHEAP = ("floats", "independence")
 BUDGET_SECONDS = 200.0
 
 
@@ -32,13 +31,8 @@ def test_each_variant_that_must_be_caught_is_caught_in_continuous_integration() 
     assert quick >= set(MUST)
 
 
-@pytest.mark.parametrize("check", CHEAP)
-def test_production_passes_a_cheap_check_twenty_of_twenty(subject: Subject, check: str) -> None:
-    assert count(check, PRODUCTION, subject, holds=True, runs=20, budget=BUDGET_SECONDS).right == 20
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("check", [name for name in QUICK if name not in CHEAP])
+@pytest.mark.parametrize("check", QUICK)
 def test_production_passes_twenty_of_twenty(subject: Subject, sharing: Subject, check: str) -> None:
     on = sharing if check == COLLUDERS else subject
     found = count(check, PRODUCTION, on, holds=True, runs=20, budget=BUDGET_SECONDS)
