@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -48,7 +48,9 @@ def read_books(path: Path, *, public_key: PublicKey | None = None) -> Books:
     with tempfile.TemporaryDirectory(prefix="wardround-ledger-") as folder:
         copy = _copied(path, Path(folder))
         try:
-            books = Books(_stored_entries(copy, path))
+            # Closed here and not by the garbage collector, which may do it in another thread, where SQLite refuses.
+            with closing(_stored_entries(copy, path)) as entries:
+                books = Books(entries)
         except LedgerError as error:
             raise LedgerError(f"{path}: {error}") from error
     if len(books) == 0:
@@ -78,7 +80,7 @@ def stored_entries(connection: sqlite3.Connection, *, after: int = 0) -> Iterato
         yield StoredEntry(record=record, digest=digest, signature=signature)
 
 
-def _stored_entries(copy: Path, named: Path) -> Iterator[StoredEntry]:
+def _stored_entries(copy: Path, named: Path) -> Generator[StoredEntry, None, None]:
     try:
         with closing(sqlite3.connect(copy)) as connection:
             (application,) = connection.execute("PRAGMA application_id").fetchone()

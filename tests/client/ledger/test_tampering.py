@@ -6,10 +6,11 @@ anew under another key.
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ import pytest
 from client.ledger.ledger import Account, Ledger
 from common.errors import ConfigError, LedgerError
 from common.files import sha256_hex
-from common.ledger.entries import Opened, entry_from_bytes
+from common.ledger import read
+from common.ledger.entries import Opened, StoredEntry, entry_from_bytes
 from common.ledger.read import read_books
 from common.privacy.events import Event
 from common.trust.keys import SigningKey
@@ -320,3 +322,20 @@ def test_first_entry_says_whose_ledger_it_is(spent: Path, key: SigningKey) -> No
     with closing(sqlite3.connect(spent)) as connection:
         (record,) = connection.execute("SELECT record FROM entries WHERE sequence = 1").fetchone()
     assert entry_from_bytes(record).body == Opened(site="north", public_key=key.public.hex, format=1)
+
+
+def test_file_of_a_ledger_that_is_refused_halfway_is_closed_at_once(
+    spent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left to the garbage collector it may be closed in another thread, where SQLite refuses."""
+    begun: list[Generator[StoredEntry, None, None]] = []
+
+    def refusing(entries: Generator[StoredEntry, None, None]) -> None:
+        next(entries)
+        begun.append(entries)
+        raise LedgerError("entry 1: is damaged")
+
+    monkeypatch.setattr(read, "Books", refusing)
+    with pytest.raises(LedgerError, match="entry 1"):
+        read_books(spent)
+    assert [inspect.getgeneratorstate(entries) for entries in begun] == [inspect.GEN_CLOSED]
