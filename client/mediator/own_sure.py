@@ -88,7 +88,5 @@ class OwnSure:
             return ""
         if curve is None or not curve.steps:
             return self.how_sure.caution
-        return (
-            f"Relevant by the plan: as {curve.num_pairs:,} hits tell that searches of public studies show. The 90% set "
-            "holds nine of ten relevant ones among such hits."
-        )
+        of_set = " The 90% set holds nine of ten relevant ones among such hits." if curve.has_set else ""
+        return f"Relevant by the plan: as {curve.num_pairs:,} hits tell that searches of public studies show.{of_set}"

@@ -19,6 +19,8 @@ from typing import Any
 from common.retrieval.relevance_pairs import By
 
 FORMAT = 1
+LEAST_COVERAGE = 0.85
+"""That a set of 90% must have held of patients whom it was not fitted to, to be told."""
 _SMALL = 0.005
 """Rounds to nothing; that none of some public pairs was relevant does not say that none is."""
 _MOST_CURVES = 256
@@ -184,9 +186,14 @@ class Curve:
             return None
         return Sure(word=word, probability=step.probability, low=step.low, high=step.high)
 
-    def holds(self, distance: int) -> bool:
-        """Whether a study at a distance is in the conformal set."""
-        return self.within is None or distance <= self.within
+    @property
+    def has_set(self) -> bool:
+        """Whether the conformal set held about what it says, of patients that it had not seen."""
+        return self.coverage is not None and self.coverage >= LEAST_COVERAGE
+
+    def holds(self, distance: int) -> bool | None:
+        """Whether a study at a distance is in the conformal set; None where nobody can tell."""
+        return (self.within is None or distance <= self.within) if self.has_set else None
 
 
 @dataclass(frozen=True, kw_only=True)

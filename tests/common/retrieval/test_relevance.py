@@ -159,6 +159,7 @@ def test_rank_may_be_below_nothing_and_a_distance_may_not() -> None:
     by_rank = relevance_with(curve_with(steps, query=QueryKind.PLAN, within=-5))
     assert Relevance.from_json(json.loads(canonical_json(by_rank.as_json()))) == by_rank
     assert (by_rank.curves[0].holds(-5), by_rank.curves[0].holds(-4)) == (True, False)
+    assert replace(by_rank.curves[0], coverage=0.5).holds(-5) is None, "it did not hold what it says"
     for curve in (curve_with(steps), curve_with(within=-5)):
         with pytest.raises(ValueError, match="a distance that cannot be"):
             Relevance.from_json(relevance_with(curve).as_json())
