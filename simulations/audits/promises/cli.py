@@ -135,8 +135,9 @@ def _show(report: AuditReport, out: Path | None) -> None:
             figures = (one.epsilon, one.epsilon_of_run, one.remaining)
             spent.add_row(words.account(one), *map(words.number, figures))
         console.print(spent)
-    for path in report.private_keys:
-        console.print(f"A private key was handed over, and should not have been: {path}", soft_wrap=True)
+    if report.private_keys:
+        told = ", ".join(map(str, report.private_keys))
+        console.print(f"Private keys were handed over, and should not have been: {told}", soft_wrap=True)
     console.print(words.headline(report), soft_wrap=True)
     console.print("What was not tested stands beside each promise in the report (--out FOLDER).", soft_wrap=True)
     if out is not None:
