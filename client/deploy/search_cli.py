@@ -187,10 +187,10 @@ def _show(site: SiteConfig, found: Found, how_sure: HowSure, own: OwnSure, made:
     for sentence in made.sentences if made is not None else ():
         console.print(sentence, soft_wrap=True)
     console.print(_table(site, found, how_sure, own))
-    for_others = f"Of other hospitals: {how_sure.note}" if own.note and how_sure.note else how_sure.note
-    for note in (own.note, for_others if others is not None or not own.note else ""):
-        if note:
-            console.print(note, soft_wrap=True)
+    if note := own.note or how_sure.note:
+        console.print(note, soft_wrap=True)
+    if own.note and how_sure.note and others is not None:
+        console.print(f"Of other hospitals: {how_sure.note}", soft_wrap=True)
     if found.trouble is not None:
         console.print(f"The other hospitals were not asked: {found.trouble}", soft_wrap=True)
     if others is not None:
