@@ -110,3 +110,5 @@ def test_queries_say_the_labels_and_deny_what_another_patient_has_beside_them() 
     assert public_queries(made, seed=1) == public_queries(made[::-1], seed=1)
     query = PublicQuery(patient="a", wanted="Pleural_Effusion", excluded="Mass")
     assert [query.is_answered_by(one.findings) for one in made] == [True, False, False]
+    both = PublicQuery(patient="a", wanted="Pleural_Effusion", beside="Mass")
+    assert [both.is_answered_by(one.findings) for one in made] == [False, True, False]
