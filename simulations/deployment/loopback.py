@@ -272,9 +272,21 @@ class Loopback:
         for site in self.sites:
             self._await_ready(site)
 
+    def take_model(self, run: RunFolder, out: Path, *options: str) -> None:
+        """Take the model that a run stands for, even its public start, in a new folder.
+
+        Raises:
+            CheckFailed: There is none.
+        """
+        try:
+            self.command("model", "export", run.path, "--out", out, *options)
+        except CheckFailed:
+            if not out.exists():  # it is written whole, or not at all
+                raise
+
     def open_search(self, run: RunFolder) -> None:
         """Take a run's model, have every hospital make its index with it, and open the run for their searches."""
-        self.command("model", "export", run.path, "--out", self.model)
+        self.take_model(run, self.model)
         for site in self.sites:
             self.command("site", "index", "--model", self.model, "--config", self.site_file(site))
         self.command("server", "search", run.key, "--config", self.consortium_file)
