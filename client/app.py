@@ -38,11 +38,11 @@ from common.wire.flower import (
     Hello,
     Reply,
     Task,
-    arrays_from_record,
     hello_reply_to_records,
     reply_to_records,
     task_from_records,
 )
+from common.wire.flower_arrays import arrays_from_record
 from common.wire.update import NamedArrays, check_arrays
 
 SiteSource = Callable[[Context], AbstractContextManager[Site]]

@@ -18,15 +18,8 @@ from common.pair_noise.keys import PairStatement
 from common.search.answer import SiteAnswer, check_site_answer
 from common.search.question import Question
 from common.wire.evidence import evidence_of, released_in, with_evidence, without_evidence
-from common.wire.flower import (
-    Reply,
-    Task,
-    arrays_to_record,
-    hello_from_records,
-    hello_to_records,
-    reply_from_records,
-    task_to_records,
-)
+from common.wire.flower import Reply, Task, hello_from_records, hello_to_records, reply_from_records, task_to_records
+from common.wire.flower_arrays import arrays_to_record
 from common.wire.preparing import PREPARING, preparing_of
 from common.wire.searching import QUESTION_TYPE, answer_from_records, question_to_records
 from common.wire.update import ArrayPlan, NamedArrays

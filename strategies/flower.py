@@ -35,7 +35,7 @@ from flwr.serverapp.strategy import Strategy
 from numpy.typing import NDArray
 
 from common.errors import AdmissionError, AggregationError, ConfigError
-from common.wire.flower import arrays_from_record, arrays_to_record, planned_arrays
+from common.wire.flower_arrays import arrays_from_record, arrays_to_record, planned_arrays
 from common.wire.update import ArrayPlan, NamedArrays, checked_norm
 from strategies.interface import Aggregator, State
 from strategies.optimizers.interface import ServerOptimizer

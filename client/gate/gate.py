@@ -44,9 +44,9 @@ from common.wire.flower import (
     TASK,
     UPDATE,
     Task,
-    arrays_from_record,
     task_from_records,
 )
+from common.wire.flower_arrays import arrays_from_record
 from common.wire.update import ArrayPlan
 
 Handler = Callable[[Message, Context], Message]

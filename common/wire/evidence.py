@@ -14,7 +14,8 @@ from common.canonical import digest
 from common.errors import AdmissionError, EvidenceError
 from common.evidence.exchange import Evidence, Released, decode
 from common.files import sha256_hex
-from common.wire.flower import TASK, arrays_from_record, releases_of
+from common.wire.flower import TASK, releases_of
+from common.wire.flower_arrays import arrays_from_record
 from common.wire.update import arrays_digest
 
 EVIDENCE = "evidence"

@@ -14,7 +14,8 @@ from client.dp.records import Records
 from common.config.schema import RunConfig
 from simulations.attacks.crafted.interface import Craft
 from simulations.runtime import Handler
-from simulations.studies.consortium import Consortium, Trigger
+from simulations.studies.consortium import Consortium
+from simulations.studies.read import Trigger
 
 
 @dataclass(frozen=True, kw_only=True)

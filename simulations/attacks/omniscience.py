@@ -18,7 +18,8 @@ from flwr.app import Context, Message
 from torch import Tensor
 
 from common.seeds import torch_generator
-from common.wire.flower import TASK, UPDATE, arrays_from_record, arrays_to_record, task_from_records
+from common.wire.flower import TASK, UPDATE, task_from_records
+from common.wire.flower_arrays import arrays_from_record, arrays_to_record
 from simulations.attacks.crafted.interface import Craft, View
 from simulations.attacks.interface import Scene
 from simulations.attacks.replies import as_arrays, as_vector, has_update

@@ -14,7 +14,8 @@ from flwr.app import Context, Message
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.wire.flower import UPDATE, arrays_from_record, arrays_to_record
+from common.wire.flower import UPDATE
+from common.wire.flower_arrays import arrays_from_record, arrays_to_record
 from common.wire.update import ArrayPlan
 from simulations.attacks.interface import Scene, Wrap
 from simulations.runtime import Handler

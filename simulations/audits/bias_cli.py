@@ -27,7 +27,7 @@ from simulations.audits.image_edits import audit_image_edits
 from simulations.cohorts.patients import PhantomStudy
 from simulations.cohorts.plan import CohortPlan
 from simulations.cohorts.write import draw_cohort
-from simulations.studies.consortium import cohort_plan, folder_of
+from simulations.studies.source import cohort_plan, folder_of
 
 
 def bias_command(

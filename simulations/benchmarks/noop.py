@@ -30,11 +30,11 @@ from common.wire.flower import (
     UPDATE,
     Hello,
     Reply,
-    arrays_from_record,
     hello_reply_to_records,
     reply_to_records,
     task_from_records,
 )
+from common.wire.flower_arrays import arrays_from_record
 from server.checkpoint import RunState
 
 NUM_ARRAYS = 10

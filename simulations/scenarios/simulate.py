@@ -50,7 +50,8 @@ from simulations.measurement.certified import certified_metrics
 from simulations.measurement.drawn import Drawn
 from simulations.measurement.pooled import examples, first_ten, gain, pooled_metrics
 from simulations.measurement.width_curve import width_curve
-from simulations.studies.consortium import Consortium, read_consortium
+from simulations.studies.consortium import Consortium
+from simulations.studies.read import read_consortium
 
 CALIBRATION_FILE = "calibration.json"
 

@@ -17,7 +17,8 @@ from client.search.studies import HANDLE, IMAGE_STUDY, IndexedStudies
 from client.search.traits import traits_of
 from common.model import Model
 from simulations.search.opened_run import OpenedRun
-from simulations.studies.consortium import Consortium, Progress, read_consortium, site_of
+from simulations.studies.consortium import Consortium, site_of
+from simulations.studies.read import Progress, read_consortium
 
 
 def studies_of(run: OpenedRun, *, progress: Progress) -> Consortium:

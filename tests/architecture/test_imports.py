@@ -17,6 +17,7 @@ LINT = Path(sys.executable).with_name("lint-imports")
 PACKAGES = ("common", "strategies", "server", "client", "simulations")
 FLOWER_MAY_BE_IMPORTED_IN = {
     "common.wire.flower",
+    "common.wire.flower_arrays",
     "strategies.flower",
     "server.app",
     "client.app",

@@ -33,12 +33,12 @@ from common.wire.flower import (
     UPDATE,
     Hello,
     Task,
-    arrays_to_record,
     hello_from_records,
     hello_to_records,
     reply_from_records,
     task_to_records,
 )
+from common.wire.flower_arrays import arrays_to_record
 from common.wire.update import ArrayPlan, model_arrays
 
 EVENT = SampledGaussian(noise_multiplier=2.0, sampling_probability=0.5, steps=3)

@@ -13,7 +13,7 @@ from common.config.load import load_config
 from common.encoders.registry import ENCODERS
 from common.errors import DataError
 from server.report.summary import validate
-from simulations.studies.consortium import read_consortium
+from simulations.studies.read import read_consortium
 from tests.client.data.trees import write_csv, write_picture, write_text
 
 HOSPITALS = ("North", "South")

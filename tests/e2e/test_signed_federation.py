@@ -17,7 +17,8 @@ from common.evidence.log_entries import Kind
 from common.evidence.log_files import read_log
 from common.evidence.manifest import STATE_FILE
 from common.wire.evidence import EVIDENCE
-from common.wire.flower import MODEL, TASK, UPDATE, arrays_to_record
+from common.wire.flower import MODEL, TASK, UPDATE
+from common.wire.flower_arrays import arrays_to_record
 from common.wire.update import arrays_digest
 from server import federation, signed_folder
 from server.checkpoint import RunState, SiteHistory

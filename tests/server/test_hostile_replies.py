@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from common.config.load import config_digest
-from common.wire.flower import RELEASES, SITE, STATISTICS, UPDATE, Reply, Task, arrays_to_record, reply_to_records
+from common.wire.flower import RELEASES, SITE, STATISTICS, UPDATE, Reply, Task, reply_to_records
+from common.wire.flower_arrays import arrays_to_record
 from common.wire.update import ArrayPlan
 from server.checkpoint import load_state
 

@@ -41,11 +41,11 @@ from common.wire.flower import (
     STATISTICS,
     UPDATE,
     Task,
-    arrays_to_record,
     hello_to_records,
     reply_to_records,
     task_to_records,
 )
+from common.wire.flower_arrays import arrays_to_record
 from common.wire.update import NamedArrays, model_arrays
 from simulations.audits.privacy.faulty_answers import FAULTS, STUDY
 from simulations.audits.privacy.interface import Check, Measured

@@ -29,7 +29,8 @@ from common.privacy.bands import band_of
 from common.seeds import torch_generator
 from simulations.audits.privacy.pipeline import Pipeline
 from simulations.federation.federate import Members, build_sites, check_names, each_its_own, in_cohort
-from simulations.studies.consortium import Consortium, Progress, read_consortium
+from simulations.studies.consortium import Consortium
+from simulations.studies.read import Progress, read_consortium
 
 
 @dataclass(frozen=True, kw_only=True)

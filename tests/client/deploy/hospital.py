@@ -21,7 +21,8 @@ from common.bundle import Bundle, bundle_of
 from common.code_digest import code_digest
 from common.config.load import load_config
 from common.trust.keys import SigningKey
-from common.wire.flower import Task, arrays_to_record, task_to_records
+from common.wire.flower import Task, task_to_records
+from common.wire.flower_arrays import arrays_to_record
 from common.wire.update import from_safetensors
 from simulations.cohorts.plan import CohortPlan
 from simulations.cohorts.write import write_cohort

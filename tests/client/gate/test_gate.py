@@ -36,11 +36,11 @@ from common.wire.flower import (
     Hello,
     Reply,
     Task,
-    arrays_to_record,
     hello_reply_to_records,
     reply_to_records,
     task_to_records,
 )
+from common.wire.flower_arrays import arrays_to_record
 
 pytestmark = pytest.mark.usefixtures("flower_runtime")
 

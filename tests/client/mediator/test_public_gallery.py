@@ -25,7 +25,7 @@ from common.encoders.public_parts import part_public
 from common.errors import ConfigError
 from common.model import load_model
 from common.model.relevance import read_relevance
-from simulations.studies.consortium import folder_of
+from simulations.studies.source import folder_of
 from tests.conftest import FinishedRun
 
 

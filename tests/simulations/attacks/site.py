@@ -14,14 +14,13 @@ from common.wire.flower import (
     Hello,
     Reply,
     Task,
-    arrays_from_record,
-    arrays_to_record,
     hello_reply_to_records,
     hello_to_records,
     reply_to_records,
     task_from_records,
     task_to_records,
 )
+from common.wire.flower_arrays import arrays_from_record, arrays_to_record
 from simulations.attacks.interface import Scene
 from simulations.attacks.registry import ATTACKS
 from simulations.runtime import Handler

@@ -12,7 +12,8 @@ import torch
 from flwr.app import Context, Message, MessageType, RecordDict
 from torch import Tensor
 
-from common.wire.flower import UPDATE, arrays_from_record, arrays_to_record
+from common.wire.flower import UPDATE
+from common.wire.flower_arrays import arrays_from_record, arrays_to_record
 from simulations.attacks.crafted.interface import View
 from simulations.attacks.omniscience import Board, with_omniscient
 from simulations.attacks.replies import as_vector

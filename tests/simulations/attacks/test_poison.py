@@ -19,7 +19,8 @@ from common.errors import ConfigError
 from simulations.attacks.backdoor import paint, poisoned, target_of
 from simulations.attacks.label_flip import flipped
 from simulations.attacks.registry import ATTACKS
-from simulations.studies.consortium import Consortium, read_consortium
+from simulations.studies.consortium import Consortium
+from simulations.studies.read import read_consortium
 
 Configure = Callable[..., RunConfig]
 

@@ -15,7 +15,8 @@ from flwr.serverapp import Grid, ServerApp
 from common.config.load import config_digest, load_config
 from common.encoders.dual import DualEncoder
 from common.ledger.read import read_books
-from common.wire.flower import MODEL, TASK, UPDATE, Task, arrays_to_record, hello_to_records, task_to_records
+from common.wire.flower import MODEL, TASK, UPDATE, Task, hello_to_records, task_to_records
+from common.wire.flower_arrays import arrays_to_record
 from common.wire.update import model_arrays
 from simulations.federation.federate import Members, each_its_own, site_handlers
 from simulations.federation.ledgers import ledger_path

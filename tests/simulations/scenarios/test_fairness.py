@@ -22,7 +22,7 @@ from simulations.scenarios import fairness
 from simulations.scenarios.fairness import RESULTS_FILE, released_recall, simulate_fairness
 from simulations.scenarios.remedies import untreated
 from simulations.scenarios.simulate import PUBLIC_MODEL_FILE, Clock, prepare
-from simulations.studies.consortium import folder_of
+from simulations.studies.source import folder_of
 from tests.conftest import QuietWatcher
 
 COMPARED = (

@@ -18,7 +18,8 @@ from common.config.load import load_config
 from common.encoders.registry import ENCODERS
 from common.errors import ConfigError, DataError
 from common.types import Lacks
-from simulations.studies.consortium import Consortium, read_consortium
+from simulations.studies.consortium import Consortium
+from simulations.studies.read import read_consortium
 
 COLUMNS = ("study_id", "patient_id", "image_path", "report", "site", "split_group")
 

@@ -26,7 +26,8 @@ from client.site import SiteAccounts
 from common.encoders.dual import DualEncoder
 from common.losses.public import Public
 from common.wire.evidence import context_of
-from common.wire.flower import MODEL, arrays_from_record, hello_reply_to_records, reply_to_records, task_from_records
+from common.wire.flower import MODEL, hello_reply_to_records, reply_to_records, task_from_records
+from common.wire.flower_arrays import arrays_from_record
 from simulations.audits.privacy.pipeline import PRODUCTION, Pipeline
 from simulations.federation.ledgers import open_accounts
 from tests.simulations.audits.privacy.broken import Wrapped, with_source
