@@ -57,7 +57,8 @@ class WhitenedHead(Tower):
         if num_anchors <= embedding_dim:
             raise ConfigError(
                 f"encoder.embedding_dim={embedding_dim}: needs more than {embedding_dim} public anchors,"
-                f" there are {num_anchors}; lower encoder.embedding_dim or raise data.public_fraction"
+                f" there are {num_anchors}; lower encoder.embedding_dim, or add public studies (data.public_fraction"
+                " where they are drawn from the others)"
             )
         mean, projection = _whitened_pca(features, embedding_dim)
         self.mean.copy_(mean)

@@ -5,14 +5,13 @@ Every cell carries its number as text, and a table beside each figure holds the 
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
 from server.report import words
-from server.report.plots import figure_json, figure_layout
+from server.report.plots import as_text, figure_json, figure_layout
 from server.report.reputation import WeightMap
 from server.report.robustness import HOLDS, BackdoorRow, Grid
 
@@ -122,9 +121,7 @@ def _heat_map(
             mode="text",
             text=[CROSS] * len(marks),
             textfont={"size": 18},
-            hovertext=[
-                f"{_plain(rows[row])}, {_plain(columns[column])}: {html.escape(why)}" for column, row, why in marks
-            ],
+            hovertext=[f"{_plain(rows[row])}, {_plain(columns[column])}: {as_text(why)}" for column, row, why in marks],
             hovertemplate="%{hovertext}<extra></extra>",
         )
     longest = max((len(line) for column in columns for line in column.split("<br>")), default=0)
@@ -161,8 +158,8 @@ def _shade(colour: str, opacity: float) -> str:
 
 def _escaped(name: str) -> str:
     """A name as plotly's text, which it reads as HTML: only this module's own line breaks stay."""
-    return "<br>".join(html.escape(part) for part in name.split("<br>"))
+    return "<br>".join(as_text(part) for part in name.split("<br>"))
 
 
 def _plain(name: str) -> str:
-    return html.escape(name.replace("<br>", " "))
+    return as_text(name.replace("<br>", " "))

@@ -67,8 +67,7 @@ def curves_figure(curves: Sequence[Curve], *, chance: float | None) -> dict[str,
         figure.add_scatter(
             x=curve.rounds,
             y=curve.recalls,
-            # Plotly reads a name as HTML: an unescaped one could hold a link.
-            name=html.escape(curve.site),
+            name=as_text(curve.site),
             mode="lines+markers",
             line={
                 "color": SERIES_COLOURS[number % len(SERIES_COLOURS)],
@@ -93,7 +92,7 @@ def curves_figure(curves: Sequence[Curve], *, chance: float | None) -> dict[str,
 def baselines_figure(rows: Sequence[BaselineRow]) -> dict[str, Any]:
     """A dot for each split or seed and a bar at the mean, a line for each way to train; plotly's JSON."""
     figure = go.Figure()
-    names = [html.escape(row.name) for row in rows]
+    names = [as_text(row.name) for row in rows]
     for name, row in zip(names, rows, strict=True):
         figure.add_scatter(
             x=row.recalls,
@@ -115,6 +114,11 @@ def baselines_figure(rows: Sequence[BaselineRow]) -> dict[str, Any]:
     figure.update_xaxes(title_text="In first 10", tickformat=".0%", rangemode="tozero", **axis())
     figure.update_yaxes(autorange="reversed", automargin=True, ticks="", ticklabelstandoff=8)
     return figure_json(figure)
+
+
+def as_text(name: str) -> str:
+    """A name as plotly shows it: it reads HTML, so that an unescaped one could hold a link, and knows no `&quot;`."""
+    return html.escape(name, quote=False)
 
 
 def figure_layout(*, height: int) -> dict[str, Any]:

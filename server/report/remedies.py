@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from server.report import words
-from server.report.plots import SERIES_COLOURS, axis, figure_json, figure_layout
+from server.report.plots import SERIES_COLOURS, as_text, axis, figure_json, figure_layout
 
 Summary = Mapping[str, Any]
 Interval = tuple[float, float]
@@ -105,10 +104,10 @@ def remedies_figure(rows: Sequence[RemedyRow]) -> dict[str, Any]:
             y=[row.recall[0] for row in own],
             error_x=_bars([row.gap for row in own], colour),
             error_y=_bars([row.recall for row in own], colour),
-            name=html.escape(epsilon),
+            name=as_text(epsilon),
             mode="markers+text",
             text=[str(row.number) for row in own],
-            hovertext=[html.escape(row.remedy) for row in own],
+            hovertext=[as_text(row.remedy) for row in own],
             textposition="top right",
             marker={
                 "color": colour,

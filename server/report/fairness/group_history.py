@@ -6,7 +6,6 @@ interval that holds for all pairs of groups together (`gaps.py`); between them s
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from server.report import words
 from server.report.fairness.exact_groups import FIGURES
 from server.report.fairness.gaps import gap_interval, wider_for
 from server.report.fairness.groups import ALL_SITES, of_all_sites
-from server.report.plots import SERIES_COLOURS, axis, figure_json, figure_layout, rounds_axis
+from server.report.plots import SERIES_COLOURS, as_text, axis, figure_json, figure_layout, rounds_axis
 
 Summary = Mapping[str, Any]
 Rounds = Sequence[Mapping[str, Any]]
@@ -100,8 +99,8 @@ def history_figure(found: Sequence[History]) -> dict[str, Any]:
             x=[moment.round for moment in one.moments],
             y=gaps,
             # Plotly reads a name as HTML: an unescaped one could hold a link.
-            name=html.escape(words.attribute(one.attribute)),
-            text=[html.escape(f"worst: {words.group(moment.worst)}") for moment in one.moments],
+            name=as_text(words.attribute(one.attribute)),
+            text=[as_text(f"worst: {words.group(moment.worst)}") for moment in one.moments],
             mode="lines+markers",
             line={"width": 2, "color": SERIES_COLOURS[number % len(SERIES_COLOURS)]},
             error_y={

@@ -56,6 +56,13 @@ def test_names_cannot_bring_markup_into_a_figure(summary: dict[str, Any], rounds
     assert "<a" not in json.dumps(baselines)
 
 
+def test_quotes_in_a_name_are_shown_as_they_are() -> None:
+    """Plotly would show the five letters of `&quot;`, as a hospital's name on the way to its report did."""
+    name = 'Children\'s & "North"'
+    (line,) = curves_figure([Curve(name, (0,), (0.5,))], chance=None)["data"]
+    assert line["name"] == 'Children\'s &amp; "North"'
+
+
 def test_baselines_have_a_dot_for_each_split_and_a_mean() -> None:
     figure = baselines_figure([BaselineRow("a", (0.25, 0.75), 0.5, None), BaselineRow("b", (), None, None)])
     assert figure["data"][0]["x"] == [0.25, 0.75]
