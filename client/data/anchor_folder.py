@@ -76,13 +76,23 @@ class AnchorFolder:
     def _test(self) -> Callable[[StudyRecord], bool]:
         if not self.split and self.alone and not self._names_sites():
             return lambda record: record.site is None
-        if not self.split:
-            return lambda record: record.site == PUBLIC_SITE
-        roles = fixed_roles(self.root, adapter=self.adapter, split=self.split)
-        return lambda record: roles.get(record.split_group) is Role.PUBLIC
+        return public_test(self.root, adapter=self.adapter, split=self.split)
 
     def _names_sites(self) -> bool:
         return any(isinstance(item, StudyRecord) and item.site is not None for item in self._adapter().records())
+
+
+def public_test(root: Path, *, adapter: str, split: str) -> Callable[[StudyRecord], bool]:
+    """What says of a study whether it is public: its side of a split, or its site where `split` is "".
+
+    Raises:
+        ConfigError: The layout or the split is unknown.
+        DataError: The split cannot be read.
+    """
+    if not split:
+        return lambda record: record.site == PUBLIC_SITE
+    roles = fixed_roles(root, adapter=adapter, split=split)
+    return lambda record: roles.get(record.split_group) is Role.PUBLIC
 
 
 def digest_of_anchors(folder: AnchorFolder) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_MOST_CHARACTERS = 63
+_NAME = re.compile(rf"[a-z0-9][a-z0-9_-]{{0,{_MOST_CHARACTERS - 1}}}")
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _MOST_HOST_CHARACTERS = 253
 
@@ -16,6 +18,12 @@ HOST_RULE = "use a name such as server.example.org in lower case, or an IP addre
 def is_name(text: str) -> bool:
     """Whether a site or a consortium may be called so."""
     return _NAME.fullmatch(text) is not None
+
+
+def nearest_name(text: str) -> str:
+    """What comes nearest to a text and may be a name, such as st-mary-s for "St. Mary's"; "" where nothing does."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9_]+", "-", plain).strip("-_")[:_MOST_CHARACTERS]
 
 
 def is_address(text: str) -> bool:

@@ -18,6 +18,7 @@ from simulations.benchmarks.plain_flower import round_ends
 from simulations.benchmarks.report import Row
 from simulations.cohorts.plan import CohortPlan
 from simulations.cohorts.write import write_cohort
+from simulations.deployment.hand_out import Source, shares_of
 from simulations.deployment.loopback import Loopback
 
 NUM_ROUNDS = 8
@@ -51,8 +52,10 @@ def bench_deployment() -> list[Row]:
 
 def _commits(folder: Path) -> list[float]:
     """When each of our rounds was committed."""
-    loopback = Loopback(folder, PLAN.site_names)
-    loopback.provision(write_cohort(PLAN, folder / "cohort"))
+    shares = shares_of(Source(root=write_cohort(PLAN, folder / "cohort")))
+    shares.hand_out(folder)
+    loopback = Loopback(folder, shares.sites)
+    loopback.provision()
     loopback.make_bundle(RUN, f"federation.rounds={NUM_ROUNDS}")
     loopback.approve()
     with loopback.running():

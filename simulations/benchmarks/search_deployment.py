@@ -35,7 +35,9 @@ from simulations.benchmarks.deployment import PEER, PLAN, RUN, between
 from simulations.benchmarks.plain_flower import round_ends
 from simulations.benchmarks.report import Row
 from simulations.cohorts.write import write_cohort
-from simulations.deployment.loopback import MANIFEST, Loopback
+from simulations.deployment.folders import studies_of
+from simulations.deployment.hand_out import Source, shares_of
+from simulations.deployment.loopback import Loopback
 
 NUM_QUERIES, NUM_WARM_UP, NUM_COMMANDS = 25, 3, 3
 """Of each kind that count, before them, and as commands."""
@@ -59,8 +61,10 @@ def bench_search_deployment() -> list[Row]:
 @contextmanager
 def _open_consortium(folder: Path) -> Iterator[tuple[Loopback, RunFolder]]:
     """Three hospitals whose run is open for searching, and which answer as often as they are asked."""
-    loopback = Loopback(folder, PLAN.site_names)
-    loopback.provision(write_cohort(PLAN, folder / "cohort"))
+    shares = shares_of(Source(root=write_cohort(PLAN, folder / "cohort")))
+    shares.hand_out(folder)
+    loopback = Loopback(folder, shares.sites)
+    loopback.provision()
     for site in loopback.sites:
         with loopback.site_file(site).open("a", encoding="utf-8") as file:
             file.write(_OPEN_LIMITS)
@@ -75,7 +79,7 @@ def _open_consortium(folder: Path) -> Iterator[tuple[Loopback, RunFolder]]:
 
 def _rows(loopback: Loopback, run: RunFolder, *, peer_seconds: float) -> Iterator[Row]:
     asker, *others = loopback.sites
-    words, pictures = queries_of(loopback.folder / asker / "studies", number=NUM_WARM_UP + NUM_QUERIES)
+    words, pictures = queries_of(studies_of(loopback.folder, asker), number=NUM_WARM_UP + NUM_QUERIES)
     asking = Asking(asker, loopback)
     timed = {kind: asking.timed(queries) for kind, queries in (("text", words), ("image", pictures))}
     commands = [_command_seconds(loopback, asker, query) for query in words[:NUM_COMMANDS]]
@@ -99,7 +103,7 @@ def _rows(loopback: Loopback, run: RunFolder, *, peer_seconds: float) -> Iterato
 
 def queries_of(studies: Path, *, number: int) -> tuple[list[Query], list[Query]]:
     """Queries by words and by picture, of a hospital's own studies; each of another study."""
-    with (studies / MANIFEST).open(newline="", encoding="utf-8") as file:
+    with (studies / "manifest.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     words = [Query(text=report, image=None) for report in dict.fromkeys(row["report"] for row in rows)]
     pictures = [Query(text=None, image=studies / row["image_path"]) for row in rows]

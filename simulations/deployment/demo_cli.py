@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,12 +11,16 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from client.data.anchor_options import Layout, SplitColumn
+from client.data.rows import DEFAULT_SITE_COLUMN
 from common.console import Terminal
-from common.errors import CheckFailed, ConfigError
+from common.errors import CheckFailed, ConfigError, DataError
 from server.deploy.runs import all_runs
 from simulations.cohorts.plan import CohortPlan
 from simulations.cohorts.write import write_cohort
-from simulations.deployment.loopback import MANIFEST, Loopback, sites_of
+from simulations.deployment.folders import COHORT_FOLDER, studies_of
+from simulations.deployment.hand_out import Source, shares_of
+from simulations.deployment.loopback import Loopback
 
 RUN = """\
 privacy:
@@ -41,6 +44,7 @@ public_fit:
 """What differs from the base configuration: figures that a hospital may let out, few enough for small hospitals."""
 
 WORDS = "Left pleural effusion."
+FEWEST_SITES, MOST_SITES = 3, 16
 
 
 def demo_command(
@@ -49,9 +53,17 @@ def demo_command(
     out: Annotated[Path | None, typer.Option(help="A new folder; runs/demo- and the time when left out.")] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Studies to use: a manifest with a column site, public for the public ones."),
+        typer.Option(metavar="DIR", help="Studies of three hospitals or more, and public ones, to use."),
     ] = None,
-    num_sites: Annotated[int, typer.Option("--sites", min=3, max=16, help="Hospitals, of synthetic studies.")] = 3,
+    adapter: Layout = "manifest",
+    split: SplitColumn = "",
+    site_column: Annotated[
+        str,
+        typer.Option(metavar="NAME", help='Column that names the hospital; without a split "public" is no hospital.'),
+    ] = DEFAULT_SITE_COLUMN,
+    num_sites: Annotated[
+        int, typer.Option("--sites", min=FEWEST_SITES, max=MOST_SITES, help="Hospitals, of synthetic studies.")
+    ] = 3,
     patients: Annotated[int, typer.Option(min=50, help="Patients of each hospital, of synthetic studies.")] = 120,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 3,
 ) -> None:
@@ -64,10 +76,16 @@ def demo_command(
         raise ConfigError(f"--out {folder}: holds files already; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     console = Terminal(stderr=True)
-    with _cohort(folder, data, num_sites=num_sites, patients=patients, console=console) as cohort:
-        loopback = Loopback(folder, sites_of(cohort))
-        _say(console, f"Making keys and certificates of {len(loopback.sites)} hospitals, joining")
-        loopback.provision(cohort)
+    if data is None:
+        _say(console, "Drawing the patients")
+        source = Source(root=_drawn(folder, num_sites=num_sites, patients=patients))
+    else:
+        source = Source(root=data.absolute(), adapter=adapter, split=split, site_column=site_column)
+    loopback = Loopback(folder, _handed_out(source, folder, console))
+    if data is None:
+        shutil.rmtree(source.root)
+    _say(console, f"Making keys and certificates of {len(loopback.sites)} hospitals, joining")
+    loopback.provision()
     _say(console, "Fitting the first model to the public studies, making the bundle")
     loopback.make_bundle(RUN, f"federation.rounds={rounds}", *(overrides or []))
     _say(console, "Approving it at each hospital")
@@ -90,38 +108,28 @@ def demo_command(
 def _search(loopback: Loopback, console: Console) -> None:
     """Search by words and by a picture, from the first hospital, and again without the last one."""
     first, *_, last = loopback.sites
-    picture = next((loopback.folder / first / "studies").rglob("*.png"))
+    picture = next(studies_of(loopback.folder, first).rglob("*.png"), None)
     _say(console, f"Searching at {first} by words: {WORDS}")
     _tell(console, loopback.search(first, "--text", WORDS))
-    _say(console, f"Searching at {first} by a picture of its own")
-    _tell(console, loopback.search(first, "--image", picture))
+    if picture is not None:
+        _say(console, f"Searching at {first} by a picture of its own")
+        _tell(console, loopback.search(first, "--image", picture))
     _say(console, f"Stopping {last}, and searching again")
     loopback.stop([last])
     _tell(console, loopback.search(first, "--text", WORDS))
 
 
 def _tell(console: Console, found: Mapping[str, Any]) -> None:
-    nearest = min(found["hits"], key=lambda hit: int(hit["distance"]))
     whole = f"partial, without {', '.join(one['site'] for one in found['silent'])}" if found["partial"] else "complete"
-    _say(
-        console,
-        f"  {len(found['hits'])} studies of {', '.join(found['sites_answered'])} ({whole}); the nearest at "
-        f"{nearest['site']}, {nearest['distance']} bits apart",
-    )
+    said = f"  {len(found['hits'])} studies of {', '.join(found['sites_answered'])} ({whole})"
+    if found["hits"]:
+        nearest = min(found["hits"], key=lambda hit: int(hit["distance"]))
+        said += f"; the nearest at {nearest['site']}, {nearest['distance']} bits apart"
+    _say(console, said)
 
 
-@contextmanager
-def _cohort(folder: Path, data: Path | None, *, num_sites: int, patients: int, console: Console) -> Iterator[Path]:
-    """The studies that are handed out: those that were named, or drawn ones, which are kept at the hospitals alone.
-
-    Raises:
-        ConfigError: The folder that was named has no manifest.
-    """
-    if data is not None:
-        if not (data / MANIFEST).is_file():
-            raise ConfigError(f"--data {data}: holds no {MANIFEST}; name a folder of that layout")
-        yield data.absolute()
-        return
+def _drawn(folder: Path, *, num_sites: int, patients: int) -> Path:
+    """A synthetic cohort, to be handed out and kept at the hospitals alone."""
     plan = CohortPlan(
         num_sites=num_sites,
         patients_per_site=patients,
@@ -131,10 +139,28 @@ def _cohort(folder: Path, data: Path | None, *, num_sites: int, patients: int, c
         confounder=False,
         seed=0,
     )
-    _say(console, "Drawing the patients")
-    cohort = write_cohort(plan, folder / "cohort")
-    yield cohort
-    shutil.rmtree(cohort)
+    return write_cohort(plan, folder / COHORT_FOLDER)
+
+
+def _handed_out(source: Source, folder: Path, console: Console) -> tuple[str, ...]:
+    """Give the hospitals their studies; their names.
+
+    Raises:
+        DataError: The folder cannot be read, or names too few or too many hospitals.
+    """
+    shares = shares_of(source)
+    if not FEWEST_SITES <= len(shares.sites) <= MOST_SITES:
+        raise DataError(
+            f"--data {source.root}: column {source.site_column} names {len(shares.sites)} hospitals; "
+            f"it takes {FEWEST_SITES} to {MOST_SITES}, --site-column names another"
+        )
+    _say(console, f"Handing the studies out to {', '.join(shares.sites)}")
+    bad_rows = shares.hand_out(folder)
+    if bad_rows:
+        first = bad_rows[0]
+        told = f"{len(bad_rows)} of them cannot be read and go to nobody, first {first.file} row {first.row}"
+        _say(console, f"{told}: {first.reason}")
+    return shares.sites
 
 
 def _say(console: Console, text: str) -> None:

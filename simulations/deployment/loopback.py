@@ -1,20 +1,11 @@
 """A real consortium on this machine: a server and its hospitals as separate processes on loopback, by their commands.
 
 Nothing is simulated but the patients. Each side has a folder of its own, and they share nothing but the files that
-people would send each other: the invitation, the requests, the admissions and the bundle.
-
-    centre/          the server's folder
-    public/          the public studies, which every hospital has on its disk
-    SITE/            a hospital: site.yaml, studies/, state/
-    run.yaml         what the coordinating centre sets of the run
-    cohort.yaml      who shares noise in it, where hospitals do
-    run.bundle       what the hospitals approve
-    model/           what they search by, once a run has trained it
+people would send each other: the invitation, the requests, the admissions and the bundle (`folders.py`).
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -29,7 +20,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from client.data.splits import PUBLIC_SITE
 from common.config.load import load_config
 from common.config.schema import RunConfig
 from common.errors import CheckFailed
@@ -38,14 +28,13 @@ from common.privacy.plan import SHARED
 from common.service.ports import OFF
 from server.deploy.config import consortium_yaml, read_consortium_config
 from server.deploy.runs import RunFolder, Standing, all_runs
+from simulations.deployment.folders import BUNDLE_FILE, CENTRE, COHORT_FILE, EVIDENCE, MODEL, OUTPUT, PUBLIC, RUN_FILE
 
-CENTRE, PUBLIC, RUN, COHORT, BUNDLE, MODEL = "centre", "public", "run.yaml", "cohort.yaml", "run.bundle", "model"
 NAME = "loopback"
 READY_WORDS = (b"serving sites on", b" is ready: ")
 """What server and agent say when they are."""
 READY_SECONDS = 180.0
 END_SECONDS = 20.0
-MANIFEST = "manifest.csv"
 
 SITE_YAML = """\
 site: {site}
@@ -126,7 +115,7 @@ class Loopback:
     @property
     def bundle(self) -> Path:
         """What the hospitals approve."""
-        return self.folder / BUNDLE
+        return self.folder / BUNDLE_FILE
 
     @property
     def model(self) -> Path:
@@ -136,7 +125,7 @@ class Loopback:
     @property
     def run_file(self) -> Path:
         """The run's configuration, where it differs from the base."""
-        return self.folder / RUN
+        return self.folder / RUN_FILE
 
     def site_file(self, site: str) -> Path:
         """A hospital's configuration."""
@@ -148,7 +137,7 @@ class Loopback:
 
     def log_file(self, name: str) -> Path:
         """What a process said."""
-        return self.folder / "output" / f"{name}.log"
+        return self.folder / OUTPUT / f"{name}.log"
 
     def command(self, *arguments: str | Path) -> str:
         """The standard output of a command that ends well.
@@ -204,9 +193,8 @@ class Loopback:
             if not ended or ended[-1].standing is not Standing.COMPLETED:
                 raise
 
-    def provision(self, cohort: Path) -> None:
-        """Hand out the studies, make the consortium, and let every hospital join it."""
-        hand_out(cohort, self.folder, self.sites)
+    def provision(self) -> None:
+        """Make the consortium, and let every hospital join it; their studies were handed out before."""
         port, control_port, search_port = free_ports(3)
         self.command("server", "init", self.centre, "--name", NAME, "--host", "127.0.0.1", "--port", str(port))
         # Servers that run beside this one have the usual ports.
@@ -251,7 +239,7 @@ class Loopback:
         bands = {site: str(json.loads(check)["data"]["patients_band"]) for site, check in checks.items()}
         if config.privacy.noise != SHARED:
             return "--bands", ",".join(bands.values())
-        file, named = self.folder / COHORT, [f"{site}={band}" for site, band in bands.items()]
+        file, named = self.folder / COHORT_FILE, [f"{site}={band}" for site, band in bands.items()]
         self.command("server", "cohort", *named, "--out", file, "--config", self.consortium_file)
         return "--cohort", file
 
@@ -318,7 +306,7 @@ class Loopback:
 
         The hospitals' processes have ended, so that each file is whole.
         """
-        folder = self.folder / "evidence"
+        folder = self.folder / EVIDENCE
         shutil.copytree(run, folder)
         for site in self.sites:
             shutil.copytree(self.state(site) / "log", folder / LOGS_FOLDER / site)
@@ -361,30 +349,6 @@ class Loopback:
         # Commands of Flower are found beside the Python that runs this.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         return {**os.environ, "PATH": path, **self.environment}
-
-
-def hand_out(cohort: Path, folder: Path, sites: Sequence[str]) -> None:
-    """Give each hospital its own studies, and the public ones a folder of their own."""
-    with (cohort / MANIFEST).open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        columns, rows = list(reader.fieldnames or ()), list(reader)
-    owners = {PUBLIC_SITE: folder / PUBLIC} | {site: folder / site / "studies" for site in sites}
-    for owner, root in owners.items():
-        own = [row for row in rows if row["site"] == owner]
-        for row in own:
-            target = root / row["image_path"]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(cohort / row["image_path"], target)
-        with (root / MANIFEST).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(own)
-
-
-def sites_of(cohort: Path) -> tuple[str, ...]:
-    """Names of the hospitals in a manifest folder, sorted."""
-    with (cohort / MANIFEST).open(newline="", encoding="utf-8") as file:
-        return tuple(sorted({row["site"] for row in csv.DictReader(file)} - {PUBLIC_SITE}))
 
 
 def free_ports(number: int) -> list[int]:

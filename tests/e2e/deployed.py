@@ -10,6 +10,7 @@ from server.deploy.runs import RunFolder, all_runs
 from server.deploy.scheduler import rounds_committed
 from simulations.cohorts.plan import CohortPlan
 from simulations.cohorts.write import write_cohort
+from simulations.deployment.hand_out import Source, shares_of
 from simulations.deployment.loopback import Loopback
 
 RUN = """\
@@ -36,7 +37,8 @@ PLAN = CohortPlan(
 def joined(folder: Path) -> Loopback:
     """A consortium whose hospitals have joined."""
     found = Loopback(folder, PLAN.site_names, environment={"OMP_NUM_THREADS": "1"})
-    found.provision(write_cohort(PLAN, folder / "cohort"))
+    shares_of(Source(root=write_cohort(PLAN, folder / "cohort"))).hand_out(folder)
+    found.provision()
     return found
 
 

@@ -26,7 +26,8 @@ from safetensors import safe_open
 
 import wardround
 from server.deploy.runs import RunFolder, all_runs
-from simulations.deployment.loopback import Loopback, sites_of
+from simulations.deployment.hand_out import Source, shares_of
+from simulations.deployment.loopback import Loopback
 from tests.e2e.deployed import descendants
 from tests.e2e.regions import PACK, write_regions
 
@@ -53,8 +54,10 @@ pytestmark = [
 
 def day(folder: Path, cohort: Path) -> Loopback:
     """A consortium that has approved its first run, and prepared nothing."""
-    loopback = Loopback(folder, sites_of(cohort), environment={"XDG_CACHE_HOME": str(folder / "cache")})
-    loopback.provision(cohort)
+    shares = shares_of(Source(root=cohort))
+    shares.hand_out(folder)
+    loopback = Loopback(folder, shares.sites, environment={"XDG_CACHE_HOME": str(folder / "cache")})
+    loopback.provision()
     loopback.make_bundle(RUN)
     loopback.approve()
     return loopback

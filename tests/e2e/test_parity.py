@@ -15,6 +15,7 @@ from common.config.load import load_config
 from server.deploy.runs import all_runs
 from server.report.write import ROUNDS_FILE
 from simulations.cohorts.write import write_cohort
+from simulations.deployment.hand_out import Source, shares_of
 from simulations.deployment.loopback import Loopback
 from simulations.scenarios.simulate import simulate
 from tests.e2e.deployed import PLAN, RUN
@@ -47,7 +48,8 @@ def test_simulation_and_deployment_give_the_same_bits(short_folder: Path, quiet_
         environment={"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         agent=(sys.executable, str(Path(__file__).with_name("repeatable_agent.py"))),
     )
-    loopback.provision(cohort)
+    shares_of(Source(root=cohort)).hand_out(short_folder)
+    loopback.provision()
     write_splits(cohort, [short_folder / site / "studies" for site in loopback.sites])
     for site in loopback.sites:
         text = loopback.site_file(site).read_text(encoding="utf-8")

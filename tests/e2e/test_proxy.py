@@ -13,6 +13,7 @@ from flwr.app import ConfigRecord, RecordDict
 from client.network.proxy import Proxy
 from server.deploy.config import read_consortium_config
 from simulations.cohorts.write import write_cohort
+from simulations.deployment.hand_out import Source, shares_of
 from simulations.deployment.loopback import Loopback
 from tests.client.network.proxies import OUTWARD, needs_tinyproxy, tinyproxy
 from tests.client.network.test_proxy import login_file
@@ -62,7 +63,8 @@ def _believing(roots: Path) -> ssl.SSLContext:
 def test_round_of_a_deployment_counts_the_hospital_behind_a_proxy(short_folder: Path) -> None:
     behind, straight = PLAN.site_names[:2]
     loopback = Loopback(short_folder, (behind, straight), environment={"OMP_NUM_THREADS": "1"})
-    loopback.provision(write_cohort(PLAN, short_folder / "cohort"))
+    shares_of(Source(root=write_cohort(PLAN, short_folder / "cohort"))).hand_out(short_folder)
+    loopback.provision()
     port = read_consortium_config(loopback.consortium_file).port
     with tinyproxy(short_folder, to_port=port) as real:
         with loopback.site_file(behind).open("a", encoding="utf-8") as file:

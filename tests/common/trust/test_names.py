@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.trust.names import is_address, is_host, is_name
+from common.trust.names import is_address, is_host, is_name, nearest_name
 
 
 @pytest.mark.parametrize("name", ["hospital-1", "a", "0", "st_marys", "x" * 63])
@@ -17,6 +17,23 @@ def test_plain_name_is_one(name: str) -> None:
 )
 def test_name_that_is_not_plain_is_none(name: str) -> None:
     assert not is_name(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("St. Mary & Sons", "st-mary-sons"),
+        ("Ünïcode-Klinik", "unicode-klinik"),
+        ("__x__", "x"),
+        ("a_b-c", "a_b-c"),
+        ("x" * 70, "x" * 63),
+        ("北京", ""),
+        ("..", ""),
+    ],
+)
+def test_nearest_name_is_a_name_or_nothing(text: str, name: str) -> None:
+    assert nearest_name(text) == name
+    assert name == "" or is_name(name)
 
 
 @pytest.mark.parametrize(
