@@ -88,7 +88,8 @@ def _show(relevance: Relevance, not_understood: Sequence[str]) -> None:
             "-" if curve.coverage is None else f"{100 * curve.coverage:.0f}%",
             *ends,
         )
-    console.print(table)
+    if relevance.curves:
+        console.print(table)
     for curve in relevance.curves:
         if curve.why:
             console.print(f"{curve.gallery}: no probability: {curve.why}.", soft_wrap=True)
