@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from client.deploy.searcher import Found, Searcher
 from client.mediator.of_site import mediator_of
@@ -201,7 +201,8 @@ def _show(site: SiteConfig, found: Found, how_sure: HowSure, own: OwnSure, made:
 
 
 def _table(site: SiteConfig, found: Found, how_sure: HowSure, own: OwnSure) -> Table:
-    table = Table("Hospital", "Study", "Bits apart")
+    # A handle is there to be copied, so that it is folded and never cut.
+    table = Table("Hospital", Column("Study", overflow="fold"), "Bits apart")
     tells, tells_set = how_sure.tells or own.how_sure.tells, own.is_by_plan and own.how_sure.tells
     columns = {"Relevant with": tells, "90% set": tells_set, "Held against the plan": bool(own.held.judged)}
     for name in (name for name, is_there in columns.items() if is_there):

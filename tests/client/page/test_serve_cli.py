@@ -79,7 +79,9 @@ def test_hits_are_told_how_sure_they_are_where_the_model_tells_it(
     rates = [hit["relevance"]["probability"] for hit in told]
     assert rates == sorted(rates, reverse=True)
     assert run(*search, "--model", tmp_path / "told") == 0
-    assert "at least 80%" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "at least 80%" in shown
+    assert "…" not in shown, "a handle is there to be copied"
     assert run(*search, "--model", config.parent, "--json") == 0
     assert {hit["relevance"] for hit in json.loads(capsys.readouterr().out)["hits"]} == {None}
     (tmp_path / "told" / "relevance.json").write_bytes(b"{}")
