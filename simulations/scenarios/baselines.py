@@ -33,7 +33,7 @@ from server.report.build import build_summary
 from server.report.write import write_run
 from simulations.federation.federate import Cut, check_names, in_cohort
 from simulations.scenarios.baseline_groups import FEDERATIONS, alone_kept, baseline_groups, groups_kept, with_alone
-from simulations.scenarios.over_repeats import over_repeats, told_by
+from simulations.scenarios.over_repeats import mean_of, over_repeats, told_by
 from simulations.scenarios.simulate import Clock, Watcher, calibrated, facts_of, pooled_of, prepare, rates_of
 from simulations.scenarios.trained import Trained, train
 from simulations.studies.consortium import Consortium
@@ -133,6 +133,7 @@ def simulate_baselines(config: RunConfig, folder: Path, *, watcher: Watcher) -> 
                 summary = build_summary(best.config, best.state, facts)
                 with_alone(summary, results[ALONE][label].get("sites", {}))
                 found[label]["told"] = told_by(summary, best.state.rounds)
+                found[label]["held_out_share"] = consortium.held_out_share
                 shown = shown or (best.config, summary, best.state.rounds)
             write_atomically(folder / RESULTS_FILE, json.dumps(results, indent=1).encode())
     if shown is None:
@@ -145,7 +146,8 @@ def simulate_baselines(config: RunConfig, folder: Path, *, watcher: Watcher) -> 
         for name, found in results.items()
     }
     summary["baseline_groups"] = baseline_groups(
-        {name: [rates.get("groups") for rates in results[name].values()] for name in FEDERATIONS}
+        {name: [rates.get("groups") for rates in results[name].values()] for name in FEDERATIONS},
+        held_out_share=mean_of([rates.get("held_out_share") for rates in results[SHOWN].values()]),
     )
     write_run(folder, summary, rounds)
     return summary

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from client.data.remarks import Remarks
-from client.data.splits import Role
+from client.data.splits import PUBLIC_SITE, Role
 from client.data.unpaired import UnpairedCount
 from client.dp.records import PrivateStudies, Records
 from client.site import HeldOut
@@ -59,6 +59,16 @@ class Consortium:
     def sites(self) -> tuple[str, ...]:
         """Names of the sites that hold private studies, sorted."""
         return tuple(sorted({self._site(i) for i, role in enumerate(self.roles) if role is Role.TRAIN}))
+
+    @property
+    def held_out_share(self) -> float:
+        """Share of the patients that are held out, of those that another cut might have held out."""
+        drawn = [
+            (record.patient_id, role)
+            for record, role in zip(self.records, self.roles, strict=True)
+            if record.site != PUBLIC_SITE
+        ]
+        return len({patient for patient, role in drawn if role is Role.TEST}) / len({patient for patient, _ in drawn})
 
     def public(self) -> AnchorFeatures:
         """All public studies."""

@@ -1,7 +1,9 @@
 """What privacy itself does to groups: the same federation without noise and with it, by group, over splits or seeds.
 
 `--scenario baselines` trains both on the same studies. The change of a group is the mean of its recall with noise less
-that without it over the repeats; its interval is Student's over the repeats, so that one repeat alone says nothing.
+that without it over the repeats. Its interval is that of Nadeau and Bengio (2003, "Inference for the Generalization
+Error", Machine Learning 52: the corrected resampled t) over the repeats, so that one alone says nothing: repeats draw
+their held-out patients from the same ones, and Student's interval, which takes them for independent, is too short.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ def privacy_rows(summary: Summary) -> list[PrivacyRow]:
     private = Statistics(summary).is_private("baseline_groups")
     rows = []
     for row in told:
-        recalls = row["recall_at_10"]
+        recalls, share = row["recall_at_10"], row.get("held_out_share")
         changes = {
             name: _mean(
                 [
@@ -57,6 +59,7 @@ def privacy_rows(summary: Summary) -> list[PrivacyRow]:
                     for before, after in zip(recalls[WITHOUT], recalls[name], strict=True)
                     if before is not None and after is not None
                 ],
+                held_out_share=share,
                 private=private,
             )
             for name in WITH
@@ -86,10 +89,12 @@ def read_out(rows: Sequence[PrivacyRow]) -> str:
     return f"At {WITH[name]} {group} {loses}: {points} ({low} to {high}){sure}."
 
 
-def _mean(values: Sequence[float], *, private: bool) -> Statistic:
+def _mean(values: Sequence[float], *, held_out_share: float | None, private: bool) -> Statistic:
+    """Mean and interval; runs that did not keep what share of the patients they held out have no interval."""
     mean, num = words.mean(values), len(values)
-    if mean is None or num < 2:
+    if mean is None or num < 2 or held_out_share is None:
         return Statistic(mean, private=private)
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (num - 1))
-    reach = float(stdtrit(num - 1, (1 + CONFIDENCE) / 2)) * deviation / math.sqrt(num)
+    variance = sum((value - mean) ** 2 for value in values) / (num - 1)
+    deviation = math.sqrt(variance * (1 / num + held_out_share / (1 - held_out_share)))
+    reach = float(stdtrit(num - 1, (1 + CONFIDENCE) / 2)) * deviation
     return Statistic(mean, (mean - reach, mean + reach), private)

@@ -14,11 +14,13 @@ def kept(group: str, recall: float) -> dict[str, Any]:
 def test_group_that_a_repeat_does_not_show_has_no_value_there() -> None:
     without, with_noise, _ = FEDERATIONS
     rows = baseline_groups(
-        {without: [[kept("F", 0.5), kept("M", 0.6)], [kept("M", 0.7)]], with_noise: [[kept("M", 0.4)], None]}
+        {without: [[kept("F", 0.5), kept("M", 0.6)], [kept("M", 0.7)]], with_noise: [[kept("M", 0.4)], None]},
+        held_out_share=0.2,
     )
     women, men = rows
     assert women["recall_at_10"] == {START: [0.2, None], without: [0.5, None], with_noise: [None, None]}
     assert men["recall_at_10"] == {START: [0.2, 0.2], without: [0.6, 0.7], with_noise: [0.4, None]}
+    assert women["held_out_share"] == men["held_out_share"] == 0.2
     assert (women["num_patients"], men["num_patients"]) == ([40, None], [40, 40])
 
 

@@ -60,12 +60,13 @@ def test_best_site_alone_is_shown(summary: dict[str, Any], folder: Path) -> None
     assert len(list(alone.iterdir())) == len(summary["sites"])
 
 
-def test_groups_are_held_against_the_same_federation_without_noise(summary: dict[str, Any]) -> None:
+def test_groups_are_held_against_the_same_federation_without_noise(summary: dict[str, Any], config: Any) -> None:
     groups = summary["baseline_groups"]
     assert {(row["attribute"], row["group"]) for row in groups} >= {("sex", "F"), ("sex", "M")}
     for row in groups:
         assert row["recall_at_10"].keys() == {"public_only", "federated", "federated_epsilon_8", "federated_epsilon_2"}
         assert all(len(recalls) == 1 for recalls in row["recall_at_10"].values())
+        assert row["held_out_share"] == pytest.approx(config.data.test_fraction, abs=0.05)
     assert "$.baseline_groups" in summary["not_private"]
 
 
