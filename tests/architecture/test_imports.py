@@ -20,6 +20,8 @@ FLOWER_MAY_BE_IMPORTED_IN = {
     "common.wire.flower_arrays",
     "strategies.flower",
     "server.app",
+    "server.replies",
+    "server.roll_call",
     "client.app",
     "client.deploy.bundle",
     "client.deploy.ended_runs",

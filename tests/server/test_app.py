@@ -30,8 +30,9 @@ from common.wire.flower import (
     task_from_records,
 )
 from common.wire.update import ArrayPlan
-from server.app import GridTransport, Names
+from server.app import GridTransport
 from server.recorder import NoRecorder
+from server.roll_call import Names
 from server.transport import OFFLINE, Answer, Presence, Wait
 from simulations.runtime import FIRST_NODE, Handler, InProcessGrid
 
