@@ -12,7 +12,6 @@ counted together.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from client.gate.recorder import NO_ROUND, Recorder
+from client.private_database import Layout, private_database
 from common.errors import TrustError
 
 COUNT_FILE = "refused_questions.sqlite3"
@@ -29,13 +29,19 @@ MOST_NAMED = 32
 
 _NOBODY = ""
 """Stands for a hospital that is not named."""
-_FORMAT = 1
-_SCHEMA = """
+_LAYOUT = Layout(
+    version=1,
+    schema="""
 CREATE TABLE IF NOT EXISTS refused (
     run TEXT NOT NULL, reason TEXT NOT NULL, asker TEXT NOT NULL, since REAL NOT NULL, times INTEGER NOT NULL,
     PRIMARY KEY (run, reason, asker)
 );
-"""
+""",
+    outlasts_power=False,
+    error=TrustError,
+    use="answer",
+    remedy="make room, or move it away: what it counted since the last hour is lost then",
+)
 
 
 class RefusedQuestions:
@@ -120,31 +126,14 @@ def opened_refusals(
     Raises:
         TrustError: The file is no count of this version, damaged, or the disk refuses it: nothing is answered then.
     """
-    path = state_folder / COUNT_FILE
-    with _told(path):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(path)
-    try:
-        with _told(path):
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version not in {0, _FORMAT}:
-                raise TrustError(f"{path}: is of another version of wardround; answer with that one")
-            connection.executescript(_SCHEMA)
-            connection.execute(f"PRAGMA user_version = {_FORMAT}")
+    with private_database(state_folder / COUNT_FILE, _LAYOUT) as connection:
         yield RefusedQuestions(connection, recorder, now=now)
-    finally:
-        connection.close()
 
 
 @contextmanager
-def _told(path: Path | None = None) -> Iterator[None]:
-    """An error of database or disk as one of ours, in one line."""
+def _told() -> Iterator[None]:
+    """An error of the database as one of ours, in one line."""
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
-        raise TrustError(
-            f"{path or COUNT_FILE}: cannot be read or written ({error}); make room, or move it away: what it counted "
-            "since the last hour is lost then"
-        ) from error
+    except sqlite3.Error as error:
+        raise TrustError(f"{COUNT_FILE}: cannot be read or written ({error}); {_LAYOUT.remedy}") from error

@@ -8,7 +8,6 @@ no instance and no table again.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,9 +16,12 @@ from datetime import date
 from pathlib import Path
 
 from client.pacs.instances import Contents
+from client.private_database import Layout, private_database
 from common.errors import ConfigError, DataError
 
-_SCHEMA = """
+_LAYOUT = Layout(
+    version=1,
+    schema="""
 CREATE TABLE IF NOT EXISTS studies (
     study_uid TEXT PRIMARY KEY, day TEXT NOT NULL, num_listed INTEGER,
     patient_id TEXT NOT NULL, accession TEXT NOT NULL, num_images INTEGER NOT NULL, report TEXT NOT NULL
@@ -27,8 +29,12 @@ CREATE TABLE IF NOT EXISTS studies (
 CREATE INDEX IF NOT EXISTS by_accession ON studies (accession);
 CREATE TABLE IF NOT EXISTS modalities (name TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS table_rows (accession TEXT PRIMARY KEY, columns TEXT NOT NULL);
-"""
-_FORMAT = 1
+""",
+    outlasts_power=True,
+    error=DataError,
+    use="import",
+    remedy="make room or put a copy back: without it all is fetched again",
+)
 
 
 @dataclass(frozen=True)
@@ -138,22 +144,5 @@ def opened_journal(path: Path) -> Iterator[Journal]:
     Raises:
         DataError: The file is no journal of this version, damaged, or the disk refuses it.
     """
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(path)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version not in {0, _FORMAT}:
-                raise DataError(f"{path}: is of another version of wardround; import with that one")
-            connection.executescript(_SCHEMA)
-            connection.execute(f"PRAGMA user_version = {_FORMAT}")
-            yield Journal(connection)
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise DataError(
-            f"{path}: cannot be read or written ({error.sqlite_errorname}); make room or put a copy back: without it "
-            "all is fetched again"
-        ) from error
+    with private_database(path, _LAYOUT) as connection:
+        yield Journal(connection)

@@ -6,7 +6,6 @@ answered, and stays for a day; a restart forgets nothing.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from client.private_database import Layout, private_database
 from common.errors import TrustError
 from common.hashing.codes import Codes
 from common.hashing.hamming import hamming_distances
@@ -23,8 +23,9 @@ BOOK_FILE = "search.sqlite3"
 KEPT = timedelta(days=1)
 HOUR = timedelta(hours=1)
 
-_FORMAT = 1
-_SCHEMA = """
+_LAYOUT = Layout(
+    version=1,
+    schema="""
 CREATE TABLE IF NOT EXISTS asked (
     asker TEXT NOT NULL, at REAL NOT NULL, number TEXT NOT NULL UNIQUE, code BLOB NOT NULL
 );
@@ -32,7 +33,12 @@ CREATE INDEX IF NOT EXISTS asked_by ON asked (asker, at);
 CREATE TABLE IF NOT EXISTS told (
     asker TEXT NOT NULL, handle TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (asker, handle)
 );
-"""
+""",
+    outlasts_power=False,
+    error=TrustError,
+    use="answer",
+    remedy="make room or put a copy back: without it no question is answered",
+)
 
 
 class Book:
@@ -102,23 +108,5 @@ def opened_book(state_folder: Path) -> Iterator[Book]:
     Raises:
         TrustError: The file is no book of this version, damaged, or the disk refuses it: nothing is answered then.
     """
-    path = state_folder / BOOK_FILE
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(path)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version not in {0, _FORMAT}:
-                raise TrustError(f"{path}: is of another version of wardround; answer with that one")
-            connection.executescript(_SCHEMA)
-            connection.execute(f"PRAGMA user_version = {_FORMAT}")
-            yield Book(connection)
-        finally:
-            connection.close()
-    except (sqlite3.Error, OSError) as error:
-        raise TrustError(
-            f"{path}: cannot be read or written ({error}); make room or put a copy back: without it no question is "
-            "answered"
-        ) from error
+    with private_database(state_folder / BOOK_FILE, _LAYOUT) as connection:
+        yield Book(connection)

@@ -116,5 +116,5 @@ def test_folder_of_something_else_and_one_in_use_are_refused(tmp_path: Path, fol
 def test_journal_that_is_damaged_is_one_error(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite3"
     path.write_bytes(b"no database at all" * 100)
-    with pytest.raises(DataError, match="SQLITE_NOTADB"), opened_journal(path):
+    with pytest.raises(DataError, match="file is not a database"), opened_journal(path):
         pass
