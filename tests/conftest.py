@@ -19,7 +19,7 @@ from common.config.schema import RunConfig
 from server.checkpoint import RunState, load_state
 from server.model.ended_run import read_ended_run
 from server.model.export import export_model
-from simulations.federation.federate import RandomnessOf
+from simulations.federation.members import RandomnessOf
 from simulations.scenarios.simulate import simulate
 
 TINY = (

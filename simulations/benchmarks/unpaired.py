@@ -29,7 +29,7 @@ from common.encoders.dual import DualEncoder
 from common.losses.composition import UNPAIRED, with_term, without_term
 from simulations.benchmarks.report import Row
 from simulations.display import TerminalWatcher
-from simulations.federation.federate import each_its_own, in_cohort
+from simulations.federation.members import each_its_own, in_cohort
 from simulations.scenarios.simulate import Clock, calibrated, pooled_of, prepare
 from simulations.scenarios.trained import train
 from simulations.studies.consortium import Consortium

@@ -22,7 +22,9 @@ from common.config.load import load_config, read_run_config
 from common.errors import ConfigError
 from server.checkpoint import RunState
 from server.model.ended_run import CONFIG_FILE, PUBLIC_MODEL_FILE
-from simulations.federation.federate import Engine, Experiment, Members, each_its_own, site_handlers
+from simulations.federation.federate import Engine, Experiment
+from simulations.federation.handlers import site_handlers
+from simulations.federation.members import Members, each_its_own
 from simulations.runtime import Handler
 from simulations.scenarios.simulate import Clock, prepare, simulate
 

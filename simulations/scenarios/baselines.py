@@ -31,7 +31,8 @@ from common.files import write_atomically
 from server.model.ended_run import CONFIG_FILE
 from server.report.build import build_summary
 from server.report.write import write_run
-from simulations.federation.federate import Cut, check_names, in_cohort
+from simulations.federation.checks import check_names
+from simulations.federation.members import Cut, in_cohort
 from simulations.scenarios.baseline_groups import FEDERATIONS, alone_kept, baseline_groups, groups_kept, with_alone
 from simulations.scenarios.over_repeats import mean_of, over_repeats, told_by
 from simulations.scenarios.simulate import Clock, Watcher, calibrated, facts_of, pooled_of, prepare, rates_of

@@ -33,7 +33,8 @@ from common.seeds import numpy_generator
 from server.checkpoint import RunState
 from server.model.ended_run import PUBLIC_MODEL_FILE
 from server.report.write import write_run
-from simulations.federation.federate import check_cohort, each_its_own, in_cohort
+from simulations.federation.checks import check_cohort
+from simulations.federation.members import each_its_own, in_cohort
 from simulations.measurement.group_gap import GapBootstrap, GapFigures, Hits, Queries
 from simulations.measurement.group_thresholds import decided_about, threshold_trial
 from simulations.measurement.pooled import first_ten

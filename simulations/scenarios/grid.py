@@ -9,7 +9,7 @@ from typing import Any
 
 from common.config.schema import RobustnessConfig, RunConfig
 from common.errors import ConfigError
-from simulations.federation.federate import check_names
+from simulations.federation.checks import check_names
 from simulations.scenarios.cells import Found, at_epsilon
 
 NO_ATTACK, MEAN = "none", "mean"

@@ -18,7 +18,7 @@ from common.encoders.words import ALL_WORDS
 from common.errors import ConfigError
 from common.fairness.emphasis import SAMPLING, WEIGHT, cut_of
 from common.losses.composition import with_term, without_term
-from simulations.federation.federate import check_names
+from simulations.federation.checks import check_names
 from simulations.scenarios.cells import at_epsilon
 
 NONE = "none"

@@ -28,7 +28,8 @@ from common.errors import BudgetExhausted, ConfigError
 from server.checkpoint import RunState
 from server.model.ended_run import PUBLIC_MODEL_FILE
 from server.report.write import write_run
-from simulations.federation.federate import check_attackers, each_its_own, in_cohort
+from simulations.federation.checks import check_attackers
+from simulations.federation.members import each_its_own, in_cohort
 from simulations.measurement.backdoor import backdoor_control, backdoor_success
 from simulations.scenarios.all_cells import Scenario, measure_all
 from simulations.scenarios.cells import Found, GridWatcher, Unwatched, at_epsilon

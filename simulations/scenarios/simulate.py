@@ -34,17 +34,9 @@ from server.model.relevance import measured_relevance, published_arrays
 from server.report.build import RunFacts, build_summary
 from server.report.write import write_run
 from simulations.attacks.registry import ATTACKS
-from simulations.federation.federate import (
-    IN_PROCESS,
-    Engine,
-    Experiment,
-    RandomnessOf,
-    check_cohort,
-    check_names,
-    each_its_own,
-    federate,
-    in_cohort,
-)
+from simulations.federation.checks import check_cohort, check_names
+from simulations.federation.federate import IN_PROCESS, Engine, Experiment, federate
+from simulations.federation.members import RandomnessOf, each_its_own, in_cohort
 from simulations.measurement.attacked import attacked_metrics
 from simulations.measurement.certified import certified_metrics
 from simulations.measurement.drawn import Drawn

@@ -13,7 +13,8 @@ from common.errors import BudgetExhausted, CheckFailed
 from common.wire.update import load_into
 from server.checkpoint import RunState
 from server.federation import Observer
-from simulations.federation.federate import Cut, Experiment, federate
+from simulations.federation.federate import Experiment, federate
+from simulations.federation.members import Cut
 from simulations.scenarios.simulate import open_folder, pooled_of
 from simulations.studies.consortium import Consortium
 

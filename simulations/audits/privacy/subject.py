@@ -28,7 +28,8 @@ from common.losses.public import Public, embed_public
 from common.privacy.bands import band_of
 from common.seeds import torch_generator
 from simulations.audits.privacy.pipeline import Pipeline
-from simulations.federation.federate import Members, build_sites, check_names, each_its_own, in_cohort
+from simulations.federation.checks import check_names
+from simulations.federation.members import Members, build_sites, each_its_own, in_cohort
 from simulations.studies.consortium import Consortium
 from simulations.studies.read import Progress, read_consortium
 

@@ -37,7 +37,8 @@ from common.privacy.events import SampledGaussian
 from common.seeds import torch_generator
 from common.wire.flower import UPDATE, hello_to_records
 from common.wire.preparing import preparing_of
-from simulations.federation.federate import Members, each_its_own, site_handlers
+from simulations.federation.handlers import site_handlers
+from simulations.federation.members import Members, each_its_own
 from simulations.scenarios.simulate import Clock, prepare
 from tests.client.deploy.centre import Centre
 from tests.client.deploy.hospital import Cohort, Hospital, copy_studies, read_rows, task_of

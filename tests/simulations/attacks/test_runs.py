@@ -13,7 +13,8 @@ from common.encoders.dual import DualEncoder
 from common.wire.update import model_arrays
 from server.checkpoint import RunState
 from simulations.attacks.registry import ATTACKS
-from simulations.federation.federate import Experiment, each_its_own, federate
+from simulations.federation.federate import Experiment, federate
+from simulations.federation.members import each_its_own
 from simulations.scenarios.simulate import Clock, prepare
 from simulations.studies.consortium import Consortium
 

@@ -20,17 +20,10 @@ from common.errors import ConfigError
 from common.seeds import torch_generator
 from common.wire.update import model_arrays
 from server.checkpoint import RunState
-from simulations.federation.federate import (
-    Engine,
-    Experiment,
-    Members,
-    build_sites,
-    check_names,
-    each_its_own,
-    federate,
-    in_cohort,
-    site_handlers,
-)
+from simulations.federation.checks import check_names
+from simulations.federation.federate import Engine, Experiment, federate
+from simulations.federation.handlers import site_handlers
+from simulations.federation.members import Members, build_sites, each_its_own, in_cohort
 from simulations.scenarios.simulate import Clock, prepare
 from simulations.studies.consortium import Consortium
 
@@ -183,7 +176,7 @@ def test_sites_that_work_at_once_never_share_a_model(
 
         return answer
 
-    monkeypatch.setattr("simulations.federation.federate.build_client_app", train_app)
+    monkeypatch.setattr("simulations.federation.handlers.build_client_app", train_app)
     handler = site_handlers(members())[0]
     threads = [
         threading.Thread(target=handler, args=(None, Context(0, 2, {"partition-id": n % 3}, RecordDict(), {})))

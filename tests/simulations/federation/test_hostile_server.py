@@ -18,8 +18,9 @@ from common.ledger.read import read_books
 from common.wire.flower import MODEL, TASK, UPDATE, Task, hello_to_records, task_to_records
 from common.wire.flower_arrays import arrays_to_record
 from common.wire.update import model_arrays
-from simulations.federation.federate import Members, each_its_own, site_handlers
+from simulations.federation.handlers import site_handlers
 from simulations.federation.ledgers import ledger_path
+from simulations.federation.members import Members, each_its_own
 from simulations.runtime import InProcessGrid, run_in_process
 from simulations.scenarios.simulate import Clock, prepare
 from simulations.studies.consortium import Consortium

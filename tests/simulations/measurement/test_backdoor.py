@@ -15,7 +15,8 @@ from common.encoders.dual import DualEncoder, embed_in_batches
 from common.wire.update import load_into, model_arrays
 from server.checkpoint import RunState
 from simulations.attacks.backdoor import target_of
-from simulations.federation.federate import Experiment, each_its_own, federate
+from simulations.federation.federate import Experiment, federate
+from simulations.federation.members import each_its_own
 from simulations.measurement.backdoor import backdoor_control, backdoor_success
 from simulations.scenarios.simulate import Clock, prepare
 from simulations.studies.consortium import Consortium
