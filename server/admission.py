@@ -22,8 +22,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from common.config.schema import RunConfig
 from common.errors import AdmissionError, ConfigError
+from common.fairness.table import table_of
+from common.privacy import held_out
 from common.privacy.events import Event
+from common.privacy.plan import pair_law
 from common.privacy.release import Mechanism
 from common.wire.flower import GROUPS, STATISTICS, UPDATE, Reply, Task
 from common.wire.update import ArrayPlan, checked_norm
@@ -51,6 +55,23 @@ class Admission:
     statistics_by: Mechanism
     groups_by: Mechanism | None = None
     num_group_counts: int = 0
+
+    @classmethod
+    def of(cls, config: RunConfig, plan: ArrayPlan) -> Admission:
+        """The rules of a configuration.
+
+        Args:
+            config: The run's configuration.
+            plan: Arrays of an update.
+        """
+        counts, groups, law = held_out.noise_of(config), held_out.group_noise_of(config), pair_law(config)
+        return cls(
+            plan=plan,
+            max_norm=config.federation.max_update_norm * (law.growth if law is not None else 1.0),
+            statistics_by=Mechanism.NOT_PRIVATE if counts is None else counts.mechanism,
+            groups_by=groups.mechanism if groups is not None else None,
+            num_group_counts=table_of(config.fairness).num_counts if groups is not None else 0,
+        )
 
     def __post_init__(self) -> None:
         for name, (_, dtype) in self.plan.arrays.items():

@@ -10,21 +10,15 @@ Shapes: S sites, P trained parameters.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from functools import partial
-from itertools import chain
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.config.schema import RunConfig
 from common.errors import (
-    AdmissionError,
     AggregationError,
     BudgetExhausted,
     BundleRefused,
@@ -34,21 +28,19 @@ from common.errors import (
     PairKeyError,
     PolicyRefusal,
 )
-from common.fairness.table import table_of
-from common.privacy import held_out
-from common.privacy.plan import PlanOf, PrivacyPlan, pair_law
-from common.privacy.release import Mechanism
-from common.wire.flower import Reply, Task
+from common.privacy.plan import PrivacyPlan
+from common.wire.flower import Reply
 from common.wire.preparing import PREPARING
 from common.wire.update import ArrayPlan
 from server.admission import Admission
-from server.checkpoint import RunState, SiteHistory, note_asked, save_state
-from server.public_watch import PublicValidation, PublicWatch
-from server.recorder import Recorder
+from server.checkpoint import SiteHistory, note_asked, save_state
+from server.collector import Collector
+from server.public_watch import PublicWatch
 from server.resting import note_weights, resting
-from server.rounds import LATE, Phase, Round, num_needed
+from server.rounds import Phase, Round, num_needed
+from server.setup import Setup
 from server.stepper import Stepper
-from server.transport import OFFLINE, Answer, Presence, Transport, Wait, nobody_watches
+from server.transport import OFFLINE, Transport, Wait
 
 NOT_TRAINED = (
     BudgetExhausted.reason,
@@ -68,54 +60,6 @@ _UNCHANGED: Mapping[str, Any] = {"update_norm": None, "weights": {}}
 """Of a round that left the model as it was."""
 
 
-class Observer(Protocol):
-    """Who watches a run: a progress bar, a log."""
-
-    def round_opened(self, round_number: int, asked: tuple[str, ...]) -> None:
-        """The sites were asked; the round after the last one only measures."""
-        ...
-
-    def site_answered(self, site: str, problem: str | None) -> None:
-        """A site was admitted, or dropped for a reason."""
-        ...
-
-    def round_committed(self, state: RunState) -> None:
-        """A round, or the last measurement, is on the disk."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """What a run is given.
-
-    Attributes:
-        config: The run's configuration.
-        trained: Names of the arrays that training moves.
-        privacy: What a round costs a site with a band of patients.
-        folder: Run folder; it holds the checkpoint.
-        state: State to go on from; it holds the result at the end.
-        observer: Who watches.
-        recorder: Who keeps the evidence.
-        validation: What the model is measured with after each round, on public studies; None where nothing is.
-        least_sites: Sites that the run counts on: it waits for them before its first round, until the deadline of one
-            for those that do not answer, and the quorum is a share of them even where they never came.
-        patience_seconds: How long a quorum is waited for, and sites that are preparing their studies.
-        watch_presence: Told who is there while sites are waited for; what it raises ends the run.
-    """
-
-    config: RunConfig
-    trained: tuple[str, ...]
-    privacy: PlanOf
-    folder: Path
-    state: RunState
-    observer: Observer
-    recorder: Recorder
-    validation: PublicValidation | None = None
-    least_sites: int = 1
-    patience_seconds: float = 0.0
-    watch_presence: Callable[[Presence], None] = nobody_watches
-
-
 class Federation:
     """One run."""
 
@@ -128,15 +72,8 @@ class Federation:
         self._watch = PublicWatch(setup.validation, setup.trained) if setup.validation is not None else None
         self._plan = ArrayPlan.of({name: self._state.arrays["model"][name] for name in setup.trained})
         self._stepper = Stepper(config, self._plan, setup.privacy)
-        counts, groups = held_out.noise_of(config), held_out.group_noise_of(config)
-        law = pair_law(config)
-        self._admission = Admission(
-            plan=self._plan,
-            max_norm=config.federation.max_update_norm * (law.growth if law is not None else 1.0),
-            statistics_by=Mechanism.NOT_PRIVATE if counts is None else counts.mechanism,
-            groups_by=groups.mechanism if groups is not None else None,
-            num_group_counts=table_of(config.fairness).num_counts if groups is not None else 0,
-        )
+        self._admission = Admission.of(config, self._plan)
+        self._collector = Collector(setup, transport, self._admission, self._plan)
 
     def run(self) -> None:
         """The rounds that are left, then one message that measures the final model.
@@ -236,7 +173,7 @@ class Federation:
         at_rest = resting(self._state.sites)
         asked = tuple(site for site in self._state.sites if site not in at_rest)
         self._charge(asked)
-        round_ = self._collect(number, accept, sites=asked, train=True)
+        round_ = self._collector.collect(number, accept, sites=asked, train=True)
         came_of = self._update(round_, updates_SP, rows)
         if came_of["outcome"] == UPDATED:
             self._remember(fingerprints)
@@ -290,59 +227,8 @@ class Federation:
         self._await_sites()
         everybody = tuple(self._state.sites)
         self._state.forget_counts()
-        self._collect(number, lambda reply, site: None, sites=everybody, train=False)  # noqa: ARG005 - nothing to admit
+        self._collector.collect(number, lambda reply, site: None, sites=everybody, train=False)  # noqa: ARG005 - nothing to admit
         self._save()
-
-    def _collect(
-        self, number: int, accept: Callable[[Reply, str], None], *, sites: tuple[str, ...], train: bool
-    ) -> Round:
-        federation = self._setup.config.federation
-        round_ = Round(
-            sites,
-            quorum=federation.quorum,
-            opened_at=time.monotonic(),
-            deadline_seconds=federation.deadline_seconds,
-        )
-        task = Task(round_number=number, config_digest=self._state.config_digest, train=train)
-        self._setup.observer.round_opened(number, sites)
-        # Whoever comes now is asked from the next round on: the log would not name it among those of this one.
-        here = self._transport.present(sites)
-        self._recorder.round_opened(number, here, self._state.arrays["model"])
-        answers = self._transport.ask(
-            task, self._state.arrays["model"], self._plan, sites=here, deadline_seconds=federation.deadline_seconds
-        )
-        statistics: dict[str, dict[str, Any]] = {}
-        for answer in chain((Answer(site, None, OFFLINE) for site in sites if site not in here), answers):
-            if answer.site not in round_.waiting:
-                continue  # not even looked at: a second answer must not overwrite an admitted update
-            problem = self._refusal(answer, task)
-            if answer.reply is not None and problem is None:
-                if answer.reply.statistics is not None:
-                    statistics[answer.site] = answer.reply.statistics
-                if answer.reply.groups is not None:
-                    self._state.groups[answer.site] = list(answer.reply.groups)
-                self._state.sites[answer.site].ledger_head = answer.reply.ledger_head
-                problem = _reason(accept, answer.reply, answer.site)
-            if problem is None:
-                round_.admit(answer.site)
-                if train:
-                    self._recorder.update_admitted(number, answer.site)
-            else:
-                round_.drop(answer.site, problem)
-                self._recorder.update_dropped(number, answer.site, problem)
-            self._setup.observer.site_answered(answer.site, problem)
-        for site in round_.waiting:
-            self._recorder.update_dropped(number, site, LATE)
-            self._setup.observer.site_answered(site, LATE)
-        round_.tick(math.inf)
-        self._state.note_statistics(statistics)
-        return round_
-
-    def _refusal(self, answer: Answer, task: Task) -> str | None:
-        """The reason why nothing of an answer is used; None where it can be."""
-        if answer.reply is None:
-            return answer.problem or "malformed"
-        return _reason(self._admission.check_reply, answer.reply, site=answer.site, task=task)
 
     def _update(self, round_: Round, updates_SP: NDArray[np.float32], rows: dict[str, int]) -> dict[str, Any]:
         """Aggregate and step; the part of the round's record that says what came of it."""
@@ -400,12 +286,3 @@ class Federation:
     def _save(self) -> None:
         self._write_state()
         self._setup.observer.round_committed(self._state)
-
-
-def _reason(check: Callable[..., object], *arguments: object, **options: object) -> str | None:
-    """The reason for which a check refuses; None where it passes."""
-    try:
-        check(*arguments, **options)
-    except AdmissionError as error:
-        return str(error)
-    return None

@@ -45,7 +45,7 @@ from server.deploy.present_members import PresentMembers, keys_of
 from server.deploy.registered import SitesByNode
 from server.deploy.runs import LOG_FILE, Ending, Outcome, RunFolder, Wanted, run_of
 from server.deploy.search_app import keep_open
-from server.federation import Federation, Setup
+from server.federation import Federation
 from server.model.relevance import measured_relevance, published_arrays
 from server.public_watch import PublicValidation
 from server.recorder import ServerRecorder
@@ -53,6 +53,7 @@ from server.report.build import RunFacts, build_summary
 from server.report.fairness.release_gate import withheld_because
 from server.report.summary import REPORT_FILE, SUMMARY_FILE
 from server.report.write import ROUNDS_FILE, write_run
+from server.setup import Setup
 from server.transport import Presence
 from strategies.composition import check_cancels, check_least_sites
 

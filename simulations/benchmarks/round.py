@@ -30,8 +30,8 @@ from common.config.load import load_config
 from common.config.schema import RunConfig
 from server.app import build_server_app
 from server.checkpoint import RunState, save_state
-from server.federation import Setup
 from server.recorder import NoRecorder
+from server.setup import Setup
 from simulations.benchmarks.noop import build_noop_app, constant_arrays, zero_state
 from simulations.benchmarks.report import Row, peak_mib
 from simulations.flower.ray_engine import run_on_ray

@@ -16,9 +16,9 @@ from common.errors import BudgetExhausted, CheckFailed, ConfigError
 from common.privacy.plan import pair_law, privacy_plan
 from server.app import build_server_app
 from server.checkpoint import RunState
-from server.federation import Observer, Setup
 from server.public_watch import PublicValidation
 from server.recorder import NoRecorder as NoServerRecorder
+from server.setup import Observer, Setup
 from simulations.attacks.registry import ATTACKS
 from simulations.federation.handlers import handlers_of
 from simulations.federation.members import Members, build_sites

@@ -28,11 +28,11 @@ from common.privacy.bands import band_of
 from common.privacy.forecast import Forecast, forecast
 from common.wire.update import from_safetensors, load_into, model_arrays, to_safetensors
 from server.checkpoint import RunState, load_state, save_state
-from server.federation import Observer
 from server.model.ended_run import CONFIG_FILE, PUBLIC_MODEL_FILE, START_MODEL_FILE
 from server.model.relevance import measured_relevance, published_arrays
 from server.report.build import RunFacts, build_summary
 from server.report.write import write_run
+from server.setup import Observer
 from simulations.attacks.registry import ATTACKS
 from simulations.federation.checks import check_cohort, check_names
 from simulations.federation.federate import IN_PROCESS, Engine, Experiment, federate

@@ -12,7 +12,7 @@ from common.encoders.dual import DualEncoder
 from common.errors import BudgetExhausted, CheckFailed
 from common.wire.update import load_into
 from server.checkpoint import RunState
-from server.federation import Observer
+from server.setup import Observer
 from simulations.federation.federate import Experiment, federate
 from simulations.federation.members import Cut
 from simulations.scenarios.simulate import open_folder, pooled_of

@@ -37,8 +37,9 @@ from common.wire.flower import (
 )
 from server.app import GridTransport
 from server.checkpoint import RunState, open_state
-from server.federation import Federation, Setup
+from server.federation import Federation
 from server.recorder import ServerRecorder
+from server.setup import Setup
 from simulations.runtime import FIRST_NODE, Handler, InProcessGrid
 from tests.common.evidence.logs import Side
 

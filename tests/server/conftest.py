@@ -20,8 +20,9 @@ from common.privacy.release import Mechanism, Release
 from common.wire.flower import STATISTICS, UPDATE, Reply, Task, reply_from_records, reply_to_records
 from common.wire.update import ArrayPlan, NamedArrays
 from server.checkpoint import RunState
-from server.federation import Federation, Setup
+from server.federation import Federation
 from server.recorder import NoRecorder, Recorder
+from server.setup import Setup
 from server.transport import Answer, Wait
 
 BANDS = {"east": "16-31", "north": "32-63", "south": "16-31", "west": "64-127"}

@@ -21,9 +21,10 @@ from common.seeds import torch_generator
 from common.wire.flower import Reply, Task
 from common.wire.update import NamedArrays, model_arrays
 from server.checkpoint import RunState, load_state
-from server.federation import STEPPED_BACK, UPDATED, Federation, Setup
+from server.federation import STEPPED_BACK, UPDATED, Federation
 from server.public_watch import TEMPERATURES, Comparison, PublicValidation, PublicWatch
 from server.recorder import NoRecorder
+from server.setup import Setup
 from tests.server.conftest import MEASURED, MemoryTransport, World
 
 DIM, PATIENTS = 6, 30
