@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from PIL import Image as PillowImage
 
@@ -101,8 +99,12 @@ class Shares:
         source, bad_rows = self.source, []
         is_public = public_test(source.root, adapter=source.adapter, split=source.split)
         with ExitStack() as opened:
-            public = opened.enter_context(_Manifest(folder / PUBLIC))
-            own = {site: opened.enter_context(_Manifest(studies_of(folder, name))) for site, name in self.names.items()}
+
+            def manifest_in(root: Path) -> _Manifest:
+                return opened.enter_context(closing(_Manifest(root)))
+
+            public = manifest_in(folder / PUBLIC)
+            own = {site: manifest_in(studies_of(folder, name)) for site, name in self.names.items()}
             for item in source.folder.studies():
                 if isinstance(item, BadRow):
                     bad_rows.append(item)
@@ -165,12 +167,8 @@ class _Manifest:
         self._rows = csv.writer(self._file)
         self._rows.writerow(_COLUMNS)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """No more will come."""
         self._file.close()
 
     def add(self, study: Study | Unpaired) -> None:
