@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from client.data.chexpert_labels import LABELS
 from client.mediator.coverage import content_words, coverage
 from client.mediator.lexical import Lexical
 from client.mediator.plan import Asked
@@ -65,6 +66,25 @@ def test_the_cardiologists_query_becomes_the_plan_that_was_meant() -> None:
     assert plan.text == "similar cases to this echo with septal wall motion abnormality and mild TR"
     assert not plan.not_understood
     assert coverage(query, plan) == 1.0
+
+
+NIH_LABELS = (
+    "Atelectasis|Cardiomegaly|Consolidation|Edema|Effusion|Emphysema|Fibrosis|Hernia|Infiltration|Mass|Nodule|"
+    "Pleural_Thickening|Pneumonia|Pneumothorax"
+)
+PADCHEST_LABELS = (
+    "air trapping|alveolar pattern|aortic elongation|apical pleural thickening|azygos lobe|bronchiectasis|"
+    "calcified granuloma|costophrenic angle blunting|diaphragmatic eventration|endotracheal tube|heart insufficiency|"
+    "hemidiaphragm elevation|hilar congestion|interstitial pattern|laminar atelectasis|mediastinal enlargement|"
+    "osteosynthesis material|pacemaker|scoliosis|tracheostomy tube|vertebral degenerative changes|volume loss"
+)
+
+
+def test_what_public_data_sets_label_is_understood() -> None:
+    """CheXpert and MIMIC-CXR, all of NIH ChestX-ray14, and what PadChest labels most; but "Pleural Other"."""
+    labels = [*LABELS, *NIH_LABELS.replace("_", " ").split("|"), *PADCHEST_LABELS.split("|")]
+    plans = {label: LEXICAL.propose(label.lower()) for label in labels}
+    assert [label for label, plan in plans.items() if not plan.wanted or plan.not_understood] == ["Pleural Other"]
 
 
 @pytest.mark.parametrize(
