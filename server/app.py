@@ -19,9 +19,9 @@ from common.wire.preparing import PREPARING, preparing_of
 from common.wire.searching import QUESTION_TYPE, answer_from_records, question_to_records
 from common.wire.update import ArrayPlan, NamedArrays
 from server.federation import Federation
+from server.messages import keep_evidence, opened, pushed
 from server.recorder import GREETING_ROUND, Recorder
-from server.replies import keep_evidence, opened
-from server.roll_call import Names, RollCall, pushed
+from server.roll_call import Names, RollCall
 from server.setup import Setup
 from server.transport import OFFLINE, Answer, Wait
 from server.waiting import Pace

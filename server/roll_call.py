@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from flwr.app import Message, MessageType
 from flwr.serverapp import Grid
@@ -19,12 +19,10 @@ from common.errors import AdmissionError
 from common.pair_noise.keys import PairStatement
 from common.wire.evidence import with_evidence
 from common.wire.flower import hello_from_records, hello_to_records
+from server.messages import keep_evidence, opened, pushed
 from server.recorder import GREETING_ROUND, Recorder
-from server.replies import keep_evidence, opened
 from server.transport import Presence
 from server.waiting import NotReady
-
-Key = TypeVar("Key", int, str)
 
 Names: TypeAlias = Callable[[], Mapping[int, str]]
 """The nodes that are registered now, and the site of each."""
@@ -160,12 +158,3 @@ class RollCall:
         self._pair_keys.pop(site, None)
         if hello.pair_key is not None:
             self._pair_keys[site] = hello.pair_key
-
-
-def pushed(grid: Grid, messages: Mapping[Key, Message]) -> dict[str, Key]:
-    """Send messages; what each is for, by the name under which its reply comes.
-
-    Flower gives no name to a message whose node is gone.
-    """
-    names = grid.push_messages(list(messages.values())) if messages else ()
-    return {name: key for name, key in zip(names, messages, strict=True) if name}

@@ -17,6 +17,7 @@ from client.data.view_files import picture_reader
 from common.types import BadRow, StudyRecord, UnusableRow
 
 REQUIRED = ("study_id", "patient_id", "image_path", "report")
+OPTIONAL = ("sex", "age", "race", "scanner", "language", "site", "findings", "split_group", "date", "modality")
 
 
 def picture_table(

@@ -10,7 +10,7 @@ else it is called by the nearest name that may: "St. Mary's" becomes "st-mary-s"
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from PIL import Image as PillowImage
 
 from client.data.anchor_folder import public_test
 from client.data.folder import StudyFolder
+from client.data.manifest import OPTIONAL, REQUIRED
 from client.data.patients import EXACT
 from client.data.rows import DEFAULT_SITE_COLUMN
 from client.data.splits import PUBLIC_SITE
@@ -27,21 +28,8 @@ from common.trust.names import NAME_RULE, is_name, nearest_name
 from common.types import BadRow, Image, Study, StudyRecord, Unpaired
 from simulations.deployment.folders import PUBLIC, RESERVED, studies_of
 
-_COLUMNS = (
-    "study_id",
-    "patient_id",
-    "image_path",
-    "report",
-    "sex",
-    "age",
-    "race",
-    "scanner",
-    "language",
-    "findings",
-    "split_group",
-    "date",
-    "modality",
-)
+_COLUMNS = (*REQUIRED, *(column for column in OPTIONAL if column != DEFAULT_SITE_COLUMN))
+"""The folder is the hospital."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +60,10 @@ class Source:
             same_patients=EXACT,
         )
 
+    def is_public(self) -> Callable[[StudyRecord], bool]:
+        """As `public_test`."""
+        return public_test(self.root, adapter=self.adapter, split=self.split)
+
 
 @dataclass(frozen=True)
 class Shares:
@@ -96,8 +88,7 @@ class Shares:
         Raises:
             DataError: The source cannot be read any more.
         """
-        source, bad_rows = self.source, []
-        is_public = public_test(source.root, adapter=source.adapter, split=source.split)
+        is_public, bad_rows = self.source.is_public(), []
         with ExitStack() as opened:
 
             def manifest_in(root: Path) -> _Manifest:
@@ -105,7 +96,7 @@ class Shares:
 
             public = manifest_in(folder / PUBLIC)
             own = {site: manifest_in(studies_of(folder, name)) for site, name in self.names.items()}
-            for item in source.folder.studies():
+            for item in self.source.folder.studies():
                 if isinstance(item, BadRow):
                     bad_rows.append(item)
                 elif is_public(item.record):
@@ -123,7 +114,7 @@ def shares_of(source: Source) -> Shares:
         DataError: The source cannot be read, holds no public study, one of no hospital, or a hospital that can have no
             name in a deployment.
     """
-    is_public, sites, num_public = public_test(source.root, adapter=source.adapter, split=source.split), set(), 0
+    is_public, sites, num_public = source.is_public(), set(), 0
     for item in source.folder.records():
         if isinstance(item, BadRow):
             continue

@@ -55,12 +55,12 @@ def alone_kept(each: Sequence[Trained]) -> dict[str, Kept]:
     return kept
 
 
-def baseline_groups(kept: Mapping[str, Sequence[Sequence[Row] | None]], *, held_out_share: float | None) -> list[Row]:
+def baseline_groups(kept: Mapping[str, Sequence[Sequence[Row] | None]], *, held_out_share: float) -> list[Row]:
     """The summary's `baseline_groups`.
 
     Args:
         kept: By federation, what `groups_kept` gave in each repeat; None where an older run kept nothing.
-        held_out_share: Share of the patients that a repeat holds out; None where one did not keep it.
+        held_out_share: Share of the patients that a repeat holds out.
     """
     repeats = {name: [{_key(row): row for row in rows or ()} for rows in parts] for name, parts in kept.items()}
     keys = dict.fromkeys(key for parts in repeats.values() for rows in parts for key in rows)

@@ -115,7 +115,7 @@ def simulate_baselines(config: RunConfig, folder: Path, *, watcher: Watcher) -> 
     shown: tuple[RunConfig, dict[str, Any], list[dict[str, Any]]] | None = None
     for label, repeat in _repeats(config):
         missing = [name for name in BASELINES if label not in results.setdefault(name, {})]
-        if shown is None or "told" not in results[SHOWN].get(label, {}):
+        if shown is None or "held_out_share" not in results[SHOWN].get(label, {}):
             missing = [name for name in BASELINES if name in {*missing, SHOWN}]
         if not missing:
             continue
@@ -148,7 +148,7 @@ def simulate_baselines(config: RunConfig, folder: Path, *, watcher: Watcher) -> 
     }
     summary["baseline_groups"] = baseline_groups(
         {name: [rates.get("groups") for rates in results[name].values()] for name in FEDERATIONS},
-        held_out_share=mean_of([rates.get("held_out_share") for rates in results[SHOWN].values()]),
+        held_out_share=mean_of([rates["held_out_share"] for rates in results[SHOWN].values()]),
     )
     write_run(folder, summary, rounds)
     return summary

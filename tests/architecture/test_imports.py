@@ -20,7 +20,7 @@ FLOWER_MAY_BE_IMPORTED_IN = {
     "common.wire.flower_arrays",
     "strategies.flower",
     "server.app",
-    "server.replies",
+    "server.messages",
     "server.roll_call",
     "client.app",
     "client.deploy.bundle",

@@ -51,7 +51,7 @@ def privacy_rows(summary: Summary) -> list[PrivacyRow]:
     private = Statistics(summary).is_private("baseline_groups")
     rows = []
     for row in told:
-        recalls, share = row["recall_at_10"], row.get("held_out_share")
+        recalls = row["recall_at_10"]
         changes = {
             name: _mean(
                 [
@@ -59,7 +59,7 @@ def privacy_rows(summary: Summary) -> list[PrivacyRow]:
                     for before, after in zip(recalls[WITHOUT], recalls[name], strict=True)
                     if before is not None and after is not None
                 ],
-                held_out_share=share,
+                held_out_share=row["held_out_share"],
                 private=private,
             )
             for name in WITH
@@ -89,10 +89,9 @@ def read_out(rows: Sequence[PrivacyRow]) -> str:
     return f"At {WITH[name]} {group} {loses}: {points} ({low} to {high}){sure}."
 
 
-def _mean(values: Sequence[float], *, held_out_share: float | None, private: bool) -> Statistic:
-    """Mean and interval; runs that did not keep what share of the patients they held out have no interval."""
+def _mean(values: Sequence[float], *, held_out_share: float, private: bool) -> Statistic:
     mean, num = words.mean(values), len(values)
-    if mean is None or num < 2 or held_out_share is None:
+    if mean is None or num < 2:
         return Statistic(mean, private=private)
     variance = sum((value - mean) ** 2 for value in values) / (num - 1)
     deviation = math.sqrt(variance * (1 / num + held_out_share / (1 - held_out_share)))

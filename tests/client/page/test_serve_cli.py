@@ -61,6 +61,36 @@ def test_what_cannot_be_served_or_written_is_one_line(
     assert "data.adapter=manifest have no DICOM identifiers" in capsys.readouterr().err
 
 
+def test_handle_is_whole_on_a_narrow_terminal_for_it_is_there_to_be_copied(
+    run: Run,  # noqa: F811
+    config: Path,  # noqa: F811
+    site: SiteConfig,
+    model: StandInModel,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    build(site, model)
+    monkeypatch.setenv("COLUMNS", "50")
+    search = (
+        "site",
+        "search",
+        "--config",
+        config,
+        "--model",
+        config.parent,
+        "--text",
+        "report 3",
+        "--alone",
+        "--k",
+        "1",
+    )
+    assert run(*search, "--json") == 0
+    handle = json.loads(capsys.readouterr().out)["hits"][0]["handle"]
+    assert run(*search) == 0
+    cells = [line.split("│")[2].strip() for line in capsys.readouterr().out.splitlines() if line.count("│") > 3]
+    assert handle in "".join(cells)
+
+
 def test_hits_are_told_how_sure_they_are_where_the_model_tells_it(
     run: Run,  # noqa: F811
     config: Path,  # noqa: F811
@@ -79,9 +109,7 @@ def test_hits_are_told_how_sure_they_are_where_the_model_tells_it(
     rates = [hit["relevance"]["probability"] for hit in told]
     assert rates == sorted(rates, reverse=True)
     assert run(*search, "--model", tmp_path / "told") == 0
-    shown = capsys.readouterr().out
-    assert "at least 80%" in shown
-    assert "…" not in shown, "a handle is there to be copied"
+    assert "at least 80%" in capsys.readouterr().out
     assert run(*search, "--model", config.parent, "--json") == 0
     assert {hit["relevance"] for hit in json.loads(capsys.readouterr().out)["hits"]} == {None}
     (tmp_path / "told" / "relevance.json").write_bytes(b"{}")

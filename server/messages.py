@@ -1,11 +1,14 @@
-"""What a reply of a node holds: its records, and the evidence beside them; or the reason why there are none."""
+"""Messages to nodes over a Flower grid, and what their replies hold: records and evidence, or why there are none."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import partial
+from typing import TypeVar
 
 from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
 
 from common.errors import AdmissionError, EvidenceError
 from common.evidence.exchange import Evidence
@@ -13,11 +16,22 @@ from common.wire.evidence import evidence_of, released_in, without_evidence
 from server.recorder import Recorder
 from server.transport import LOST, OFFLINE
 
+Key = TypeVar("Key", int, str)
+
 LONGEST_REASON = 32
 LOST_CODES = frozenset({3, 4, 5})
 """Codes of the error replies that Flower's server writes in the place of a node, and that name no reason of ours."""
 
 _LOGGER = logging.getLogger("wardround.server")
+
+
+def pushed(grid: Grid, messages: Mapping[Key, Message]) -> dict[str, Key]:
+    """Send messages; what each is for, by the name under which its reply comes.
+
+    Flower gives no name to a message whose node is gone.
+    """
+    names = grid.push_messages(list(messages.values())) if messages else ()
+    return {name: key for name, key in zip(names, messages, strict=True) if name}
 
 
 def opened(message: Message) -> tuple[RecordDict, Evidence | None]:
