@@ -71,19 +71,8 @@ def test_handle_is_whole_on_a_narrow_terminal_for_it_is_there_to_be_copied(
 ) -> None:
     build(site, model)
     monkeypatch.setenv("COLUMNS", "50")
-    search = (
-        "site",
-        "search",
-        "--config",
-        config,
-        "--model",
-        config.parent,
-        "--text",
-        "report 3",
-        "--alone",
-        "--k",
-        "1",
-    )
+    common = ("--config", config, "--model", config.parent)
+    search = ("site", "search", *common, "--text", "report 3", "--alone", "--k", "1")
     assert run(*search, "--json") == 0
     handle = json.loads(capsys.readouterr().out)["hits"][0]["handle"]
     assert run(*search) == 0
